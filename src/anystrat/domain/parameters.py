@@ -1,0 +1,35 @@
+"""How a strategy declares its parameters: typed fields with bounds, units and a sentence each.
+
+A parameters class is a frozen dataclass whose fields are `Annotated` with the constraints of `annotated_types` and
+with `Doc` and `Unit` from here. Checks, JSON Schema, `anystrat types` and the reference pages are derived from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from annotated_types import Ge, Gt, Le, Lt
+
+__all__ = ["Doc", "Ge", "Gt", "Le", "Lt", "ParameterError", "Unit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """What the parameter means, in one sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What the parameter is counted in: ticks, seconds, units, a ratio."""
+
+    name: str
+
+
+class ParameterError(ValueError):
+    """Values that are fine one by one and impossible together; raised by a parameters class's `__post_init__`."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field, self.message = field, message

@@ -1,0 +1,220 @@
+"""The ports: what a strategy, a policy, a validator, a model, a source or a sink has to offer. No inheritance needed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from anystrat.domain.columns import TickColumns
+    from anystrat.domain.configuration import ExecutionContext, Session
+    from anystrat.domain.signal import EmittedSignal, SignalResult
+    from anystrat.domain.tick import MarketTick
+    from anystrat.domain.window import History
+
+__all__ = [
+    "BatchCapable",
+    "DecisionPolicy",
+    "FeatureStore",
+    "HistoryProvider",
+    "InferenceModel",
+    "MLCapable",
+    "PriceRule",
+    "SeedAware",
+    "SessionClock",
+    "SignalPublisher",
+    "SignalValidator",
+    "StrategyProcessor",
+    "TickSource",
+]
+
+
+@runtime_checkable
+class StrategyProcessor(Protocol):
+    """The one contract of every strategy: rules, ML or hybrid.
+
+    Keep no state between calls: whatever you compute must follow from `history` alone, so that a restart, a replay and
+    a backtest agree. An exception is contained and counted; it never ends the run.
+    """
+
+    def process_tick(self, tick: MarketTick, history: History) -> SignalResult | None:
+        """Decide on one tick. `history[-1]` is `tick`; it holds `get_required_history_length()` ticks, oldest first."""
+        ...
+
+    def get_required_history_length(self) -> int:
+        """How many ticks, the current one included, a decision needs; constant over the processor's life."""
+        ...
+
+    def supports_instrument(self, token: int) -> bool:
+        """Whether this strategy can trade the instrument; a configured one that it refuses is an error at load."""
+        ...
+
+    def get_strategy_name(self) -> str:
+        """A short name for logs and traces."""
+        ...
+
+
+@runtime_checkable
+class MLCapable(Protocol):
+    """An optional capability: the processor decides with a model."""
+
+    def load_model(self) -> bool:
+        """Load the model if it is not loaded; idempotent. False where it cannot be loaded."""
+        ...
+
+    def extract_features(self, tick: MarketTick, history: History) -> Any:
+        """The model's input for this tick."""
+        ...
+
+    def predict_signal(self, features: Any) -> SignalResult | None:
+        """The model's decision; an exception counts as no signal and never ends the strategy."""
+        ...
+
+
+@runtime_checkable
+class PriceRule(Protocol):
+    """An optional capability: the decision reads nothing but the window's prices, as plain numbers.
+
+    The engine then makes ticks and signals only when somebody asks for them.
+    """
+
+    def decide(self, prices: Sequence[float], end: int) -> tuple[int, float, float] | None:
+        """(side 1 BUY or 2 SELL, confidence, the measured value), from `prices[:end]`, oldest first; None: no signal.
+
+        `prices` may hold more than the window; nothing before `end - get_required_history_length()` may be read.
+        """
+        ...
+
+    def quantity(self) -> int:
+        """The quantity of every signal, in units."""
+        ...
+
+    def describe(self, side: int, value: float) -> tuple[str, Mapping[str, Any] | None]:
+        """The signal's reasoning and metadata, made when asked for."""
+        ...
+
+
+@runtime_checkable
+class BatchCapable(Protocol):
+    """An optional capability: many ticks of one instrument in one call, over columns.
+
+    Stateless; must equal `process_tick` tick by tick, to the last bit, whatever the borders of the block.
+    """
+
+    def process_columns(
+        self, prices: NDArray[np.float64], first: int
+    ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Sides (0 none, 1 BUY, 2 SELL), confidences, measured values, quantities for ticks `first..len(prices)-1`.
+
+        `prices` are one instrument's, oldest first; those before `first` are history. Where a tick has fewer than
+        `get_required_history_length()` prices up to and including itself, its side is 0.
+        """
+        ...
+
+
+@runtime_checkable
+class SeedAware(Protocol):
+    """An optional capability: receives the only randomness there is."""
+
+    def set_seed(self, seed: int) -> None:
+        """Called once before the first tick with a seed derived from the run's seed, the strategy and the broker."""
+        ...
+
+
+@runtime_checkable
+class DecisionPolicy(Protocol):
+    """How a hybrid strategy makes one decision of two; HOLD counts as no signal."""
+
+    def decide(
+        self, rules_signal: SignalResult | None, ml_signal: SignalResult | None, context: Mapping[str, Any]
+    ) -> SignalResult | None:
+        """`context` holds `tick` (MarketTick) and `history` (the same sequence that the processors saw)."""
+        ...
+
+
+@runtime_checkable
+class SignalValidator(Protocol):
+    """A check of your own, after sizing and before the standard checks, which it can tighten but not lift."""
+
+    def validate(
+        self, signal: SignalResult, tick: MarketTick, history: History, context: ExecutionContext
+    ) -> SignalResult | str:
+        """The signal to go on with, or the reason for its drop: a short lower_case label. Pure."""
+        ...
+
+
+class SignalPublisher(Protocol):
+    """Where emitted signals go. Called after validation, at least once for each signal, with the same id."""
+
+    async def publish(self, signal: EmittedSignal, *, strategy_id: str, broker: str) -> None:
+        """Return once the sink has the signal. Any exception is a failed attempt that will be retried."""
+        ...
+
+
+class TickSource(Protocol):
+    """Where ticks come from: a live subscription, or a recording."""
+
+    def subscribe(self, instrument_tokens: Iterable[int]) -> AsyncIterator[MarketTick]:
+        """Ticks as they arrive, until the source ends or the iteration is closed."""
+        ...
+
+    def replay(self) -> Iterable[TickColumns]:
+        """The recording in blocks, in time order, in bounded memory."""
+        ...
+
+
+class HistoryProvider(Protocol):
+    """What was before the first tick, so that windows are full at once."""
+
+    def last_ticks(self, instrument_token: int, count: int) -> Sequence[MarketTick]:
+        """At most `count` ticks of the instrument, oldest first, all older than what the source will deliver."""
+        ...
+
+
+class FeatureStore(Protocol):
+    """A cache of feature vectors that are dear to compute."""
+
+    def get(self, strategy_id: str, instrument_token: int, bar_ts: int) -> NDArray[np.float32] | None:
+        """The vector that was put under this key, or None."""
+        ...
+
+    def put(self, strategy_id: str, instrument_token: int, bar_ts: int, features: NDArray[np.float32]) -> None:
+        """Keep the vector; the least recently used is dropped when the store is full."""
+        ...
+
+
+class InferenceModel(Protocol):
+    """A loaded, checked model. One row's result does not depend on the rows beside it where `batchable` is true."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The inputs, in the order of the columns."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the bytes that were loaded."""
+        ...
+
+    @property
+    def batchable(self) -> bool:
+        """Whether N rows in one call give the same bits as N calls."""
+        ...
+
+    def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities [N, 3], columns SELL, HOLD, BUY, for features [N, F]."""
+        ...
+
+
+class SessionClock(Protocol):
+    """Where an instrument's exchange day stands, as a function of event time."""
+
+    def session(self, instrument_token: int, ts_ns: int) -> Session:
+        """The session at `ts_ns` (UTC nanoseconds)."""
+        ...
+
+
+ModelLoader = Callable[[str], "InferenceModel"]

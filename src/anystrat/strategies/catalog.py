@@ -1,0 +1,141 @@
+"""The catalogue: what a configuration can name. Strategies, policies and validators, each with its parameters and builder.
+
+Checks, the JSON Schema, `anystrat types` and the reference pages are all derived from here. A configuration never
+makes the program import anything that is not registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+from anystrat.domain.errors import UnknownName
+from anystrat.domain.protocols import DecisionPolicy, InferenceModel, SignalValidator, StrategyProcessor
+
+Kind = Literal["rules", "ml", "hybrid"]
+T = TypeVar("T")
+
+
+class ModelShelf(Protocol):
+    """Where ML strategies get their models: one loaded model a file, shared by all that name it."""
+
+    def model(self, path: str) -> InferenceModel:
+        """The model now serving for this file, loaded at the first call. Raises `ModelRefused`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A named building block with its checked parameters: the rules, the ML or the policy of a hybrid."""
+
+    type: str
+    parameters: Any
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """What a builder may use beside its parameters."""
+
+    catalog: Catalog
+    models: ModelShelf
+
+    def build(self, part: Part) -> StrategyProcessor:
+        """Build another strategy as a part of this one."""
+        return self.catalog.strategy(part.type).build(part.parameters, self)
+
+    def policy(self, part: Part) -> DecisionPolicy:
+        """Build a decision policy."""
+        return self.catalog.policy(part.type).build(part.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """How a hybrid type finds its parts: by name here, or (None) in mappings `rules` and `ml` of its parameters."""
+
+    rules: str | None = None
+    ml: str | None = None
+    default_policy: str = "majority"
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyType:
+    """One strategy type. `parameters` is a frozen dataclass; `build` makes a processor of an instance of it.
+
+    With a `composition` the parameters are put together from those of the parts, and `build` gets a `HybridParameters`.
+    """
+
+    name: str
+    kind: Kind
+    parameters: type[Any]
+    build: Callable[[Any, BuildContext], StrategyProcessor]
+    summary: str
+    composition: Composition | None = None
+    origin: str = "anystrat"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyType:
+    """One decision policy."""
+
+    name: str
+    parameters: type[Any]
+    build: Callable[[Any], DecisionPolicy]
+    summary: str
+    origin: str = "anystrat"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorType:
+    """One validator; `standard` (SPEC's checks alone) needs no entry."""
+
+    name: str
+    build: Callable[[], SignalValidator]
+    summary: str
+    origin: str = "anystrat"
+
+
+@dataclass(slots=True)
+class Catalog:
+    """Names to types. `register` refuses a name that is taken, so that no plug-in can shadow another."""
+
+    strategies: dict[str, StrategyType] = field(default_factory=dict)
+    policies: dict[str, PolicyType] = field(default_factory=dict)
+    validators: dict[str, ValidatorType] = field(default_factory=dict)
+
+    def register(self, entry: StrategyType | PolicyType | ValidatorType) -> None:
+        """Add an entry. Raises `ValueError` when its name is taken by another one."""
+        shelf: dict[str, Any]
+        if isinstance(entry, StrategyType):
+            shelf = self.strategies
+        elif isinstance(entry, PolicyType):
+            shelf = self.policies
+        else:
+            shelf = self.validators
+        taken = shelf.get(entry.name)
+        if taken is not None and taken is not entry:
+            raise ValueError(f"{entry.name!r} is already registered by {taken.origin}; choose another name")
+        shelf[entry.name] = entry
+
+    def strategy(self, name: str) -> StrategyType:
+        """The strategy type of this name. Raises `UnknownName`, which says the nearest."""
+        return _found(self.strategies, "strategy type", name)
+
+    def policy(self, name: str) -> PolicyType:
+        """The policy of this name. Raises `UnknownName`, which says the nearest."""
+        return _found(self.policies, "policy", name)
+
+    def validator(self, name: str) -> ValidatorType | None:
+        """The validator of this name; None for `standard`. Raises `UnknownName`, which says the nearest."""
+        return None if name == "standard" else _found(self.validators, "validator", name, "standard")
+
+    def copy(self) -> Catalog:
+        """A catalogue of one's own, to register into without touching this one."""
+        return Catalog(dict(self.strategies), dict(self.policies), dict(self.validators))
+
+
+def _found(shelf: Mapping[str, T], what: str, name: str, *more: str) -> T:
+    try:
+        return shelf[name]
+    except KeyError:
+        raise UnknownName(what, name, [*shelf, *more]) from None
