@@ -1,0 +1,1 @@
+"""A slow, literal reading of the contract, to compare the engine with."""
