@@ -10,6 +10,8 @@ import numpy as np
 from anystrat.domain.errors import StaleHistory
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from numpy.typing import NDArray
 
     from anystrat.domain.tick import MarketTick, TickRow
@@ -61,6 +63,13 @@ class Window:
         """Every tick that is held, oldest first."""
         return [self.row(back) for back in range(self.count - 1, -1, -1)]
 
+    def clear(self) -> None:
+        """Forget every tick."""
+        self._slot, self.end, self.count = self.capacity - 1, 2 * self.capacity, 0
+        self.records = [None] * self.capacity
+        self.memo.clear()
+        self.expire()
+
     def history(self, length: int) -> History:
         """The last `length` ticks as strategies see them, until the next `expire`."""
         return History(self, min(length, self.count))
@@ -99,6 +108,18 @@ class History(Sequence["MarketTick"]):
         view = window.prices[window.end - self._length : window.end]
         view.flags.writeable = False
         return view
+
+    def exact_prices(self) -> list[Decimal]:
+        """The prices as the exact decimals that they are, oldest first; dearer than `prices`, for ties that count."""
+        window = self._live()
+        return [window.row(back).decimal for back in range(self._length - 1, -1, -1)]
+
+    def last(self, count: int) -> History:
+        """The last `count` of these ticks, as valid as this history is. Raises `IndexError` if there are fewer."""
+        window = self._live()
+        if not 0 <= count <= self._length:
+            raise IndexError(f"history holds {self._length} ticks, not {count}")
+        return History(window, count)
 
     @property
     def memo(self) -> dict[str, float]:

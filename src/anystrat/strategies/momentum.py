@@ -14,11 +14,29 @@ from anystrat.strategies.catalog import BuildContext, StrategyType
 from anystrat.strategies.price_rule import price_rule_signal
 
 
+def momentum_kernel(prices: Sequence[float], end: int, lookback: int, threshold: float) -> tuple[int, float, float]:
+    """(side, confidence, change) from `prices[end - lookback : end]`; side 0 is no signal."""
+    start = prices[end - lookback]
+    change = (prices[end - 1] - start) / start
+    if change > threshold:
+        side = 1
+    elif change < -threshold:
+        side = 2
+    else:
+        return 0, 0.0, change
+    confidence = 5.0 * abs(change)
+    if not confidence < 1.0:
+        confidence = 1.0
+    return side, confidence, change
+
+
 @dataclass(frozen=True, slots=True)
 class MomentumParameters:
     """Parameters of `momentum`."""
 
-    lookback_periods: Annotated[int, Ge(1), Unit("ticks"), Doc("The move is measured from the first of this many ticks to the last.")] = 20
+    lookback_periods: Annotated[
+        int, Ge(1), Unit("ticks"), Doc("The move is measured from the first of this many ticks to the last.")
+    ] = 20
     threshold: Annotated[float, Ge(0), Unit("ratio"), Doc("A signal needs a relative move larger than this.")] = 0.01
     position_size: Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal.")] = 100
 
@@ -42,13 +60,9 @@ class Momentum:
         return price_rule_signal(self, tick, history)
 
     def decide(self, prices: Sequence[float], end: int) -> tuple[int, float, float] | None:
-        start = prices[end - self.parameters.lookback_periods]
-        change = (prices[end - 1] - start) / start
-        if change > self.parameters.threshold:
-            return 1, min(1.0, 5.0 * abs(change)), change
-        if change < -self.parameters.threshold:
-            return 2, min(1.0, 5.0 * abs(change)), change
-        return None
+        parameters = self.parameters
+        decision = momentum_kernel(prices, end, parameters.lookback_periods, parameters.threshold)
+        return decision if decision[0] else None
 
     def quantity(self) -> int:
         return self.parameters.position_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from anystrat.domain.protocols import PriceRule
 from anystrat.domain.signal import SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
