@@ -112,7 +112,16 @@ class History(Sequence["MarketTick"]):
     def exact_prices(self) -> list[Decimal]:
         """The prices as the exact decimals that they are, oldest first; dearer than `prices`, for ties that count."""
         window = self._live()
-        return [window.row(back).decimal for back in range(self._length - 1, -1, -1)]
+        # Where a tie counts, prices repeat; and making a decimal of a double is what costs.
+        known: dict[float, Decimal] = {}
+        prices: list[Decimal] = []
+        for back in range(self._length - 1, -1, -1):
+            row = window.row(back)
+            exact = row.exact if row.exact is not None else known.get(row.price)
+            if exact is None:
+                exact = known[row.price] = row.decimal
+            prices.append(exact)
+        return prices
 
     def last(self, count: int) -> History:
         """The last `count` of these ticks, as valid as this history is. Raises `IndexError` if there are fewer."""

@@ -115,24 +115,24 @@ def sma_grid_side(prices: Sequence[float], end: int, fast: int, slow: int) -> in
 
 def exact_crossover_side(prices: Sequence[Decimal], fast: int, slow: int) -> int:
     """The side from exact decimals, `slow + 1` of them, oldest first: 1 BUY, 2 SELL, 0 none. Nothing is rounded."""
-    before = _exact_difference(prices[:-1], fast, slow)
-    now = _exact_difference(prices, fast, slow)
+    tail = Decimal(0)
+    for price in prices[1 : slow + 1 - fast]:
+        tail = _EXACT.add(tail, price)
+    head = Decimal(0)
+    for price in prices[slow + 1 - fast :]:
+        head = _EXACT.add(head, price)
+    # slow*Σfast - fast*Σslow, with the fast prices taken out of the slow sum: they are in both.
+    now = _EXACT.subtract(_EXACT.multiply(head, Decimal(slow - fast)), _EXACT.multiply(tail, Decimal(fast)))
+    # One tick ago the current price was in neither sum, and the last of the tail was in the head.
+    fast_gain = _EXACT.subtract(prices[slow], prices[slow - fast])
+    slow_gain = _EXACT.subtract(prices[slow], prices[0])
+    gain = _EXACT.subtract(_EXACT.multiply(fast_gain, Decimal(slow)), _EXACT.multiply(slow_gain, Decimal(fast)))
+    before = _EXACT.subtract(now, gain)
     if before <= 0 < now:
         return 1
     if before >= 0 > now:
         return 2
     return 0
-
-
-def _exact_difference(prices: Sequence[Decimal], fast: int, slow: int) -> Decimal:
-    total = Decimal(0)
-    for price in prices[-slow:-fast]:
-        total = _EXACT.add(total, price)
-    fast_total = Decimal(0)
-    for price in prices[-fast:]:
-        fast_total = _EXACT.add(fast_total, price)
-    # slow*Σfast - fast*Σslow, with the fast prices taken out of the slow sum.
-    return _EXACT.subtract(_EXACT.multiply(fast_total, Decimal(slow - fast)), _EXACT.multiply(total, Decimal(fast)))
 
 
 @dataclass(frozen=True, slots=True)
