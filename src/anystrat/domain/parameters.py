@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["Doc", "Ge", "Gt", "Le", "Lt", "ParameterError", "Unit"]
+__all__ = ["Doc", "Ge", "Gt", "Le", "Lt", "ParameterError", "PathParameter", "Unit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,11 @@ class Unit:
     """What the parameter is counted in: ticks, seconds, units, a ratio."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathParameter:
+    """The parameter names a file: a relative path is relative to the file that names it."""
 
 
 class ParameterError(ValueError):

@@ -118,10 +118,11 @@ ANY_NAMES = st.lists(
 )
 # A few levels make flat stretches and ties; free doubles make every rounding.
 LEVELS = st.lists(st.sampled_from([0.1, 0.3, 1 / 3, 98.7, 98.75]), min_size=1, max_size=40)
+FLAT = st.builds(lambda price, count: [price] * count, st.sampled_from([0.1, 1 / 3, 98.7]), st.integers(1, 40))
 FREE = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=40)
 
 
-@given(prices=LEVELS | FREE, names=ANY_NAMES)
+@given(prices=LEVELS | FLAT | FREE, names=ANY_NAMES)
 def test_matrix_row_and_history_hold_the_same_bits(prices: list[float], names: list[str]) -> None:
     need = required_history(names)
     matrix = feature_matrix(np.array(prices), names)
@@ -131,6 +132,16 @@ def test_matrix_row_and_history_hold_the_same_bits(prices: list[float], names: l
         end = i + need
         assert bits(row) == bits(feature_row(prices, end, names))
         assert bits(row) == bits(features.of(window_over(prices[:end]).history(end)))
+
+
+@given(prices=LEVELS | FLAT | FREE, family=st.sampled_from(["ret", "vol", "z", "pos"]), k=st.integers(1, 12))
+def test_a_column_and_its_function_agree_before_the_cast_hides_the_last_bits(
+    prices: list[float], family: str, k: int
+) -> None:
+    feature = FEATURES.feature(f"{family}_{k}")
+    assert feature.columns is not None
+    one_by_one = [feature.compute(prices, end) for end in range(feature.history_length, len(prices) + 1)]
+    assert bits(feature.column(np.array(prices))) == bits(np.array(one_by_one, np.float64))
 
 
 def test_blocks_of_a_long_matrix_join_without_a_seam() -> None:
