@@ -1,0 +1,59 @@
+"""What all policies share: two signals as numbers, and from a core's numbers back to one signal.
+
+Each policy has a core: a function of plain numbers that compiles as it stands, so that a tick and a block of ticks are
+decided by the same lines. A core takes `(rs, rc, rq, ms, mc, mq, …)`: side, confidence and quantity of the rules and of
+the ML signal, side 0 for none, 1 BUY, 2 SELL; any other side (3 is HOLD) counts as none. It gives
+`(side, confidence, quantity, source)`: source 0 is no signal, 1 the rules' signal with this quantity, 2 ML's signal as
+it is, 3 the merge with this quantity.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from anystrat.domain.signal import SIDE_CODE, SignalResult
+
+#: What a core answers: side, confidence, quantity, source.
+Decision = tuple[int, float, int, int]
+
+FROM_NOTHING: Final = 0
+FROM_RULES: Final = 1
+FROM_ML: Final = 2
+FROM_BOTH: Final = 3
+
+#: Floors are taken of doubles below this: beyond it (or for NaN) there is no quantity to speak of.
+LARGEST_QUANTITY: Final = 9e18
+
+
+def numbers_of(signal: SignalResult | None) -> tuple[int, float, int]:
+    """(side, confidence, quantity) of a signal; (0, 0.0, 0) for none. Raises `KeyError` for an unknown side."""
+    if signal is None:
+        return 0, 0.0, 0
+    return SIDE_CODE[signal.signal_type], signal.confidence, signal.quantity
+
+
+def merged(rules: SignalResult, ml: SignalResult, confidence: float, quantity: int) -> SignalResult:
+    """The merge: both agree on a side; the price is ML's, and the metadata keeps what each of them said."""
+    metadata = {"rules": _facts(rules), "ml": _facts(ml)}
+    return SignalResult(rules.signal_type, confidence, quantity, ml.price, "rules+ml agree", metadata)
+
+
+def answer(rules: SignalResult | None, ml: SignalResult | None, decision: Decision) -> SignalResult | None:
+    """The signal that a core decided for, where it leaves the rules' quantity as it was."""
+    _, confidence, quantity, source = decision
+    if source == FROM_ML:
+        return ml
+    if source == FROM_RULES:
+        return rules
+    if source == FROM_BOTH and rules is not None and ml is not None:
+        return merged(rules, ml, confidence, quantity)
+    return None
+
+
+def _facts(signal: SignalResult) -> dict[str, Any]:
+    return {
+        "side": signal.signal_type,
+        "confidence": signal.confidence,
+        "quantity": signal.quantity,
+        "reasoning": signal.reasoning,
+    }

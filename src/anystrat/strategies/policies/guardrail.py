@@ -1,0 +1,83 @@
+"""Guardrail: ML trades, but buys nothing overbought and sells nothing oversold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from anystrat.domain.parameters import Doc, Ge, Le, Unit
+from anystrat.domain.signal import HOLD, SignalResult
+from anystrat.strategies.catalog import PolicyType
+from anystrat.strategies.indicators import rsi
+from anystrat.strategies.policies.answer import Decision, answer, numbers_of
+
+
+def guardrail_core(
+    rs: int,  # noqa: ARG001  all cores begin with the same six
+    rc: float,  # noqa: ARG001
+    rq: int,  # noqa: ARG001
+    ms: int,
+    mc: float,
+    mq: int,
+    is_overbought: int,
+    is_oversold: int,
+) -> Decision:
+    """ML's signal, except a BUY of what is overbought and a SELL of what is oversold."""
+    if (ms == 1 and not is_overbought) or (ms == 2 and not is_oversold):
+        return ms, mc, mq, 2
+    return 0, 0.0, 0, 0
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailParameters:
+    """Parameters of `guardrail`."""
+
+    overbought: Annotated[float, Ge(0), Le(100), Unit("RSI"), Doc("At or above this RSI nothing is bought.")] = 70.0
+    oversold: Annotated[float, Ge(0), Le(100), Unit("RSI"), Doc("At or below this RSI nothing is sold.")] = 30.0
+    rsi_periods: Annotated[
+        int, Ge(1), Unit("ticks"), Doc("The n of the RSI, which is taken over the last 5n + 1 prices.")
+    ] = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """ML alone trades; the RSI, or the flags of the rules' signal in its place, can hold it back.
+
+    `overbought: true` or `oversold: true` in the metadata of a rules signal that is no HOLD decides instead of the RSI.
+    """
+
+    parameters: GuardrailParameters
+
+    def get_required_history_length(self) -> int:
+        return 5 * self.parameters.rsi_periods + 1
+
+    def decide(
+        self, rules_signal: SignalResult | None, ml_signal: SignalResult | None, context: Mapping[str, Any]
+    ) -> SignalResult | None:
+        if ml_signal is None or ml_signal.signal_type == HOLD:
+            return None
+        overbought, oversold = self._flags(rules_signal)
+        if not (overbought or oversold):
+            prices = context["history"].prices.tolist()
+            end = len(prices)
+            strength = rsi(prices, end - self.get_required_history_length(), end, self.parameters.rsi_periods)
+            overbought, oversold = strength >= self.parameters.overbought, strength <= self.parameters.oversold
+        numbers = (*numbers_of(rules_signal), *numbers_of(ml_signal))
+        return answer(rules_signal, ml_signal, guardrail_core(*numbers, overbought, oversold))
+
+    @staticmethod
+    def _flags(signal: SignalResult | None) -> tuple[bool, bool]:
+        if signal is None or signal.signal_type == HOLD or not signal.metadata:
+            return False, False
+        return _is_true(signal.metadata.get("overbought")), _is_true(signal.metadata.get("oversold"))
+
+
+def _is_true(flag: object) -> bool:
+    # A number or a text under this name is a measurement, no flag.
+    return isinstance(flag, bool | np.bool_) and bool(flag)
+
+
+GUARDRAIL = PolicyType("guardrail", GuardrailParameters, Guardrail, "ML trades, within an RSI's bounds.")

@@ -1,0 +1,67 @@
+"""Majority: agreement is merged, a sure model wins, otherwise the rules trade."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from anystrat.domain.parameters import Doc, Ge, Le, Unit
+from anystrat.domain.signal import SignalResult
+from anystrat.strategies.catalog import PolicyType
+from anystrat.strategies.policies.answer import Decision, answer, numbers_of
+
+
+def majority_core(rs: int, rc: float, rq: int, ms: int, mc: float, mq: int, min_ml_conf: float) -> Decision:
+    """Same side: the merge; otherwise ML at or above `min_ml_conf`; otherwise the rules (perhaps none)."""
+    if ms in (1, 2):
+        if rs == ms:
+            return rs, (rc + mc) / 2.0, max(rq, mq), 3
+        if mc >= min_ml_conf:
+            return ms, mc, mq, 2
+    if rs in (1, 2):
+        return rs, rc, rq, 1
+    return 0, 0.0, 0, 0
+
+
+@dataclass(frozen=True, slots=True)
+class MajorityParameters:
+    """Parameters of `majority`."""
+
+    min_ml_conf: Annotated[
+        float | None,
+        Ge(0),
+        Le(1),
+        Unit("confidence"),
+        Doc("Against other rules, or without any, ML trades at or above this; without it, `min_conf` says."),
+    ] = None
+    min_conf: Annotated[
+        float, Ge(0), Le(1), Unit("confidence"), Doc("Stands for `min_ml_conf` where that is not given.")
+    ] = 0.55
+
+    @property
+    def threshold(self) -> float:
+        """The confidence that ML needs to trade without the rules."""
+        return self.min_conf if self.min_ml_conf is None else self.min_ml_conf
+
+
+@dataclass(frozen=True, slots=True)
+class Majority:
+    """Same side: the merge; otherwise ML if it is confident enough; otherwise the rules."""
+
+    parameters: MajorityParameters
+
+    def get_required_history_length(self) -> int:
+        return 1
+
+    def decide(
+        self,
+        rules_signal: SignalResult | None,
+        ml_signal: SignalResult | None,
+        context: Mapping[str, Any],  # noqa: ARG002  the protocol's signature
+    ) -> SignalResult | None:
+        numbers = (*numbers_of(rules_signal), *numbers_of(ml_signal))
+        return answer(rules_signal, ml_signal, majority_core(*numbers, self.parameters.threshold))
+
+
+MAJORITY = PolicyType("majority", MajorityParameters, Majority, "Agreement is merged; else a sure ML; else the rules.")

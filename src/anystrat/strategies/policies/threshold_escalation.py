@@ -1,0 +1,94 @@
+"""Threshold escalation: ML trades, and has to be surer while the market is wild."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from anystrat.domain.parameters import Doc, Ge, Le, Unit
+from anystrat.domain.signal import HOLD, SignalResult
+from anystrat.strategies.catalog import PolicyType
+from anystrat.strategies.indicators import volatility as return_deviation
+from anystrat.strategies.policies.answer import Decision, answer, numbers_of
+
+#: The one-step returns in `vol_20`, and the prices that they need.
+VOLATILITY_PERIODS: Final = 20
+VOLATILITY_HISTORY: Final = VOLATILITY_PERIODS + 1
+
+
+def threshold_escalation_core(
+    rs: int,  # noqa: ARG001  all cores begin with the same six
+    rc: float,  # noqa: ARG001
+    rq: int,  # noqa: ARG001
+    ms: int,
+    mc: float,
+    mq: int,
+    volatility: float,
+    min_conf: float,
+    high_vol_conf: float,
+    vol_threshold: float,
+) -> Decision:
+    """ML's signal if it reaches `high_vol_conf` while `volatility > vol_threshold`, `min_conf` otherwise; else none."""
+    needed = min_conf
+    if volatility > vol_threshold:
+        needed = high_vol_conf
+    if ms in (1, 2) and mc >= needed:
+        return ms, mc, mq, 2
+    return 0, 0.0, 0, 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdEscalationParameters:
+    """Parameters of `threshold_escalation`."""
+
+    vol_threshold: Annotated[
+        float, Ge(0), Unit("ratio"), Doc("Above this volatility of one-tick returns `high_vol_conf` is needed.")
+    ]
+    min_conf: Annotated[float, Ge(0), Le(1), Unit("confidence"), Doc("What ML needs in a calm market.")] = 0.55
+    high_vol_conf: Annotated[float, Ge(0), Le(1), Unit("confidence"), Doc("What ML needs in a wild market.")] = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdEscalation:
+    """ML alone trades; the volatility says how sure it must be.
+
+    The volatility is `volatility` in the tick's metadata, else `vol_20`: the population standard deviation of the last
+    20 one-tick returns.
+    """
+
+    parameters: ThresholdEscalationParameters
+
+    def get_required_history_length(self) -> int:
+        return VOLATILITY_HISTORY
+
+    def decide(
+        self, rules_signal: SignalResult | None, ml_signal: SignalResult | None, context: Mapping[str, Any]
+    ) -> SignalResult | None:
+        if ml_signal is None or ml_signal.signal_type == HOLD:
+            return None
+        metadata = context["tick"].metadata
+        given = metadata.get("volatility") if metadata else None
+        if given is None:
+            prices = context["history"].prices.tolist()
+            volatility = return_deviation(prices, len(prices) - VOLATILITY_HISTORY, len(prices))
+        else:
+            volatility = float(given)
+        parameters = self.parameters
+        decision = threshold_escalation_core(
+            *numbers_of(rules_signal),
+            *numbers_of(ml_signal),
+            volatility,
+            parameters.min_conf,
+            parameters.high_vol_conf,
+            parameters.vol_threshold,
+        )
+        return answer(rules_signal, ml_signal, decision)
+
+
+THRESHOLD_ESCALATION = PolicyType(
+    "threshold_escalation",
+    ThresholdEscalationParameters,
+    ThresholdEscalation,
+    "ML trades, and must be surer while volatility is high.",
+)
