@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+from anystrat.domain.parameters import Doc, Ge, Gt, Le, Unit
+
+_INT64_MAX = 2**63 - 1
 
 
 class Session(StrEnum):
@@ -24,19 +29,74 @@ class FillTiming(StrEnum):
     SAME_TICK = "same_tick"
 
 
+class Overload(StrEnum):
+    """What happens when ticks come faster than they are handled."""
+
+    BLOCK = "block"
+    CONFLATE = "conflate"
+
+
+class Sharding(StrEnum):
+    """How an instrument finds its shard."""
+
+    HASH = "hash"
+    MODULO = "modulo"
+
+
+class Secret:
+    """Text that must not be printed: a password, a token, a URL that may hold either. `reveal()` gives it.
+
+    It is not a `str` on purpose: formatting, logging or dumping one shows `***`, and `json.dumps` refuses it.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself. Call it where it is used, and keep the result nowhere."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class EnvironmentText(str):
+    """Ordinary text that came from the environment or a secret file: usable as any `str`, masked in every repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 @dataclass(frozen=True, slots=True)
 class InstrumentSpec:
     """One instrument. Without a `calendar` it is always in its regular session."""
 
-    token: int
-    symbol: str = ""
-    exchange: str = ""
-    tick_size: Decimal | None = None
-    lot_size: int = 1
-    multiplier: float = 1.0
-    quantity_step: Decimal = Decimal(1)
-    round_to_lot: bool = False
-    calendar: str | None = None
+    token: Annotated[int, Ge(0), Le(_INT64_MAX), Doc("The number that ticks and rows call the instrument by.")]
+    symbol: Annotated[str, Doc("Its name, for people and venues.")] = ""
+    exchange: Annotated[str, Doc("Where it is traded.")] = ""
+    tick_size: Annotated[Decimal | None, Gt(0), Unit("price"), Doc("Smallest step of its price.")] = None
+    lot_size: Annotated[int, Ge(1), Unit("units"), Doc("Units in a lot.")] = 1
+    multiplier: Annotated[float, Gt(0), Unit("ratio"), Doc("Value of one unit at a price of one.")] = 1.0
+    quantity_step: Annotated[
+        Decimal, Gt(0), Unit("venue units"), Doc("What one unit of a signal's quantity is in the venue's terms.")
+    ] = Decimal(1)
+    round_to_lot: Annotated[bool, Doc("Round quantities down to a multiple of `lot_size`.")] = False
+    calendar: Annotated[
+        str | None, Doc("Exchange calendar, XBOM for example; without one the session is always regular.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +133,13 @@ class RiskLimits:
 class PaperCosts:
     """What a paper fill costs: basis points on the price and on the turnover, and when it happens."""
 
-    fee_bps: float = 0.0
-    slippage_bps: float = 0.0
-    fill: FillTiming = FillTiming.NEXT_TICK
+    fee_bps: Annotated[float, Ge(0), Unit("basis points"), Doc("Fee on a fill's turnover.")] = 0.0
+    slippage_bps: Annotated[
+        float, Ge(0), Le(10_000), Unit("basis points"), Doc("How much worse than the tick a fill is.")
+    ] = 0.0
+    fill: Annotated[
+        FillTiming, Doc("The tick that fills an order: the instrument's next one, or the signal's own.")
+    ] = FillTiming.NEXT_TICK
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +193,71 @@ class ExecutionContext:
     market_session: Session
     risk_limits: RiskLimits
     portfolio_state: PortfolioState
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What belongs to a run as a whole."""
+
+    name: Annotated[str, Doc("Name of the run, in logs, metrics and the journal.")] = "anystrat"
+    rng_seed: Annotated[int, Ge(0), Le(_INT64_MAX), Doc("The seed that every strategy's seed is derived from.")] = 0
+    shards: Annotated[int, Ge(1), Le(1024), Doc("Number of consumers that the instruments are shared out to.")] = 1
+    overload: Annotated[Overload, Doc("Hold the source back, or go on with the latest tick of each instrument.")] = (
+        Overload.BLOCK
+    )
+    sharding: Annotated[Sharding, Doc("A mixed hash of the token, or the token modulo the number of shards.")] = (
+        Sharding.HASH
+    )
+    mailbox: Annotated[int, Ge(1), Le(1 << 24), Unit("ticks"), Doc("Capacity of a shard's mailbox.")] = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Where ticks come from. `options` is the typed options object of `type` (`domain.endpoints`).
+
+    For a plug-in's type without options of its own it is a mapping, in which values from the environment are `Secret`.
+    """
+
+    type: str
+    options: Any
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where signals go under one name; `options` as in `SourceSettings`, `PaperCosts` for type paper."""
+
+    name: str
+    type: str
+    options: Any
+
+    @property
+    def costs(self) -> PaperCosts | None:
+        """The costs of a paper broker; None for every other type."""
+        return self.options if isinstance(self.options, PaperCosts) else None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """Where state and accepted signals are kept; `options` as in `SourceSettings`."""
+
+    type: str
+    options: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A whole configuration, checked. Paths in it are absolute or relative to the working directory, ready to open.
+
+    `brokers` always holds `paper`. `directory` is where the configuration was found, `files` everything that was read.
+    """
+
+    run: RunSettings = field(default_factory=RunSettings)
+    instruments: tuple[InstrumentSpec, ...] = ()
+    source: SourceSettings | None = None
+    brokers: Mapping[str, BrokerSettings] = field(
+        default_factory=lambda: {"paper": BrokerSettings("paper", "paper", PaperCosts())}
+    )
+    journal: JournalSettings | None = None
+    strategies: tuple[StrategyConfig, ...] = ()
+    directory: Path = Path()
+    files: tuple[Path, ...] = ()

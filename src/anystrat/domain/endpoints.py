@@ -1,0 +1,171 @@
+"""The options of every built-in source, broker and journal type, as checked values that the adapters take.
+
+A field of type `Secret` may hold a password, so it never prints; the configuration also takes it from a file, as
+`<field>_file`. Paths are resolved against the file that named them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from anystrat.domain.configuration import Secret
+from anystrat.domain.parameters import Doc, Ge, Gt, Le, ParameterError, Unit
+
+Pace = Annotated[
+    float | Literal["max"],
+    Gt(0),
+    Unit("multiple of real time"),
+    Doc("How fast a recording is played: max, or a multiple of real time."),
+]
+
+
+class TickFormat(StrEnum):
+    """How a tick is written in a line of text."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A recording: Parquet, JSONL or CSV by its suffix; several merge by timestamp."""
+
+    path: Annotated[tuple[Path, ...], Doc("The file, or a list of files.")]
+    pace: Pace = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticSource:
+    """Seeded random ticks, for demos and load tests."""
+
+    ticks: Annotated[int, Ge(1), Unit("ticks"), Doc("How many ticks are made in all.")] = 10_000
+    seed: Annotated[int, Ge(0), Doc("The same seed makes the same ticks.")] = 0
+    instruments: Annotated[tuple[int, ...], Doc("Tokens; without any, those that the strategies watch.")] = ()
+    start_price: Annotated[float, Gt(0), Unit("price"), Doc("Price of every instrument's first tick.")] = 100.0
+    volatility: Annotated[float, Ge(0), Le(1), Unit("ratio"), Doc("Standard deviation of one step's return.")] = 0.001
+    interval_ms: Annotated[float, Gt(0), Unit("milliseconds"), Doc("Event time between two ticks.")] = 100.0
+    pace: Pace = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class StdinSource:
+    """Ticks from standard input, a line each."""
+
+    format: Annotated[TickFormat, Doc("How the lines are written.")] = TickFormat.JSONL
+
+
+@dataclass(frozen=True, slots=True)
+class NatsSource:
+    """Ticks from a NATS JetStream stream, one durable consumer a shard."""
+
+    url: Annotated[Secret, Doc("Server, nats://host:4222; several separated by commas.")]
+    stream: Annotated[str, Doc("Stream that holds the ticks.")] = "TICKS"
+    subject: Annotated[str, Doc("Subject, with `>` or `*` as NATS has them.")] = "ticks.>"
+    durable: Annotated[str, Doc("Name of the durable consumer; the shard's number is added.")] = "anystrat"
+    batch: Annotated[int, Ge(1), Le(100_000), Unit("messages"), Doc("Messages asked for at once.")] = 256
+    user: Annotated[Secret | None, Doc("User name.")] = None
+    password: Annotated[Secret | None, Doc("Password.")] = None
+    token: Annotated[Secret | None, Doc("Authentication token.")] = None
+    credentials: Annotated[Path | None, Doc("A NATS .creds file.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSource:
+    """Ticks from a Kafka topic, through a consumer group."""
+
+    bootstrap_servers: Annotated[str, Doc("host:port, several separated by commas.")]
+    topic: Annotated[str, Doc("Topic that holds the ticks.")]
+    group_id: Annotated[str, Doc("Consumer group.")] = "anystrat"
+    batch: Annotated[int, Ge(1), Le(100_000), Unit("messages"), Doc("Messages asked for at once.")] = 256
+    options: Annotated[Mapping[str, Secret], Doc("More librdkafka settings, security.protocol for example.")] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketSource:
+    """Ticks from a WebSocket, a JSON object a message."""
+
+    url: Annotated[Secret, Doc("ws:// or wss:// address.")]
+    subscribe: Annotated[tuple[str, ...], Doc("Messages sent after each connection.")] = ()
+    headers: Annotated[Mapping[str, Secret], Doc("Headers of the handshake.")] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LogBroker:
+    """Signals to the log."""
+
+    level: Annotated[Literal["debug", "info", "warning"], Doc("Level of the lines.")] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class JsonlBroker:
+    """Signals appended to a JSONL file."""
+
+    path: Annotated[Path, Doc("The file; it is made when missing.")]
+
+
+@dataclass(frozen=True, slots=True)
+class NatsBroker:
+    """Signals to NATS JetStream; the signal id is the message id."""
+
+    url: Annotated[Secret, Doc("Server, nats://host:4222; several separated by commas.")]
+    subject: Annotated[str, Doc("Subject; `{strategy_id}`, `{broker}` and `{instrument_token}` are filled in.")] = (
+        "signals.{strategy_id}.{instrument_token}"
+    )
+    stream: Annotated[str | None, Doc("Stream that must hold the subject.")] = None
+    user: Annotated[Secret | None, Doc("User name.")] = None
+    password: Annotated[Secret | None, Doc("Password.")] = None
+    token: Annotated[Secret | None, Doc("Authentication token.")] = None
+    credentials: Annotated[Path | None, Doc("A NATS .creds file.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaBroker:
+    """Signals to a Kafka topic; the signal id is the record's id header."""
+
+    bootstrap_servers: Annotated[str, Doc("host:port, several separated by commas.")]
+    topic: Annotated[str, Doc("Topic for the signals.")]
+    options: Annotated[Mapping[str, Secret], Doc("More librdkafka settings, security.protocol for example.")] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookBroker:
+    """Signals as HTTP POST requests; the signal id is the idempotency key."""
+
+    url: Annotated[Secret, Doc("https:// address; http:// needs `allow_private`.")]
+    headers: Annotated[Mapping[str, Secret], Doc("Headers of every request.")] = field(default_factory=dict)
+    token: Annotated[Secret | None, Doc("Sent as a bearer token.")] = None
+    secret: Annotated[Secret | None, Doc("Signs the body with HMAC-SHA-256.")] = None
+    timeout_sec: Annotated[float, Gt(0), Le(300), Unit("seconds"), Doc("How long an answer is waited for.")] = 5.0
+    allow_private: Annotated[bool, Doc("Allow plain http and addresses inside the own network.")] = False
+
+    def __post_init__(self) -> None:
+        if not self.url.reveal().startswith(("https://", "http://")):
+            raise ParameterError("url", "must begin with https:// (or http://)")
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteJournal:
+    """A SQLite file."""
+
+    path: Annotated[Path, Doc("The file; it is made when missing.")]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresJournal:
+    """A PostgreSQL database, for several machines."""
+
+    url: Annotated[Secret, Doc("postgresql:// address.")]
+    schema: Annotated[str, Doc("Schema that holds the tables.")] = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryJournal:
+    """Nothing outlives the process."""
