@@ -1,0 +1,188 @@
+"""From a checked configuration to wired objects: the one place that knows adapters, models and plug-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from anystrat.domain.configuration import (
+    BrokerSettings,
+    Configuration,
+    InstrumentSpec,
+    PaperCosts,
+    StrategyConfig,
+)
+from anystrat.domain.errors import ConfigurationError, ModelRefused, Problem
+from anystrat.domain.protocols import MLCapable, StrategyProcessor
+from anystrat.engine.engine import Engine
+from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
+
+if TYPE_CHECKING:
+    from anystrat.domain.protocols import SessionClock
+    from anystrat.engine.executor import StrategyExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A strategy that does not take part because its model does not load (`on_model_failure: skip`)."""
+
+    strategy_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """A hybrid that goes on with its rules alone because its model does not load (`on_model_failure: rules_only`)."""
+
+    strategy_id: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Wiring:
+    """What strategies are built from, and what came of it."""
+
+    catalog: Catalog
+    models: ModelShelf
+    left_out: list[LeftOut] = field(default_factory=list)
+    degraded: list[Degraded] = field(default_factory=list)
+
+    def add_row(
+        self, engine: Engine, row: StrategyConfig, brokers: Mapping[str, BrokerSettings]
+    ) -> list[StrategyExecutor]:
+        """Register the row's executors, one a broker (and instrument, with `per_instrument`), in the row's order.
+
+        Raises `ConfigurationError` where the processor refuses an instrument or a broker; nothing is registered then.
+        """
+        if not row.enabled:
+            return []
+        made = self._built(row)
+        if made is None:
+            return []
+        build, kind = made
+        groups: list[tuple[int, ...]] = (
+            [(token,) for token in row.instrument_tokens] if row.per_instrument else [row.instrument_tokens]
+        )
+        wanted = [(broker, tokens, build()) for broker in row.active_brokers for tokens in groups]
+        problems = [problem for broker, tokens, processor in wanted for problem in _refused(row, broker, tokens, processor)]
+        if problems:
+            raise ConfigurationError(problems)
+        validator = self.catalog.validator(row.validator)
+        return [
+            engine.register(
+                row,
+                broker,
+                processor,
+                kind=kind,
+                costs=costs_of(brokers, broker),
+                validator=validator.build() if validator is not None else None,
+                tokens=tokens,
+            )
+            for broker, tokens, processor in wanted
+        ]
+
+    def _built(self, row: StrategyConfig) -> tuple[Callable[[], StrategyProcessor], Kind] | None:
+        entry = self.catalog.strategy(row.strategy_type)
+        context = BuildContext(self.catalog, self.models)
+
+        def build() -> StrategyProcessor:
+            return entry.build(row.parameters, context)
+
+        failure = model_failure(build())
+        if failure is None:
+            return build, entry.kind
+        if getattr(row.parameters, "on_model_failure", "skip") == "rules_only":
+            self.degraded.append(Degraded(row.strategy_id, failure))
+            return lambda: context.build(row.parameters.rules), "rules"
+        self.left_out.append(LeftOut(row.strategy_id, failure))
+        return None
+
+
+def model_failure(processor: StrategyProcessor) -> str | None:
+    """Why the processor's model does not load; None where it loads or where there is none."""
+    if not isinstance(processor, MLCapable):
+        return None
+    try:
+        if processor.load_model():
+            return None
+    except ModelRefused as error:
+        return str(error)
+    return str(getattr(processor, "model_error", None) or "load_model() answered False")
+
+
+def costs_of(brokers: Mapping[str, BrokerSettings], name: str) -> PaperCosts:
+    """A paper broker's own costs; for any other broker those of `paper`, with which its paper positions are kept."""
+    for candidate in (name, "paper"):
+        settings = brokers.get(candidate)
+        if settings is not None and settings.costs is not None:
+            return settings.costs
+    return PaperCosts()
+
+
+def build_engine(
+    configuration: Configuration, wiring: Wiring, *, sessions: SessionClock | None = None
+) -> Engine:
+    """An engine with every enabled strategy of the configuration registered, in the order of its rows."""
+    engine = Engine(
+        {spec.token: spec for spec in configuration.instruments},
+        sessions=sessions,
+        rng_seed=configuration.run.rng_seed,
+    )
+    for row in configuration.strategies:
+        wiring.add_row(engine, row, configuration.brokers)
+    return engine
+
+
+def session_clock(instruments: Sequence[InstrumentSpec]) -> SessionClock | None:
+    """A clock for the calendars that the instruments name; None where none does. Raises `MissingExtra`."""
+    calendars = {spec.token: spec.calendar for spec in instruments if spec.calendar is not None}
+    if not calendars:
+        return None
+    from anystrat.adapters.calendars import CalendarClock
+
+    return CalendarClock(calendars)
+
+
+def default_wiring(catalog: Catalog | None = None) -> Wiring:
+    """The catalogue of everything that is registered, and a shelf of ONNX models that loads nothing before it is asked."""
+    from anystrat.adapters.model_shelf import OnnxShelf
+
+    return Wiring(catalog or default_catalog(), OnnxShelf())
+
+
+def default_catalog() -> Catalog:
+    """The built-in strategies and policies, those registered by call, and those of installed plug-ins."""
+    from anystrat.plugins import catalog
+
+    return catalog()
+
+
+def _refused(
+    row: StrategyConfig, broker: str, tokens: tuple[int, ...], processor: StrategyProcessor
+) -> list[Problem]:
+    place = f"strategy {row.strategy_id!r}"
+    problems = [
+        Problem(f"{row.strategy_type} does not support this instrument", path=f"{place}.instruments", found=str(token))
+        for token in tokens
+        if not processor.supports_instrument(token)
+    ]
+    supports_broker: Any = getattr(processor, "supports_broker", None)
+    if supports_broker is not None and not supports_broker(broker):
+        problems.append(
+            Problem(f"{row.strategy_type} does not support this broker", path=f"{place}.brokers", found=broker)
+        )
+    return problems
+
+
+__all__ = [
+    "Degraded",
+    "LeftOut",
+    "Wiring",
+    "build_engine",
+    "costs_of",
+    "default_catalog",
+    "default_wiring",
+    "model_failure",
+    "session_clock",
+]

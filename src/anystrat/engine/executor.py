@@ -1,0 +1,190 @@
+"""An executor: one strategy on one broker, wired to its rows in the engine's columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from anystrat.domain.configuration import FillTiming, PaperCosts, PortfolioState, RiskLimits, Session, StrategyConfig
+from anystrat.domain.lifecycle import State
+from anystrat.domain.outcomes import REASONS
+from anystrat.domain.protocols import PriceRule, SignalValidator, StrategyProcessor
+from anystrat.domain.signal_id import id_bases
+from anystrat.engine.state import NEVER
+
+if TYPE_CHECKING:
+    from anystrat.domain.signal import EmittedSignal
+    from anystrat.domain.tick import MarketTick
+    from anystrat.engine.engine import Engine
+
+Kind = Literal["rules", "ml", "hybrid"]
+Decide = Callable[[Sequence[float], int], "tuple[int, float, float] | None"]
+
+
+class StrategyExecutor:
+    """One strategy on one broker, inside an engine. Made by `StrategyFactory` or by the engine's `register`.
+
+    Capabilities are looked up once, here: `decide` is there for processors that read nothing but prices.
+    """
+
+    __slots__ = (
+        "_engine",
+        "broker",
+        "config",
+        "costs",
+        "decide",
+        "error_times",
+        "id_bases",
+        "kind",
+        "lots",
+        "need",
+        "own_drops",
+        "processor",
+        "risk",
+        "risk_multiplier",
+        "row",
+        "slots",
+        "tokens",
+        "validator",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: StrategyConfig,
+        broker: str,
+        processor: StrategyProcessor,
+        *,
+        tokens: tuple[int, ...],
+        kind: Kind,
+        costs: PaperCosts,
+        validator: SignalValidator | None,
+    ) -> None:
+        self._engine = engine
+        self.config = config
+        self.broker = broker
+        self.processor = processor
+        self.validator = validator
+        self.tokens = tokens
+        self.kind: Kind = kind
+        self.costs = costs
+        self.risk = config.risk
+        self.risk_multiplier: Decimal | None = None if config.risk.risk_multiplier == 1 else config.risk.risk_multiplier
+        self.need = max(1, int(processor.get_required_history_length()))
+        self.decide: Decide | None = processor.decide if isinstance(processor, PriceRule) else None
+        self.id_bases = id_bases(config.strategy_id, broker)
+        self.error_times: list[int] = []
+        self.own_drops: dict[str, int] = {}
+        self.lots: dict[int, int] = {}
+        self.row = -1
+        self.slots: dict[int, int] = {}
+
+    @property
+    def strategy_id(self) -> str:
+        """The id of the row that configured it."""
+        return self.config.strategy_id
+
+    @property
+    def state(self) -> State:
+        """Where its lifecycle stands."""
+        return State(self._engine.state.book.state[self.row])
+
+    @property
+    def last_transition_ns(self) -> int:
+        """Event time of the last transition."""
+        return self._engine.state.book.since[self.row]
+
+    @property
+    def portfolio(self) -> PortfolioState:
+        """The paper account now."""
+        book = self._engine.state.book
+        held = {token: slot for token, slot in self.slots.items() if book.position[slot]}
+        return PortfolioState(
+            positions={token: book.position[slot] for token, slot in held.items()},
+            average_prices={token: book.average[slot] for token, slot in held.items()},
+            cash=book.cash[self.row],
+            realised=book.realised[self.row],
+            fees=book.fees[self.row],
+            loss_streak=book.loss_streak[self.row],
+        )
+
+    @property
+    def unrealised(self) -> float:
+        """P&L of the open positions at the instruments' last prices, before the fees of closing them."""
+        book = self._engine.state.book
+        return math.fsum(
+            book.position[slot]
+            * (book.last_price[book.slot_instrument[slot]] - book.average[slot])
+            * book.slot_multiplier[slot]
+            for slot in self.slots.values()
+        )
+
+    @property
+    def market_value(self) -> float:
+        """The open positions at the instruments' last prices; cash plus this is the P&L, all fees included."""
+        book = self._engine.state.book
+        return math.fsum(
+            book.position[slot] * book.last_price[book.slot_instrument[slot]] * book.slot_multiplier[slot]
+            for slot in self.slots.values()
+        )
+
+    def counters(self) -> dict[str, Any]:
+        """What this executor did so far: ticks, evaluations, signals, holds, drops by reason, errors, fills, trips."""
+        book, e = self._engine.state.book, self.row
+        width = len(REASONS)
+        drops = {
+            reason.value: book.drops[e * width + code]
+            for code, reason in enumerate(REASONS)
+            if reason is not None and book.drops[e * width + code]
+        }
+        return {
+            "ticks": sum(book.ticks[book.slot_instrument[slot]] for slot in self.slots.values()),
+            "evaluations": book.evaluations[e],
+            "signals": book.signals[e],
+            "holds": book.holds[e],
+            "drops": drops | self.own_drops,
+            "errors": book.errors[e],
+            "fills": book.fills[e],
+            "round_trips": book.round_trips[e],
+        }
+
+    def on_tick(self, tick: MarketTick) -> EmittedSignal | None:
+        """Push one tick through the engine that this executor lives in; its own signal, if one was emitted."""
+        for signal in self._engine.on_tick(tick):
+            if signal.strategy_id == self.strategy_id and signal.broker == self.broker:
+                return signal
+        return None
+
+    def __repr__(self) -> str:
+        return f"<StrategyExecutor {self.strategy_id} on {self.broker}: {self.state.name}>"
+
+
+def limits_of(risk: RiskLimits, costs: PaperCosts) -> dict[str, float]:
+    """A strategy's risk settings as the numbers that the checks compare with; what is off becomes unreachable."""
+    return {
+        "min_confidence": _or(risk.min_confidence, -math.inf),
+        "max_quantity": _or(risk.max_quantity, NEVER),
+        "band": risk.band_pct / 100.0 if risk.band_pct is not None else math.inf,
+        "slippage_budget": _or(risk.slippage_budget, math.inf),
+        "min_flip": _or(risk.min_flip_ns, 0),
+        "max_position": int(risk.max_position_size) if risk.max_position_size else NEVER,
+        "long_only": int(risk.long_only),
+        "max_exposure": _or(risk.max_exposure, math.inf),
+        "max_loss_streak": _or(risk.max_loss_streak, NEVER),
+        "cooldown": _or(risk.cooldown_ns, 0),
+        "dedupe": risk.dedupe_window_ns,
+        "min_interval": _or(risk.min_signal_interval_ns, 0),
+        "per_minute": _or(risk.max_signals_per_min, 0),
+        "allow_preopen": int(Session.PREOPEN in risk.allow_sessions),
+        "allow_closed": int(Session.CLOSED in risk.allow_sessions),
+        "max_age": _or(risk.max_tick_age_ns, NEVER),
+        "fee_bps": costs.fee_bps,
+        "slippage_bps": costs.slippage_bps,
+        "same_tick": int(costs.fill is FillTiming.SAME_TICK),
+    }
+
+
+def _or(value: float | None, off: float) -> float:
+    return off if value is None else value

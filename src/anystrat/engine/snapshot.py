@@ -1,0 +1,125 @@
+"""The engine's whole state as bytes, and back: a restored engine goes on as if nothing had happened, to the last bit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from anystrat.domain.errors import SnapshotRefused
+from anystrat.domain.tick import TickRow
+
+if TYPE_CHECKING:
+    from anystrat.engine.engine import Engine
+
+VERSION: Final = 1
+_DECIMAL: Final = "$decimal"
+
+
+def snapshot(engine: Engine) -> bytes:
+    """Everything that later outcomes depend on: gates, timers, paper accounts, waiting orders, windows, counters.
+
+    Raises `SnapshotRefused` when a tick's metadata holds what cannot be written down (anything but numbers, text,
+    booleans, None, decimals, lists and mappings of such).
+    """
+    try:
+        return msgspec.msgpack.encode(
+            {
+                "version": VERSION,
+                "fingerprint": fingerprint(engine),
+                "killed": engine.killed,
+                "ticks": engine.ticks,
+                "tick_drops": dict(engine.tick_drops),
+                "state": engine.state.dump(),
+                "windows": [[_row_out(row) for row in window.rows()] for window in engine.windows],
+                "executors": [[executor.error_times, executor.own_drops] for executor in engine.executors],
+            }
+        )
+    except (TypeError, OverflowError) as error:
+        raise SnapshotRefused(f"a tick in a window cannot be written into a snapshot: {error}") from error
+
+
+def restore(engine: Engine, data: bytes) -> None:
+    """Take over a snapshot into an engine that has the same executors registered and has seen no tick.
+
+    Raises `SnapshotRefused`, leaving the engine as it was, for another version or another configuration.
+    """
+    try:
+        content = msgspec.msgpack.decode(data)
+        version, found = content["version"], content["fingerprint"]
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise SnapshotRefused(f"these bytes are no snapshot: {error}") from error
+    if version != VERSION:
+        raise SnapshotRefused(f"the snapshot has version {version}, this anystrat reads version {VERSION}")
+    if found != fingerprint(engine):
+        raise SnapshotRefused(
+            "the snapshot was made with other strategies, parameters or instruments than are registered now; "
+            "start without it, or restore it under the configuration that made it"
+        )
+    engine.state.load(content["state"])
+    engine.killed = content["killed"]
+    engine.ticks = content["ticks"]
+    engine.tick_drops = Counter(content["tick_drops"])
+    for window, rows in zip(engine.windows, content["windows"], strict=True):
+        window.clear()
+        for fields in rows:
+            window.push(_row_in(fields))
+    for executor, (error_times, own_drops) in zip(engine.executors, content["executors"], strict=True):
+        executor.error_times[:] = error_times
+        executor.own_drops = dict(own_drops)
+
+
+def fingerprint(engine: Engine) -> str:
+    """What a snapshot is bound to: the executors in their order, with their parameters, limits, costs and instruments."""
+    parts = [repr(engine.tokens)]
+    for executor in engine.executors:
+        # A set has no order of its own, and would print in another one in the next process.
+        sessions = sorted(executor.risk.allow_sessions)
+        config = replace(executor.config, risk=replace(executor.risk, allow_sessions=frozenset()))
+        wiring = (executor.broker, executor.tokens, executor.costs, executor.need, sorted(executor.lots.items()))
+        parts.append(repr((config, sessions, wiring)))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _row_out(row: TickRow) -> list[Any]:
+    return [
+        row.instrument_token,
+        row.ts_ns,
+        row.price,
+        *(_plain(value) for value in (row.exact, row.volume, row.bid, row.ask)),
+        row.halted,
+        row.auction,
+        _plain(row.metadata),
+    ]
+
+
+def _row_in(fields: list[Any]) -> TickRow:
+    token, ts, price, exact, volume, bid, ask, halted, auction, metadata = fields
+    return TickRow(
+        token, ts, price, *(_rich(value) for value in (exact, volume, bid, ask)), halted, auction, _rich(metadata)
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return {_DECIMAL: str(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _rich(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {_DECIMAL}:
+            return Decimal(value[_DECIMAL])
+        return {key: _rich(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rich(item) for item in value]
+    return value

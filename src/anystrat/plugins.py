@@ -1,0 +1,154 @@
+"""What third parties add: through Python entry points of installed packages, or through `register_*` calls.
+
+A configuration can only name what is registered here or built in; it never makes the program import a dotted path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final, TypeVar
+
+from anystrat.domain.errors import AnystratError
+from anystrat.domain.protocols import DecisionPolicy, SignalValidator, StrategyProcessor
+from anystrat.strategies.builtin import builtin_catalog
+from anystrat.strategies.catalog import Catalog, Kind, PolicyType, StrategyType, ValidatorType
+
+#: Entry-point group -> what its objects are.
+GROUPS: Final = {
+    "anystrat.strategies": StrategyType,
+    "anystrat.policies": PolicyType,
+    "anystrat.validators": ValidatorType,
+}
+FEATURE_GROUP: Final = "anystrat.features"
+
+E = TypeVar("E", StrategyType, PolicyType, ValidatorType)
+
+_registered: list[StrategyType | PolicyType | ValidatorType] = []
+
+
+class BrokenPlugin(AnystratError):
+    """An installed plug-in cannot be loaded, or offers something that is no entry for its group."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One entry point of an installed package, as found; `error` is empty where it loads."""
+
+    group: str
+    name: str
+    package: str
+    version: str
+    error: str = ""
+
+
+def register_strategy(
+    name: str | StrategyType,
+    build: Callable[[Any], StrategyProcessor] | None = None,
+    *,
+    parameters: type[Any] | None = None,
+    kind: Kind = "rules",
+    summary: str = "",
+) -> StrategyType:
+    """Make a strategy type known to every configuration that is loaded from now on, in this process.
+
+    Either a ready `StrategyType` (what `@rule` makes), or a name with `build(parameters) -> StrategyProcessor` and the
+    `parameters` class (a frozen dataclass) that its configuration is checked against.
+
+    Raises `ValueError` when the name is taken by something else.
+    """
+    if isinstance(name, StrategyType):
+        entry = name
+    else:
+        if build is None:
+            raise TypeError("register_strategy needs build(parameters) -> StrategyProcessor beside a name")
+        maker = build
+        entry = StrategyType(
+            name,
+            kind,
+            parameters or NoParameters,
+            lambda values, _context: maker(values),
+            summary or (build.__doc__ or "").strip().split("\n")[0],
+            origin="this program",
+        )
+    return _add(entry)
+
+
+def register_policy(
+    name: str, build: Callable[[Any], DecisionPolicy], *, parameters: type[Any] | None = None, summary: str = ""
+) -> PolicyType:
+    """Make a decision policy known. Raises `ValueError` when the name is taken by something else."""
+    return _add(PolicyType(name, parameters or NoParameters, build, summary, origin="this program"))
+
+
+def register_validator(name: str, build: Callable[[], SignalValidator], *, summary: str = "") -> ValidatorType:
+    """Make a validator known. Raises `ValueError` when the name is taken by something else."""
+    if name == "standard":
+        raise ValueError("'standard' is the built-in validator; choose another name")
+    return _add(ValidatorType(name, build, summary, origin="this program"))
+
+
+@dataclass(frozen=True, slots=True)
+class NoParameters:
+    """For types that take no parameters of their own."""
+
+
+def catalog() -> Catalog:
+    """Everything that a configuration can name now. Raises `BrokenPlugin` for an installed one that does not load."""
+    found = builtin_catalog()
+    for entry in _registered:
+        found.register(entry)
+    for _, loaded in _loaded():
+        if loaded is not None:
+            found.register(loaded)
+    return found
+
+
+def installed() -> list[Plugin]:
+    """Every entry point of anystrat's groups that is installed, loadable or not."""
+    found = []
+    for group in (*GROUPS, FEATURE_GROUP):
+        for point in entry_points(group=group):
+            try:
+                _load(group, point)
+                error = ""
+            except BrokenPlugin as broken:
+                error = str(broken)
+            dist = point.dist
+            found.append(Plugin(group, point.name, dist.name if dist else "?", dist.version if dist else "?", error))
+    return found
+
+
+def _loaded() -> Iterator[tuple[EntryPoint, Any]]:
+    for group in (FEATURE_GROUP, *GROUPS):
+        for point in entry_points(group=group):
+            yield point, _load(group, point)
+
+
+def _load(group: str, point: EntryPoint) -> Any:
+    where = f"plug-in {point.name!r} of {point.dist.name if point.dist else '?'} ({point.value})"
+    try:
+        found = point.load()
+    except Exception as error:  # a plug-in's import may raise anything
+        raise BrokenPlugin(f"{where} does not load: {type(error).__name__}: {error}") from error
+    if group == FEATURE_GROUP:
+        if not callable(found):
+            raise BrokenPlugin(f"{where} is {type(found).__name__}; expected a function that registers features")
+        found()
+        return None
+    if not isinstance(found, GROUPS[group]):
+        raise BrokenPlugin(f"{where} is {type(found).__name__}; expected {GROUPS[group].__name__}")
+    return found
+
+
+def _add(entry: E) -> E:
+    probe = builtin_catalog()
+    for earlier in _registered:
+        probe.register(earlier)
+    probe.register(entry)
+    if entry not in _registered:
+        _registered.append(entry)
+    return entry
