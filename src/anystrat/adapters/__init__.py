@@ -1,0 +1,1 @@
+"""What touches the outside world: files, databases, message buses, venues."""

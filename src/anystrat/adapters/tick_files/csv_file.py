@@ -1,0 +1,183 @@
+"""CSV with a header. A row is one line: a quoted field may hold commas, not line ends, so that one stray quote costs one
+row and not the rest of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anystrat.adapters.tick_files.decode import (
+    MalformedRow,
+    RowValues,
+    StampReader,
+    Tally,
+    columns_of_rows,
+    exact_of_texts,
+    flag_of_text,
+    integer_of_text,
+    number_of_text,
+    price_of_text,
+    shown,
+)
+from anystrat.adapters.tick_files.lines import MAX_LINE, Lines
+from anystrat.adapters.tick_files.source import FLAGS, NUMBERS, PRICE, TIMESTAMP, TOKEN, TS_NS, check_columns
+from anystrat.domain.columns import TickColumns
+from anystrat.domain.errors import TickFileError
+
+
+class CsvSource:
+    """A CSV file whose header has the needed columns."""
+
+    total_rows: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.total_bytes = path.stat().st_size
+        self._lines = Lines(path)
+        header, self._header_line = self._header()
+        check_columns(path, header)
+        self._width = len(header)
+        self._time = TS_NS if TS_NS in header else TIMESTAMP
+        self._at = {name: header.index(name) for name in (self._time, TOKEN, PRICE)}
+        self._numbers = {name: header.index(name) for name in NUMBERS if name in header}
+        self._flags = {name: header.index(name) for name in FLAGS if name in header}
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of the file has been read."""
+        return self._lines.bytes_read
+
+    @bytes_read.setter
+    def bytes_read(self, value: int) -> None:
+        self._lines.bytes_read = value
+
+    def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
+        """The good rows, in blocks."""
+        stamps = StampReader()
+        for number, lines in self._lines.batches(block_rows):
+            if number <= self._header_line:
+                skipped = self._header_line - number + 1
+                number, lines = number + skipped, lines[skipped:]
+            block = self._fast(lines, stamps)
+            if block is None:
+                block = self._close(number, lines, stamps, tally)
+            if len(block):
+                yield block
+
+    def _header(self) -> tuple[list[str], int]:
+        for number, lines in self._lines.batches(100):
+            for at, line in enumerate(lines, start=number):
+                if line is None:
+                    raise TickFileError(f"{self.path}:{at}: a line of over {MAX_LINE} bytes; expected a header")
+                if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                    raise TickFileError(f"{self.path}: the text is UTF-16; expected UTF-8")
+                if line.strip():
+                    return self._names(line, at), at
+        raise TickFileError(f"{self.path}: holds blank lines only; expected a header and ticks")
+
+    def _names(self, line: bytes, at: int) -> list[str]:
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        try:
+            names = [name.strip() for name in _fields(text)]
+        except MalformedRow as error:
+            raise TickFileError(f"{self.path}:{at}: {error}; expected a header") from error
+        if len(names) == 1:
+            for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+                if separator in text:
+                    raise TickFileError(f"{self.path}: the columns are separated by {called}; expected commas")
+        if all(name.strip("+-").replace(".", "", 1).isdigit() for name in names):
+            raise TickFileError(f"{self.path}: the first line is {shown(text)}; expected a header that names the columns")
+        return names
+
+    def _fast(self, lines: list[bytes | None], stamps: StampReader) -> TickColumns | None:
+        """All lines at once; None when any of them needs a close look."""
+        if None in lines or any(b'"' in line for line in lines if line is not None):
+            return None
+        rows = [line.split(b",") for line in lines if line is not None]
+        if {*map(len, rows)} - {self._width}:
+            return None
+
+        def column(name: str) -> list[bytes]:
+            at = self._at[name]
+            return [row[at] for row in rows]
+
+        try:
+            if self._time == TS_NS:
+                times = _integers(column(TS_NS))
+            else:
+                times = np.array([stamps.ns(TIMESTAMP, t.decode("ascii")) for t in column(TIMESTAMP)], np.int64)
+            texts = column(PRICE)
+            price = _floats(texts)
+            return TickColumns(
+                times,
+                _integers(column(TOKEN)),
+                price,
+                exact_of_texts(texts, price),
+                **{NUMBERS[name]: _floats([row[at] or b"nan" for row in rows]) for name, at in self._numbers.items()},
+                **{name: _flags(name, [row[at] for row in rows]) for name, at in self._flags.items()},
+            )
+        except (ValueError, OverflowError):
+            return None
+
+    def _close(self, number: int, lines: list[bytes | None], stamps: StampReader, tally: Tally) -> TickColumns:
+        rows = []
+        for at, line in enumerate(lines, start=number):
+            try:
+                if line is None:
+                    raise MalformedRow(f"a line of over {MAX_LINE} bytes")
+                if line.strip():
+                    rows.append(self._row(line, stamps))
+            except MalformedRow as error:
+                tally.add(f"{self.path}:{at}", str(error))
+        return columns_of_rows(rows, [NUMBERS[name] for name in self._numbers], tuple(self._flags))
+
+    def _row(self, line: bytes, stamps: StampReader) -> RowValues:
+        fields = _fields(line.decode("utf-8", "surrogateescape").rstrip("\r"))
+        if len(fields) != self._width:
+            raise MalformedRow(f"{len(fields)} fields, expected {self._width}; found {shown(line)}")
+        time = fields[self._at[self._time]]
+        price, exact = price_of_text(fields[self._at[PRICE]])
+        return RowValues(
+            integer_of_text(TS_NS, time) if self._time == TS_NS else stamps.ns(TIMESTAMP, time),
+            integer_of_text(TOKEN, fields[self._at[TOKEN]]),
+            price,
+            exact,
+            tuple(
+                number_of_text(name, fields[at]) if fields[at].strip() else np.nan
+                for name, at in self._numbers.items()
+            ),
+            tuple(flag_of_text(name, fields[at]) for name, at in self._flags.items()),
+        )
+
+
+def _fields(text: str) -> list[str]:
+    try:
+        return next(csv.reader([text], strict=True))
+    except (csv.Error, StopIteration) as error:
+        raise MalformedRow(f"no CSV: {error}; found {shown(text)}") from error
+
+
+def _integers(texts: list[bytes]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    _no_underscore(texts)
+    return np.array(list(map(int, texts)), np.int64)
+
+
+def _floats(texts: list[bytes]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    _no_underscore(texts)
+    return np.array(list(map(float, texts)), np.float64)
+
+
+def _no_underscore(texts: list[bytes]) -> None:
+    """`int` and `float` read 1_000 as a number; a tick file doesn't mean that."""
+    if b"_" in b"".join(texts):
+        raise MalformedRow("an underscore")
+
+
+def _flags(name: str, texts: list[bytes]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    known = {text: flag_of_text(name, text.decode("ascii")) for text in set(texts)}
+    return np.array([known[text] for text in texts], np.bool_)

@@ -1,0 +1,83 @@
+"""Lines of a text file, plain or gzip, in bounded memory whatever the file holds."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from anystrat.domain.errors import TickFileError
+
+#: A longer line is malformed and is skipped without being held.
+MAX_LINE: Final = 1_000_000
+_CHUNK = 1 << 20
+_BATCH_BYTES = 16 << 20
+
+
+class Lines:
+    """The lines of one file; `bytes_read` follows the reading, in bytes of the file as it lies on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes_read = 0
+
+    def batches(self, rows: int) -> Iterator[tuple[int, list[bytes | None]]]:
+        """Up to `rows` lines at a time with the number of the first; None stands for a line that is too long."""
+        pending: list[bytes | None] = []
+        size, number = 0, 1
+        for lines in self._chunks():
+            pending += lines
+            size += sum(len(line) for line in lines if line is not None)
+            start = 0
+            while len(pending) - start >= rows or size > _BATCH_BYTES:
+                batch = pending[start : start + rows]
+                yield number, batch
+                number += len(batch)
+                start += len(batch)
+                size = 0
+            if start:
+                del pending[:start]
+                size = sum(len(line) for line in pending if line is not None)
+        if pending:
+            yield number, pending
+
+    def _chunks(self) -> Iterator[list[bytes | None]]:
+        """The whole lines of every chunk, without their line ends."""
+        self.bytes_read = 0
+        tail, too_long, first = b"", False, True
+        with self._opened() as (raw, stream):
+            while chunk := stream.read(_CHUNK):
+                self.bytes_read = raw.tell()
+                if first:
+                    chunk, first = chunk.removeprefix(b"\xef\xbb\xbf"), False
+                parts = chunk.split(b"\n")
+                parts[0] = tail + parts[0]
+                tail = parts.pop()
+                lines: list[bytes | None] = [line if len(line) <= MAX_LINE else None for line in parts]
+                if too_long and lines:
+                    lines[0], too_long = None, False
+                if too_long or len(tail) > MAX_LINE:
+                    tail, too_long = b"", True
+                if lines:
+                    yield lines
+            if too_long:
+                yield [None]
+            elif tail:
+                yield [tail]
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        try:
+            with self.path.open("rb", buffering=0) as raw:
+                if self.path.name.lower().endswith(".gz"):
+                    with gzip.GzipFile(fileobj=raw) as stream:
+                        yield raw, stream  # type: ignore[misc]  # GzipFile reads like IO[bytes] without being one
+                else:
+                    yield raw, raw
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise TickFileError(f"{self.path}: the gzip data is truncated or damaged: {error}") from error
+        except OSError as error:
+            raise TickFileError(f"{self.path}: cannot be read: {error}") from error

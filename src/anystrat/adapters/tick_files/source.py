@@ -1,0 +1,56 @@
+"""What every kind of tick file offers to the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from anystrat.domain.errors import TickFileError, nearest_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anystrat.adapters.tick_files.decode import Tally
+    from anystrat.domain.columns import TickColumns
+
+TS_NS: Final = "ts_ns"
+TIMESTAMP: Final = "timestamp"
+TOKEN: Final = "instrument_token"
+PRICE: Final = "price"
+#: Optional numbers, by their names in a file, with the names that they have in `TickColumns`.
+NUMBERS: Final = {"size": "volume", "bid": "bid", "ask": "ask"}
+FLAGS: Final = ("halted", "auction")
+KNOWN: Final = (TS_NS, TIMESTAMP, TOKEN, PRICE, *NUMBERS, *FLAGS)
+
+
+class TickSourceFile(Protocol):
+    """One tick file, checked and ready to be read as often as is asked."""
+
+    path: Path
+    total_rows: int | None
+    total_bytes: int
+    bytes_read: int
+
+    def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
+        """The file's good rows from its beginning, in blocks that are never empty; bad ones go to `tally`."""
+        ...
+
+
+def check_columns(path: Path, found: Sequence[str]) -> None:
+    """Refuse a file that lacks a needed column or has a known one twice."""
+    twice = sorted({name for name in found if name in KNOWN and list(found).count(name) > 1})
+    if twice:
+        raise TickFileError(f"{path}: the column {twice[0]!r} is there {list(found).count(twice[0])} times; expected one")
+    for names in ((TS_NS, TIMESTAMP), (TOKEN,), (PRICE,)):
+        if not any(name in found for name in names):
+            raise TickFileError(f"{path}: {missing(names, found)}")
+
+
+def missing(names: Sequence[str], found: Sequence[str]) -> str:
+    """Say that a column is not there, what is, and which of those was probably meant."""
+    others = [name for name in found if name not in KNOWN]
+    meant = next(filter(None, (nearest_name(name, others) for name in names)), "")
+    hint = f"; did you mean {names[0]!r} by {meant!r}?" if meant else ""
+    shown = ", ".join(repr(name[:40]) for name in found[:20]) + (", …" if len(found) > 20 else "")
+    return f"there is no column {' or '.join(map(repr, names))}{hint} (found: {shown or 'none'})"
