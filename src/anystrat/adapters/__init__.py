@@ -1,1 +1,1 @@
-"""What touches the outside world: files, databases, message buses, venues."""
+"""One technology, one file, one extra. Only `bootstrap` imports from here."""

@@ -1,0 +1,275 @@
+"""ML strategies: a model's probabilities over features of the window decide.
+
+The three types differ in their names and in the features that a model for them is trained on by default; at run time
+the model's own list of features decides. The model comes from a shelf at every tick, so that a file that was swapped
+there is seen at the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
+
+import numpy as np
+
+from anystrat.domain.errors import AnystratError, MissingExtra, ModelRefused
+from anystrat.domain.parameters import Doc, Ge, Gt, Le, PathParameter, Unit
+from anystrat.domain.protocols import InferenceModel
+from anystrat.domain.signal import SIDE_NAME, SignalResult
+from anystrat.domain.tick import MarketTick
+from anystrat.domain.window import History
+from anystrat.strategies.catalog import BuildContext, ModelShelf, StrategyType
+from anystrat.strategies.features import FEATURES, FeatureRegistry, FeatureSet
+from anystrat.strategies.ml_decision import TOLERANCE, are_probabilities, decide_probabilities, decide_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: What a model of each type is trained on unless its author chooses otherwise.
+DEFAULT_FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
+    "ml_momentum": ("ret_1", "ret_5", "ret_20", "vol_20", "z_20", "pos_20"),
+    "ml_mean_reversion": ("z_5", "z_20", "pos_20", "ret_1", "vol_20"),
+    "ml_breakout": ("pos_20", "pos_60", "ret_5", "vol_5", "vol_20"),
+}
+
+# Rows given to a model in one call: enough to make the call's own cost vanish, and bounded memory.
+_BATCH = 4096
+
+
+class PredictionFailed(AnystratError):
+    """A model answered with something that is no probability. It counts as no signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class MLParameters:
+    """Parameters of `ml_momentum`, `ml_mean_reversion` and `ml_breakout`."""
+
+    model_path: Annotated[str, PathParameter(), Doc("The ONNX file of the model.")]
+    position_size: Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal.")] = 100
+    min_conf: Annotated[
+        float, Ge(0), Le(1), Unit("probability"), Doc("A signal needs a probability of at least this.")
+    ] = 0.5
+    on_model_failure: Annotated[
+        Literal["skip"], Doc("Where the model does not load, the strategy is left out, with a warning.")
+    ] = "skip"
+
+
+class _Bound(NamedTuple):
+    """A model with all that follows from it."""
+
+    model: InferenceModel
+    features: FeatureSet
+    memo_keys: tuple[str, str, str]
+    label: str
+
+
+class ModelInput(NamedTuple):
+    """One row for a model. `values` is float32[1, F]; `price` is the tick's; `memo` is shared for the current tick."""
+
+    values: NDArray[np.float32]
+    price: Decimal
+    memo: dict[str, float]
+    bound: _Bound
+
+
+class MLStrategy:
+    """The largest of a model's probabilities for SELL, HOLD and BUY decides; a tie for the largest, or HOLD: no signal.
+
+    The confidence is that probability; below `min_conf` there is no signal. A prediction that raises, or that is no
+    probability (NaN, or outside 0..1 by more than 1e-3), is no signal and is counted; it never ends the strategy.
+
+    `inferences` counts the rows that this strategy asked a model for, a row that it shared with another strategy
+    included; `inference_failures` counts those that gave no answer, and `last_failure` says why the last one did not.
+    `model_error` is why the model was refused; empty while one serves.
+    """
+
+    def __init__(
+        self, name: str, parameters: MLParameters, models: ModelShelf, features: FeatureRegistry = FEATURES
+    ) -> None:
+        self.parameters = parameters
+        self.inferences = 0
+        self.inference_failures = 0
+        self.last_failure = ""
+        self.model_error = ""
+        self._name = name
+        self._models = models
+        self._registry = features
+        self._bound: _Bound | None = None
+
+    @property
+    def model(self) -> InferenceModel | None:
+        """The model that serves, or None before the first one is loaded."""
+        return self._bound.model if self._bound is not None else None
+
+    def load_model(self) -> bool:
+        """Take the model from the shelf; idempotent. False where it is refused: `model_error` says why.
+
+        Once one serves, it goes on serving when its successor is refused. Raises `MissingExtra`.
+        """
+        bound = self._bound
+        try:
+            model = self._models.model(self.parameters.model_path)
+            if bound is None or model is not bound.model:
+                self._bound = self._bind(model, bound)
+        except MissingExtra:
+            raise
+        except AnystratError as error:
+            self.model_error = str(error)
+            return self._bound is not None
+        self.model_error = ""
+        return True
+
+    def _bind(self, model: InferenceModel, before: _Bound | None) -> _Bound:
+        features = self._registry.feature_set(model.feature_names)
+        if before is not None and features.history_length != before.features.history_length:
+            raise ModelRefused(
+                f"{self.parameters.model_path}: the model that serves needs a history of "
+                f"{before.features.history_length} ticks, its successor {features.history_length}; "
+                "a strategy's history is constant while it runs: restart to change it"
+            )
+        sha256 = model.sha256
+        keys = (f"{sha256}:sell", f"{sha256}:hold", f"{sha256}:buy")
+        return _Bound(model, features, keys, sha256[:12])
+
+    def _serving(self) -> _Bound:
+        if not self.load_model() or self._bound is None:
+            raise ModelRefused(self.model_error)
+        return self._bound
+
+    def get_required_history_length(self) -> int:
+        """What the model's features need. Raises `ModelRefused` where there is no model: ask `load_model` first."""
+        return (self._bound or self._serving()).features.history_length
+
+    def supports_instrument(self, token: int) -> bool:  # noqa: ARG002  the protocol's signature
+        return True
+
+    def get_strategy_name(self) -> str:
+        return self._name
+
+    def quantity(self) -> int:
+        return self.parameters.position_size
+
+    def process_tick(self, tick: MarketTick, history: History) -> SignalResult | None:
+        if not self.load_model():
+            self._count_failures(1, self.model_error)
+            return None
+        features = self.extract_features(tick, history)
+        try:
+            return self.predict_signal(features)
+        except Exception as error:  # noqa: BLE001  whatever a model does, the strategy goes on
+            self._count_failures(1, f"{type(error).__name__}: {error}")
+            return None
+
+    def extract_features(self, tick: MarketTick, history: History) -> ModelInput:
+        bound = self._serving()
+        return ModelInput(bound.features.of(history)[np.newaxis], tick.last_price, history.memo, bound)
+
+    def predict_signal(self, features: ModelInput) -> SignalResult | None:
+        """The decision on one row. Raises `PredictionFailed`, or whatever the model raises."""
+        self.inferences += 1
+        sell, hold, buy = self._probabilities(features)
+        if not are_probabilities(sell, hold, buy):
+            raise PredictionFailed(_no_probabilities(sell, hold, buy))
+        side, confidence = decide_probabilities(sell, hold, buy, self.parameters.min_conf)
+        if side == 0:
+            return None
+        return SignalResult(
+            SIDE_NAME[side],
+            confidence,
+            self.parameters.position_size,
+            features.price,
+            f"ml: {SIDE_NAME[side]} p={confidence:.3f}",
+            {"probabilities": [sell, hold, buy], "model": features.bound.label},
+        )
+
+    def _probabilities(self, features: ModelInput) -> Sequence[float]:
+        memo, keys = features.memo, features.bound.memo_keys
+        if keys[2] in memo:
+            return memo[keys[0]], memo[keys[1]], memo[keys[2]]
+        row: list[float] = features.bound.model.predict(features.values)[0].tolist()
+        memo[keys[0]], memo[keys[1]], memo[keys[2]] = row
+        return row
+
+    def process_columns(
+        self, prices: NDArray[np.float64], first: int
+    ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Many ticks of one instrument; the measured value is the confidence. See `BatchCapable`.
+
+        One call of the model for up to 4096 rows where the model is batchable, a call a row where it is not.
+        """
+        count = len(prices) - first
+        sides = np.zeros(count, np.int8)
+        confidences = np.zeros(count)
+        quantities = np.full(count, self.parameters.position_size, np.int64)
+        if not self.load_model():
+            self._count_failures(count, self.model_error)
+            return sides, confidences, confidences, quantities
+        bound = self._serving()
+        need = bound.features.history_length
+        start = max(first, need - 1)
+        if start < len(prices):
+            rows = bound.features.matrix(prices[start - need + 1 :])
+            sides[start - first :], confidences[start - first :] = self.decide_features(rows)
+        return sides, confidences, confidences, quantities
+
+    def decide_features(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+        """Sides int8[N] (0 none, 1 BUY, 2 SELL) and confidences float64[N] for the model's features [N, F].
+
+        For whoever has the features of many ticks already; counts like `process_tick` row by row.
+        """
+        bound = self._serving()
+        self.inferences += len(rows)
+        probabilities = np.empty((len(rows), 3), np.float32)
+        raised = ""
+        for begin in range(0, len(rows), _BATCH):
+            batch = slice(begin, begin + _BATCH)
+            probabilities[batch], error = _predict_rows(bound.model, rows[batch])
+            raised = error or raised
+        sides, confidences, failed = decide_rows(probabilities, self.parameters.min_conf)
+        failures = int(failed.sum())
+        if failures:
+            sell, hold, buy = probabilities[np.flatnonzero(failed)[-1]].tolist()
+            self._count_failures(failures, raised or _no_probabilities(sell, hold, buy))
+        return sides, confidences
+
+    def _count_failures(self, count: int, why: str) -> None:
+        self.inference_failures += count
+        self.last_failure = why
+
+
+def _predict_rows(model: InferenceModel, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
+    """Probabilities [N, 3], NaN where the model raised, and what it said the last time it did."""
+    if model.batchable:
+        try:
+            return model.predict(rows), ""
+        except Exception:  # noqa: BLE001, S110  one bad row must not cost its neighbours their answers
+            pass
+    answers = np.full((len(rows), 3), np.nan, np.float32)
+    raised = ""
+    for i in range(len(rows)):
+        try:
+            answers[i] = model.predict(rows[i : i + 1])[0]
+        except Exception as error:  # noqa: BLE001  a model that raises gives no signal; that is counted
+            raised = f"{type(error).__name__}: {error}"
+    return answers, raised
+
+
+def _no_probabilities(sell: float, hold: float, buy: float) -> str:
+    return (
+        f"expected probabilities within 0..1 (±{TOLERANCE:g}); found SELL {sell:g}, HOLD {hold:g}, BUY {buy:g}: "
+        "look at the model's last layer and at its inputs"
+    )
+
+
+def _strategy_type(name: str, summary: str) -> StrategyType:
+    def build(parameters: MLParameters, context: BuildContext) -> MLStrategy:
+        return MLStrategy(name, parameters, context.models)
+
+    return StrategyType(name, "ml", MLParameters, build, summary)
+
+
+ML_MOMENTUM = _strategy_type("ml_momentum", "Trade with a model of returns, volatility and place in the range.")
+ML_MEAN_REVERSION = _strategy_type("ml_mean_reversion", "Trade with a model of the distance from recent means.")
+ML_BREAKOUT = _strategy_type("ml_breakout", "Trade with a model of the place in short and long ranges.")
