@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 from anystrat.domain.parameters import Doc, Ge, Le, Unit
 from anystrat.domain.signal import HOLD, SignalResult
+from anystrat.domain.window import History
 from anystrat.strategies.catalog import PolicyType
 from anystrat.strategies.indicators import volatility as return_deviation
 from anystrat.strategies.policies.answer import Decision, answer, numbers_of
@@ -69,11 +70,7 @@ class ThresholdEscalation:
             return None
         metadata = context["tick"].metadata
         given = metadata.get("volatility") if metadata else None
-        if given is None:
-            prices = context["history"].prices.tolist()
-            volatility = return_deviation(prices, len(prices) - VOLATILITY_HISTORY, len(prices))
-        else:
-            volatility = float(given)
+        volatility = _measured(context["history"]) if given is None else float(given)
         parameters = self.parameters
         decision = threshold_escalation_core(
             *numbers_of(rules_signal),
@@ -84,6 +81,15 @@ class ThresholdEscalation:
             parameters.vol_threshold,
         )
         return answer(rules_signal, ml_signal, decision)
+
+
+def _measured(history: History) -> float:
+    # The model may have read the same feature at this tick, and another strategy too.
+    known = history.memo.get("vol_20")
+    if known is None:
+        prices = history.prices[-VOLATILITY_HISTORY:].tolist()
+        known = history.memo["vol_20"] = return_deviation(prices, 0, VOLATILITY_HISTORY)
+    return known
 
 
 THRESHOLD_ESCALATION = PolicyType(

@@ -1,0 +1,287 @@
+"""Hybrids: any rules with any ML under any policy, put together by composition alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Final, Literal, Protocol, runtime_checkable
+
+from anystrat.domain.parameters import Doc
+from anystrat.domain.protocols import DecisionPolicy, MLCapable, SeedAware, StrategyProcessor
+from anystrat.domain.signal import SignalResult
+from anystrat.domain.signal_id import mixed
+from anystrat.domain.tick import MarketTick
+from anystrat.domain.window import History
+from anystrat.strategies.catalog import BuildContext, Catalog, Composition, Kind, Part, StrategyType
+
+#: The hybrid's own keys beside those of its parts.
+OWN_KEYS: Final = ("policy", "on_model_failure")
+
+# What to do without a model is the whole hybrid's affair: no part is asked.
+_NO_PART_KEYS: Final = frozenset({"on_model_failure"})
+
+
+@dataclass(frozen=True, slots=True)
+class HybridParameters:
+    """Parameters of a hybrid: its three parts, each with the checked parameters of its own type."""
+
+    rules: Annotated[Part, Doc("The rules, by type, with their parameters.")]
+    ml: Annotated[Part, Doc("The ML strategy, by type, with its parameters.")]
+    policy: Annotated[Part, Doc("How one decision is made of two, by type, with its parameters.")]
+    on_model_failure: Annotated[
+        Literal["skip", "rules_only"],
+        Doc("Where the model does not load: leave the strategy out, or go on with the rules and their history alone."),
+    ] = "skip"
+
+
+# --------------------------------------------------------------------------------------------------------- whose is it
+
+
+@dataclass(frozen=True, slots=True)
+class PartLayout:
+    """The raw values that belong to one part: by field name, and where in the mapping each of them was found."""
+
+    type: str
+    values: Mapping[str, Any]
+    paths: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutProblem:
+    """A key that nobody knows, a name that is not registered, or a part that is missing; `path` leads to it."""
+
+    path: tuple[str, ...]
+    message: str
+    found: str = ""
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HybridLayout:
+    """Which keys of a raw mapping belong to whom. A part is None only where `problems` says why.
+
+    `on_model_failure` is the raw value, or None where it is not given.
+    """
+
+    rules: PartLayout | None
+    ml: PartLayout | None
+    policy: PartLayout | None
+    on_model_failure: Any = None
+    problems: tuple[LayoutProblem, ...] = ()
+
+
+def split_parameters(composition: Composition, catalog: Catalog, mapping: Mapping[str, Any]) -> HybridLayout:
+    """Say for the raw parameters of a hybrid which of them belong to the rules, the ML strategy and the policy.
+
+    `mapping` is `parameters` without the engine's own keys (`risk` and the like). No value is validated: a part's
+    dataclass and its constraints do that. With the parts named by `composition` each key goes to every part that has
+    such a field; otherwise `rules` and `ml` are mappings with `type`, and the other keys are the policy's. A policy's
+    keys come from the `policy` mapping, then from `mapping`, then from the defaults.
+    """
+    split = _Split(catalog, mapping)
+    policy = split.policy(composition.default_policy)
+    known = {*OWN_KEYS, *split.fields_of("policy", policy)}
+    if composition.rules is None or composition.ml is None:
+        rules, ml = split.nested("rules", "rules"), split.nested("ml", "ml")
+        known |= {"rules", "ml"}
+        complete = policy is not None
+    else:
+        rules, ml = split.flat(composition.rules, "rules"), split.flat(composition.ml, "ml")
+        known |= split.fields_of("strategy", rules) | split.fields_of("strategy", ml)
+        complete = policy is not None and rules is not None and ml is not None
+    # The keys of a part that is not known cannot be told from wrong ones: the part's own problem comes first.
+    if complete:
+        split.unknown_keys(mapping, (), known)
+    return HybridLayout(rules, ml, policy, mapping.get("on_model_failure"), tuple(split.problems))
+
+
+@dataclass(slots=True)
+class _Split:
+    catalog: Catalog
+    mapping: Mapping[str, Any]
+    problems: list[LayoutProblem] = field(default_factory=list)
+
+    def fields_of(self, shelf: Literal["strategy", "policy"], part: PartLayout | None) -> set[str]:
+        return set() if part is None else self._fields(shelf, part.type)
+
+    def flat(self, name: str, kind: Kind) -> PartLayout | None:
+        if not self._registered((kind,), name, f"{kind} strategy", self._strategies(kind)):
+            return None
+        known = self._fields("strategy", name)
+        values = {key: value for key, value in self.mapping.items() if key in known}
+        return PartLayout(name, values, {key: (key,) for key in values})
+
+    def nested(self, key: str, kind: Kind) -> PartLayout | None:
+        allowed = self._strategies(kind)
+        own = self.mapping.get(key)
+        name = self._type_in(own, (key,), allowed)
+        if name is None or not isinstance(own, Mapping):
+            return None
+        if not self._registered((key, "type"), name, f"{kind} strategy", allowed):
+            return None
+        known = self._fields("strategy", name)
+        self.unknown_keys(own, (key,), known | {"type"})
+        values = {each: value for each, value in own.items() if each in known}
+        return PartLayout(name, values, {each: (key, each) for each in values})
+
+    def policy(self, default: str) -> PartLayout | None:
+        allowed = tuple(sorted(self.catalog.policies))
+        raw = self.mapping.get("policy")
+        own: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
+        where = ("policy", "type") if isinstance(raw, Mapping) else ("policy",)
+        name: str | None = default
+        if raw is not None:
+            name = raw if isinstance(raw, str) else self._type_in(raw, ("policy",), allowed)
+        if name is None or not self._registered(where, name, "policy", allowed):
+            return None
+        known = self._fields("policy", name)
+        self.unknown_keys(own, ("policy",), known | {"type"})
+        values = {key: value for key, value in self.mapping.items() if key in known}
+        paths: dict[str, tuple[str, ...]] = {key: (key,) for key in values}
+        for key, value in own.items():
+            if key in known:
+                values[key] = value
+                paths[key] = ("policy", key)
+        return PartLayout(name, values, paths)
+
+    def unknown_keys(self, mapping: Mapping[str, Any], path: tuple[str, ...], known: set[str]) -> None:
+        allowed = tuple(sorted(known))
+        self.problems += [
+            LayoutProblem((*path, str(key)), "unknown key", str(key), allowed) for key in mapping if key not in known
+        ]
+
+    def _fields(self, shelf: Literal["strategy", "policy"], name: str) -> set[str]:
+        entry = self.catalog.strategy(name) if shelf == "strategy" else self.catalog.policy(name)
+        return {each.name for each in fields(entry.parameters) if each.init} - _NO_PART_KEYS
+
+    def _strategies(self, kind: Kind) -> tuple[str, ...]:
+        return tuple(sorted(name for name, entry in self.catalog.strategies.items() if entry.kind == kind))
+
+    def _registered(self, path: tuple[str, ...], name: str, what: str, allowed: tuple[str, ...]) -> bool:
+        if name in allowed:
+            return True
+        self.problems.append(LayoutProblem(path, f"unknown {what}", name, allowed))
+        return False
+
+    def _type_in(self, part: object, path: tuple[str, ...], allowed: tuple[str, ...]) -> str | None:
+        if part is None:
+            self.problems.append(LayoutProblem(path, "is missing: a mapping with `type`", "", allowed))
+        elif not isinstance(part, Mapping):
+            self.problems.append(LayoutProblem(path, "must be a mapping with `type`", repr(part), allowed))
+        elif part.get("type") is None:
+            self.problems.append(LayoutProblem((*path, "type"), "is missing", "", allowed))
+        elif not isinstance(part["type"], str):
+            self.problems.append(LayoutProblem((*path, "type"), "must be a name", repr(part["type"]), allowed))
+        else:
+            return str(part["type"])
+        return None
+
+
+# ------------------------------------------------------------------------------------------------------- the processor
+
+
+@runtime_checkable
+class NeedsHistory(Protocol):
+    """An optional capability of a policy: it reads `context["history"]`, and says how much of it."""
+
+    def get_required_history_length(self) -> int:
+        """How many ticks, the current one included, a decision needs."""
+        ...
+
+
+class HybridProcessor:
+    """One decision of two: the rules' and the model's, under a policy.
+
+    Each part sees exactly the history that it asked for, the policy the whole. `rules`, `ml` and `policy` are open to
+    whoever evaluates them apart, over columns, or goes on with the rules alone where no model loads. The model is first
+    asked for when the history is: nothing is loaded here.
+    """
+
+    __slots__ = ("_lengths", "_name", "ml", "policy", "rules")
+
+    def __init__(
+        self, rules: StrategyProcessor, ml: StrategyProcessor, policy: DecisionPolicy, name: str = "hybrid"
+    ) -> None:
+        self.rules, self.ml, self.policy = rules, ml, policy
+        self._name = name
+        self._lengths: tuple[int, int] | None = None
+
+    def _part_lengths(self) -> tuple[int, int]:
+        # Asked for once: they are constant, and an answer may cost a look at the model.
+        if self._lengths is None:
+            self._lengths = self.rules.get_required_history_length(), self.ml.get_required_history_length()
+        return self._lengths
+
+    def get_required_history_length(self) -> int:
+        """The longest of rules, ML and policy. Raises what the ML part raises where its model does not load."""
+        needed = self.policy.get_required_history_length() if isinstance(self.policy, NeedsHistory) else 1
+        return max(*self._part_lengths(), needed)
+
+    def supports_instrument(self, token: int) -> bool:
+        return self.rules.supports_instrument(token) and self.ml.supports_instrument(token)
+
+    def supports_broker(self, broker_id: str) -> bool:
+        """Whether both parts can trade there; a part that does not say can."""
+        for part in (self.rules, self.ml):
+            supports = getattr(part, "supports_broker", None)
+            if supports is not None and not supports(broker_id):
+                return False
+        return True
+
+    def get_strategy_name(self) -> str:
+        return self._name
+
+    def set_seed(self, seed: int) -> None:
+        # Parts with one seed between them would roll the same dice.
+        for place, part in enumerate((self.rules, self.ml, self.policy)):
+            if isinstance(part, SeedAware):
+                part.set_seed(mixed(seed, (place,)))
+
+    def process_tick(self, tick: MarketTick, history: History) -> SignalResult | None:
+        rules_length, ml_length = self._lengths or self._part_lengths()
+        rules_signal = self.rules.process_tick(tick, history.last(rules_length))
+        ml_signal = self.ml.process_tick(tick, history.last(ml_length))
+        return self.policy.decide(rules_signal, ml_signal, {"tick": tick, "history": history})
+
+    def load_model(self) -> bool:
+        return self._model_part().load_model()
+
+    def extract_features(self, tick: MarketTick, history: History) -> Any:
+        return self._model_part().extract_features(tick, history.last(self._part_lengths()[1]))
+
+    def predict_signal(self, features: Any) -> SignalResult | None:
+        return self._model_part().predict_signal(features)
+
+    def _model_part(self) -> MLCapable:
+        if not isinstance(self.ml, MLCapable):
+            raise TypeError(
+                f"the ML part of {self._name}, {type(self.ml).__name__}, has no model: "
+                "it needs load_model, extract_features and predict_signal"
+            )
+        return self.ml
+
+
+def _builder(name: str) -> Callable[[HybridParameters, BuildContext], HybridProcessor]:
+    def build(parameters: HybridParameters, context: BuildContext) -> HybridProcessor:
+        rules, ml = context.build(parameters.rules), context.build(parameters.ml)
+        return HybridProcessor(rules, ml, context.policy(parameters.policy), name)
+
+    return build
+
+
+def _type(name: str, composition: Composition, summary: str) -> StrategyType:
+    return StrategyType(name, "hybrid", HybridParameters, _builder(name), summary, composition)
+
+
+HYBRID = _type("hybrid", Composition(), "Any rules with any ML under any policy.")
+HYBRID_MOMENTUM = _type(
+    "hybrid_momentum", Composition("momentum", "ml_momentum"), "Momentum rules and a momentum model under a policy."
+)
+HYBRID_MEAN_REVERSION = _type(
+    "hybrid_mean_reversion",
+    Composition("mean_reversion", "ml_mean_reversion"),
+    "Mean-reversion rules and a mean-reversion model under a policy.",
+)
+HYBRID_BREAKOUT = _type(
+    "hybrid_breakout", Composition("breakout", "ml_breakout"), "Breakout rules and a breakout model under a policy."
+)
