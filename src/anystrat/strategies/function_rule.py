@@ -15,11 +15,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import numpy as np
 
-from anystrat.domain.parameters import Doc, Gt, Unit
+from anystrat.domain.parameters import Doc, Ge, Gt, Unit
 from anystrat.domain.signal import SIDE_CODE, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
@@ -105,6 +106,8 @@ def rule(*, history: int | str) -> Callable[[Callable[..., Any]], FunctionRuleTy
         types = _parameter_types(function)
         defaults = {each: parameter.default for each, parameter in _arguments(function).items()}
         _check_history(name, history, defaults)
+        if isinstance(history, str):
+            types[history] = Annotated[types[history], Ge(1), Unit("ticks")]
         columns = [(each, types[each], field(default=default)) for each, default in defaults.items()]
         if "position_size" not in defaults:
             columns.append(("position_size", _POSITION_SIZE, field(default=100)))
@@ -128,7 +131,8 @@ def rule(*, history: int | str) -> Callable[[Callable[..., Any]], FunctionRuleTy
 
 
 def _arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    prices, *others = inspect.signature(function).parameters.values() or (None,)
+    every = list(inspect.signature(function).parameters.values())
+    prices, others = every[0] if every else None, every[1:]
     if prices is None or prices.kind not in {prices.POSITIONAL_ONLY, prices.POSITIONAL_OR_KEYWORD}:
         raise TypeError(f"rule {function.__name__!r}: the first argument must be the prices")
     for each in others:
@@ -140,9 +144,13 @@ def _arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _parameter_types(function: Callable[..., Any]) -> dict[str, Any]:
-    hints = get_type_hints(function, include_extras=True)
+    arguments = _arguments(function)
+    # The annotation of the prices, and of the answer, may name what only a type checker imports.
+    wanted = {name: hint for name, hint in function.__annotations__.items() if name in arguments}
+    annotated = SimpleNamespace(__annotations__=wanted)
+    hints = get_type_hints(annotated, globalns=function.__globals__, include_extras=True)
     types: dict[str, Any] = {}
-    for name, parameter in _arguments(function).items():
+    for name, parameter in arguments.items():
         if name in hints:
             types[name] = hints[name]
         elif type(parameter.default) in _PLAIN_TYPES:
