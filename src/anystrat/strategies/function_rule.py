@@ -29,9 +29,6 @@ from anystrat.strategies.catalog import BuildContext, StrategyType
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: What a rule's function may answer.
-Answer = SignalResult | str | tuple[str, float] | tuple[str, float, int] | None
-
 _POSITION_SIZE = Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal that does not bring its own.")]
 _PLAIN_TYPES = (bool, int, float, str)
 _CHOICES = 'None, "BUY", "SELL" or "HOLD", (side, confidence), (side, confidence, quantity), or a SignalResult'
@@ -57,7 +54,7 @@ class FunctionRule:
     """
 
     name: str
-    function: Callable[..., Answer]
+    function: Callable[..., Any]
     history_length: int
     position_size: int
     arguments: Mapping[str, Any]
@@ -74,7 +71,7 @@ class FunctionRule:
     def process_tick(self, tick: MarketTick, history: History) -> SignalResult | None:
         """The function's answer as a signal; its price is the tick's. Raises `TypeError` for any other answer."""
         prices: NDArray[np.float64] = history.prices[-self.history_length :]
-        answer = self.function(prices, **self.arguments)
+        answer: object = self.function(prices, **self.arguments)
         if answer is None or isinstance(answer, SignalResult):
             return answer
         parts = (answer,) if isinstance(answer, str) else answer
