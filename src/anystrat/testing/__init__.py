@@ -1,0 +1,1 @@
+"""What tests of strategies and of the engine are made from: synthetic ticks, fakes, small servers."""
