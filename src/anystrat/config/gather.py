@@ -1,0 +1,126 @@
+"""Finding the rows: written in place, in included files, in database tables, or a mixture of all three."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anystrat.config.database import TableReference, read_rows
+from anystrat.config.environment import refuse_references, substitute
+from anystrat.config.node import Node, Origin
+from anystrat.config.problems import Problems
+from anystrat.config.shapes import Steps
+from anystrat.config.yaml_reader import read_yaml_file
+from anystrat.domain.errors import ConfigurationError
+
+_INCLUDE, _FROM = ("include",), ("from", "table")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRow:
+    """A row that was found, not yet checked. `default_id` serves it where it has no id of its own."""
+
+    node: Node
+    path: Steps
+    default_id: str = ""
+
+
+@dataclass(slots=True)
+class RowGatherer:
+    """Gathers rows; remembers every file that it read."""
+
+    environ: Mapping[str, str]
+    problems: Problems
+    files: list[Path] = field(default_factory=list)
+
+    def rows(self, strategies: Node, path: Steps) -> list[FoundRow]:
+        """The rows of a `strategies` value, in order."""
+        if strategies.is_list:
+            return [row for index, item in enumerate(strategies.items) for row in self._item(item, (*path, index))]
+        if _is_reference(strategies):
+            return list(self._item(strategies, path))
+        allowed = "a list of rows, {include: strategies/*.yaml} or {from: sqlite:///rows.db}"
+        self.problems.add(strategies, path, "must be a list of rows, or say where they come from", allowed=allowed)
+        return []
+
+    def file_rows(self, file: Path) -> list[FoundRow]:
+        """The rows of a file that holds one row or a list of them."""
+        self.files.append(file)
+        try:
+            node = read_yaml_file(file)
+        except ConfigurationError as error:
+            self.problems.extend(error.problems)
+            return []
+        return self.rows_in(node, file)
+
+    def rows_in(self, node: Node | None, file: Path) -> list[FoundRow]:
+        """The rows in the tree of a file."""
+        if node is None:
+            self.problems.add(_file_node(file), (), "the file is empty", found="", allowed="one row, or a list of rows")
+            return []
+        node = substitute(node, self.environ, self.problems)
+        if node.is_list:
+            return [FoundRow(item, (index,)) for index, item in enumerate(node.items)]
+        if "strategies" in node.entries:
+            self.problems.add(
+                node,
+                ("strategies",),
+                "an included file holds one row or a list of rows, without `strategies:`",
+                found="",
+            )
+            return []
+        return [FoundRow(node, (), file.stem)]
+
+    def _item(self, item: Node, path: Steps) -> Iterator[FoundRow]:
+        if not _is_reference(item):
+            yield FoundRow(item, path)
+            return
+        allowed = _INCLUDE if "include" in item.entries else _FROM
+        for key, child in item.entries.items():
+            if key not in allowed:
+                self.problems.unknown(child, (*path, key), "key", key, allowed, line=child.key_line)
+        if "include" in item.entries:
+            yield from self._included(item.entries["include"], (*path, "include"))
+        else:
+            yield from self._from_table(item, path)
+
+    def _included(self, node: Node, path: Steps) -> Iterator[FoundRow]:
+        patterns = (
+            [(child, (*path, index)) for index, child in enumerate(node.items)] if node.is_list else [(node, path)]
+        )
+        for pattern, place in patterns:
+            if not isinstance(pattern.value, str) or not pattern.value or "\0" in pattern.value:
+                self.problems.add(pattern, place, "must be a path or a pattern", allowed="strategies/*.yaml")
+                continue
+            base = pattern.origin.base_dir
+            matches = sorted(glob.glob(str(Path(glob.escape(str(base))) / pattern.value), recursive=True))  # noqa: PTH207  ** and absolute patterns
+            files = [Path(match) for match in matches if Path(match).is_file()]
+            if not files:
+                self.problems.add(pattern, place, f"no file matches, in {base}")
+            for file in files:
+                yield from self.file_rows(file)
+
+    def _from_table(self, item: Node, path: Steps) -> Iterator[FoundRow]:
+        url, table = item.entries["from"], item.entries.get("table")
+        if not isinstance(url.value, str):
+            self.problems.add(url, (*path, "from"), "must be a database URL", allowed="sqlite:///rows.db")
+            return
+        if table is not None and not (isinstance(table.value, str) and table.value):
+            self.problems.add(table, (*path, "table"), "must be the name of a table")
+            return
+        # The URL may hold a password wherever it was written, so it is never shown as it is.
+        masked = url.with_value(url.value, masked=True)
+        name = "strategies" if table is None else table.value
+        for node in read_rows(TableReference(url.value, name, masked, (*path, "from")), self.problems):
+            refuse_references(node, self.problems)
+            yield FoundRow(node, ())
+
+
+def _is_reference(node: Node) -> bool:
+    return "include" in node.entries or "from" in node.entries
+
+
+def _file_node(file: Path) -> Node:
+    return Node(None, Origin(str(file), file.parent), 1)

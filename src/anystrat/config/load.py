@@ -1,0 +1,259 @@
+"""The way in: a file, a directory or a mapping becomes a `Configuration`, or a `ConfigurationError` with every problem."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anystrat.config.directory import read_directory
+from anystrat.config.endpoint_types import EndpointTypes, read_endpoint
+from anystrat.config.environment import override, substitute
+from anystrat.config.gather import FoundRow, RowGatherer
+from anystrat.config.node import Node, Origin, node_from_value
+from anystrat.config.problems import Problems
+from anystrat.config.rows import RowReader
+from anystrat.config.shapes import checked
+from anystrat.config.yaml_reader import read_yaml_file
+from anystrat.domain.configuration import (
+    BrokerSettings,
+    Configuration,
+    InstrumentSpec,
+    JournalSettings,
+    PaperCosts,
+    RunSettings,
+    SourceSettings,
+    StrategyConfig,
+)
+from anystrat.domain.errors import ConfigurationError, Problem
+from anystrat.strategies.catalog import Catalog
+
+VERSION = 1
+KEYS = ("version", "run", "instruments", "source", "brokers", "journal", "strategies")
+ENDPOINTS = EndpointTypes()
+
+
+def load_configuration(
+    path: str | Path,
+    catalog: Catalog,
+    *,
+    environ: Mapping[str, str] | None = None,
+    endpoints: EndpointTypes = ENDPOINTS,
+) -> Configuration:
+    """The configuration in a YAML or JSON file, or in all such files of a directory.
+
+    `${NAME}` and `ANYSTRAT__SECTION__KEY` are looked up in `environ`, by default the process's. Relative paths are
+    relative to the file that names them.
+
+    Raises:
+        ConfigurationError: With every problem that was found; nothing of a configuration is used unless all of it is.
+        MissingExtra: Rows come from a database whose extra is not installed.
+    """
+    environ = os.environ if environ is None else environ
+    file = Path(path)
+    problems = Problems()
+    gatherer = RowGatherer(environ, problems)
+    if file.is_dir():
+        root = read_directory(file, gatherer, problems)
+        directory = file
+    else:
+        root = read_yaml_file(file)
+        gatherer.files.append(file)
+        directory = file.parent
+    if root is None:
+        problems.raise_if_any()
+        raise ConfigurationError(
+            [Problem("the file is empty", str(file), 1, allowed=f"a mapping with {', '.join(KEYS)}")]
+        )
+    return _Assembly(catalog, environ, endpoints, problems, gatherer).configuration(root, directory)
+
+
+def configuration_from_mapping(
+    mapping: Mapping[str, Any],
+    catalog: Catalog,
+    *,
+    base_dir: str | Path = ".",
+    environ: Mapping[str, str] | None = None,
+    file: str = "",
+    endpoints: EndpointTypes = ENDPOINTS,
+) -> Configuration:
+    """The configuration in a mapping of the same shape as a file. The environment is read only where `environ` is given.
+
+    Raises as `load_configuration` does; `file` is what problems call the mapping.
+    """
+    problems = Problems()
+    root = node_from_value(mapping, Origin(file, Path(base_dir)))
+    variables = {} if environ is None else environ
+    assembly = _Assembly(catalog, variables, endpoints, problems, RowGatherer(variables, problems))
+    return assembly.configuration(root, Path(base_dir))
+
+
+def row_from_mapping(
+    mapping: Mapping[str, Any],
+    catalog: Catalog,
+    *,
+    base_dir: str | Path = ".",
+    environ: Mapping[str, str] | None = None,
+    brokers: Collection[str] | None = None,
+) -> StrategyConfig:
+    """One row, in the shape that it has under `strategies:`.
+
+    `brokers` are the names that it may send to; None lets it name any. The environment is read only where `environ` is
+    given. Raises `ConfigurationError` with every problem of the row.
+    """
+    problems = Problems()
+    node = substitute(
+        node_from_value(mapping, Origin("", Path(base_dir))), {} if environ is None else environ, problems
+    )
+    row = RowReader(catalog, brokers, problems).read(node)
+    problems.raise_if_any()
+    if row is None:
+        raise ConfigurationError([Problem("the row is refused")])
+    return row
+
+
+@dataclass(slots=True)
+class _Assembly:
+    """One configuration being put together, section by section; every section is checked, whatever the others are."""
+
+    catalog: Catalog
+    environ: Mapping[str, str]
+    endpoints: EndpointTypes
+    problems: Problems
+    gatherer: RowGatherer
+    _ids: dict[str, Node] = field(default_factory=dict)
+
+    def configuration(self, root: Node, directory: Path) -> Configuration:
+        if not root.is_mapping:
+            self.problems.add(root, (), "a configuration must be a mapping", allowed=KEYS)
+            self.problems.raise_if_any()
+        root = override(substitute(root, self.environ, self.problems), self.environ, self.problems)
+        self._top(root)
+        brokers = self._brokers(_given(root.entries.get("brokers")))
+        configuration = Configuration(
+            run=self._run(_given(root.entries.get("run"))),
+            instruments=self._instruments(_given(root.entries.get("instruments"))),
+            source=self._source(_given(root.entries.get("source"))),
+            brokers=brokers,
+            journal=self._journal(_given(root.entries.get("journal"))),
+            strategies=self._strategies(root, self._declared(root)),
+            directory=directory,
+            files=tuple(dict.fromkeys(self.gatherer.files)),
+        )
+        self.problems.raise_if_any()
+        return configuration
+
+    def _top(self, root: Node) -> None:
+        for key, child in root.entries.items():
+            # As in Compose files: a place for anchors that rows share.
+            if key not in KEYS and not key.startswith("x-"):
+                self.problems.unknown(
+                    child.with_value(None, masked=False), (key,), "key", key, KEYS, line=child.key_line
+                )
+        version = root.entries.get("version")
+        if version is not None and (version.value != VERSION or isinstance(version.value, bool)):
+            self.problems.add(version, ("version",), "this version of the format is not known", allowed=str(VERSION))
+
+    def _run(self, node: Node | None) -> RunSettings:
+        if node is None:
+            return RunSettings()
+        return checked(RunSettings, node, ("run",), self.problems) or RunSettings()
+
+    def _instruments(self, node: Node | None) -> tuple[InstrumentSpec, ...]:
+        if node is None:
+            return ()
+        if not node.is_list:
+            self.problems.add(node, ("instruments",), "must be a list", allowed="[{token: 256265, …}, …]")
+            return ()
+        specs: list[InstrumentSpec] = []
+        lines: dict[int, int] = {}
+        for index, item in enumerate(node.items):
+            spec = checked(InstrumentSpec, item, ("instruments", index), self.problems)
+            if spec is None:
+                continue
+            if spec.token in lines:
+                message = _twice(f"the token {spec.token}", item, lines[spec.token])
+                self.problems.add(item.at(("token",)), ("instruments", index, "token"), message, found="")
+            lines.setdefault(spec.token, item.line)
+            specs.append(spec)
+        return tuple(specs)
+
+    def _source(self, node: Node | None) -> SourceSettings | None:
+        if node is None:
+            return None
+        made = read_endpoint(node, ("source",), "source", self.endpoints.sources, self.problems)
+        return None if made is None else SourceSettings(*made)
+
+    def _journal(self, node: Node | None) -> JournalSettings | None:
+        if node is None:
+            return None
+        made = read_endpoint(node, ("journal",), "journal", self.endpoints.journals, self.problems)
+        return None if made is None else JournalSettings(*made)
+
+    def _brokers(self, node: Node | None) -> dict[str, BrokerSettings]:
+        brokers: dict[str, BrokerSettings] = {}
+        if node is not None and not node.is_mapping:
+            self.problems.add(
+                node, ("brokers",), "must be a mapping of names to brokers", allowed="{paper: {type: paper, …}, …}"
+            )
+        for name, child in ({} if node is None else node.entries).items():
+            if not name or "|" in name or not name.isprintable():
+                # Ids of signals are made of `strategy|broker`.
+                self.problems.add(
+                    child, ("brokers", name), "a broker's name must be printable text without `|`", found=repr(name)
+                )
+            default = "paper" if name == "paper" else ""
+            made = read_endpoint(
+                child, ("brokers", name), "broker", self.endpoints.brokers, self.problems, default=default
+            )
+            if made is not None:
+                brokers[name] = BrokerSettings(name, *made)
+        brokers.setdefault("paper", BrokerSettings("paper", "paper", PaperCosts()))
+        return brokers
+
+    @staticmethod
+    def _declared(root: Node) -> set[str]:
+        """The brokers' names, those with problems included: a row that names one is right."""
+        node = root.entries.get("brokers")
+        return {"paper", *(node.entries if node is not None else {})}
+
+    def _strategies(self, root: Node, brokers: Collection[str]) -> tuple[StrategyConfig, ...]:
+        node = root.entries.get("strategies")
+        if node is None or node.value is None:
+            self.problems.add(
+                node or root, ("strategies",), "required, and not there", found="", allowed="a list of rows"
+            )
+            return ()
+        reader = RowReader(self.catalog, brokers, self.problems)
+        rows = []
+        for found in self.gatherer.rows(node, ("strategies",)):
+            row = reader.read(found.node, found.path, default_id=found.default_id)
+            self._unique(found)
+            if row is not None:
+                rows.append(row)
+        return tuple(rows)
+
+    def _unique(self, found: FoundRow) -> None:
+        node = found.node.entries.get("id") or (found.node.with_value(found.default_id) if found.default_id else None)
+        if node is None or not isinstance(node.value, str):
+            return
+        first = self._ids.setdefault(node.value, node)
+        if first is not node:
+            shown = "***" if node.masked else repr(node.value)
+            message = _twice(f"the id {shown}", node, first.line, first.origin.name)
+            self.problems.add(node, (*found.path, "id"), message, found="")
+
+
+def _twice(what: str, node: Node, line: int, file: str = "") -> str:
+    elsewhere = file if file and file != node.origin.name else ""
+    place = " ".join(
+        part for part in (f"in {elsewhere}" if elsewhere else "", f"on line {line}" if line else "") if part
+    )
+    return f"{what} is there twice" + (f", first {place}" if place else "")
+
+
+def _given(node: Node | None) -> Node | None:
+    """The node; None where the key is not there, or there without a value."""
+    return None if node is None or node.value is None else node
