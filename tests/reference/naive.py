@@ -23,9 +23,8 @@ SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 MASK = (1 << 64) - 1
 
-# Reading: SPEC writes the multiplier into exposure alone; the fee's formula has none, so neither has the profit and
-# loss.
-PNL_USES_MULTIPLIER = False
+# Reading: a contract of multiplier m moves m times the price difference; the fee is as its formula says, without it.
+PNL_USES_MULTIPLIER = True
 
 Sessions = Callable[[int, int], str]
 Number = float | int | str | Decimal

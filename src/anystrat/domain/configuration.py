@@ -89,7 +89,7 @@ class InstrumentSpec:
     exchange: Annotated[str, Doc("Where it is traded.")] = ""
     tick_size: Annotated[Decimal | None, Gt(0), Unit("price"), Doc("Smallest step of its price.")] = None
     lot_size: Annotated[int, Ge(1), Unit("units"), Doc("Units in a lot.")] = 1
-    multiplier: Annotated[float, Gt(0), Unit("ratio"), Doc("Value of one unit at a price of one.")] = 1.0
+    multiplier: Annotated[Decimal, Gt(0), Unit("ratio"), Doc("Value of one unit at a price of one.")] = Decimal(1)
     quantity_step: Annotated[
         Decimal, Gt(0), Unit("venue units"), Doc("What one unit of a signal's quantity is in the venue's terms.")
     ] = Decimal(1)

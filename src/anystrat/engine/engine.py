@@ -128,7 +128,7 @@ class Engine:
             set_seed(derived_seed(self.rng_seed, config.strategy_id, broker, watched if config.per_instrument else ()))
         rows = [self._instrument_row(token, executor.need) for token in watched]
         specs = [self.instruments.get(token) for token in watched]
-        slots = [(row, spec.multiplier if spec else 1.0) for row, spec in zip(rows, specs, strict=True)]
+        slots = [(row, float(spec.multiplier) if spec else 1.0) for row, spec in zip(rows, specs, strict=True)]
         first = self.state.slots
         executor.row = self.state.add_executor(limits_of(executor.risk, executor.costs), slots)
         for k, (token, row, spec) in enumerate(zip(watched, rows, specs, strict=True)):

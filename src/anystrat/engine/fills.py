@@ -29,7 +29,7 @@ def fill(limits: Limits, book: Book, e: int, s: int, ts: int, signed: int, tick_
     book.position[s] = position
     book.average[s] = average
     book.changed_at[s] = ts
-    book.cash[e] -= signed * price * multiplier + fee
+    book.cash[e] = book.cash[e] - signed * price * multiplier - fee
     book.fees[e] += fee
     book.fills[e] += 1
     if closing:
