@@ -157,7 +157,7 @@ class ParquetRows:
     def _widen(self) -> None:
         self._writer.close()
         narrow = self._partial.with_name(self._partial.name + ".narrow")
-        os.replace(self._partial, narrow)
+        self._partial.replace(narrow)
         self._wide = True
         self._writer = self._new_writer()
         with self._pq.ParquetFile(narrow) as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +19,6 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _FEW = 24
 _DEEPEST = 40
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_UINT64_MAX: Final = _MASK
 
 
 def signal_ids(signals: Sequence[EmittedSignal]) -> list[str]:
@@ -120,26 +119,28 @@ def encoded(value: object) -> bytes:
 
 def plain_value(value: object, depth: int = 0) -> object:
     """What the encoder surely takes."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     if depth > _DEEPEST:
-        return described(type(value).__name__ + " nested too deeply")
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, bool) or value is None:
+        return f"<{type(value).__name__} nested too deeply>"
+    if value is None or isinstance(value, bool | float):
         return value
+    if isinstance(value, str | Decimal):
+        return clean_text(value)
     if isinstance(value, int):
-        return int(value) if -(1 << 63) <= value <= _UINT64_MAX else str(int(value))
-    if isinstance(value, float):
-        return float(value)
+        return int(value) if -(1 << 63) <= value < 1 << 64 else str(int(value))
     try:
-        if isinstance(value, np.generic | np.ndarray):
-            return plain_value(value.tolist(), depth + 1)
-        if isinstance(value, Mapping):
-            pairs = ((clean_text(key), plain_value(held, depth + 1)) for key, held in value.items())
-            return dict(sorted(pairs, key=lambda pair: pair[0]))
-        if isinstance(value, list | tuple):
-            return [plain_value(held, depth + 1) for held in value]
-        if isinstance(value, set | frozenset):
-            return sorted((plain_value(held, depth + 1) for held in value), key=_encode)
+        return _plain_container(value, depth + 1)
     except Exception:  # noqa: BLE001  somebody's container
         return described(value)
-    return str(value) if isinstance(value, Decimal) else described(value)
+
+
+def _plain_container(value: object, depth: int) -> object:
+    if isinstance(value, Mapping):
+        pairs = ((clean_text(key), plain_value(held, depth)) for key, held in value.items())
+        return dict(sorted(pairs, key=lambda pair: pair[0]))
+    if isinstance(value, list | tuple):
+        return [plain_value(held, depth) for held in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain_value(held, depth) for held in value), key=_encode)
+    return described(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -75,9 +74,11 @@ class SignalWriter:
             return
         self._finish()
         try:
-            os.replace(self.partial_path, self.path)
+            self.partial_path.replace(self.path)
         except OSError as error:
-            raise SignalFileError(f"{self.path}: cannot be named; the rows are in {self.partial_path}: {error}") from error
+            raise SignalFileError(
+                f"{self.path}: cannot be named; the rows are in {self.partial_path}: {error}"
+            ) from error
 
     def abandon(self) -> None:
         """End the file where it is and leave it at `partial_path`: whole rows, but not all that were meant."""

@@ -1,5 +1,7 @@
-"""CSV with a header. A row is one line: a quoted field may hold commas, not line ends, so that one stray quote costs one
-row and not the rest of the file.
+"""CSV with a header.
+
+A row is one line: a quoted field may hold commas, not line ends, so that one stray quote costs one row and not the rest
+of the file.
 """
 
 from __future__ import annotations
@@ -7,16 +9,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anystrat.adapters.tick_files.decode import (
     MalformedRow,
     RowValues,
     StampReader,
     Tally,
+    columns_of,
     columns_of_rows,
+    decoded_closely,
     exact_of_texts,
     flag_of_text,
     integer_of_text,
@@ -25,7 +29,7 @@ from anystrat.adapters.tick_files.decode import (
     shown,
 )
 from anystrat.adapters.tick_files.lines import MAX_LINE, Lines
-from anystrat.adapters.tick_files.source import FLAGS, NUMBERS, PRICE, TIMESTAMP, TOKEN, TS_NS, check_columns
+from anystrat.adapters.tick_files.source import FLAGS, INSTRUMENT, NUMBERS, PRICE, TIMESTAMP, TS_NS, check_columns
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.errors import TickFileError
 
@@ -43,7 +47,7 @@ class CsvSource:
         check_columns(path, header)
         self._width = len(header)
         self._time = TS_NS if TS_NS in header else TIMESTAMP
-        self._at = {name: header.index(name) for name in (self._time, TOKEN, PRICE)}
+        self._at = {name: header.index(name) for name in (self._time, INSTRUMENT, PRICE)}
         self._numbers = {name: header.index(name) for name in NUMBERS if name in header}
         self._flags = {name: header.index(name) for name in FLAGS if name in header}
 
@@ -59,13 +63,13 @@ class CsvSource:
     def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
         """The good rows, in blocks."""
         stamps = StampReader()
-        for number, lines in self._lines.batches(block_rows):
-            if number <= self._header_line:
-                skipped = self._header_line - number + 1
-                number, lines = number + skipped, lines[skipped:]
+        for first, batch in self._lines.batches(block_rows):
+            skipped = max(0, self._header_line - first + 1)
+            lines = batch[skipped:]
             block = self._fast(lines, stamps)
             if block is None:
-                block = self._close(number, lines, stamps, tally)
+                rows = decoded_closely(self.path, first + skipped, lines, lambda line: self._row(line, stamps), tally)
+                block = columns_of_rows(rows, tuple(self._numbers), tuple(self._flags))
             if len(block):
                 yield block
 
@@ -91,7 +95,9 @@ class CsvSource:
                 if separator in text:
                     raise TickFileError(f"{self.path}: the columns are separated by {called}; expected commas")
         if all(name.strip("+-").replace(".", "", 1).isdigit() for name in names):
-            raise TickFileError(f"{self.path}: the first line is {shown(text)}; expected a header that names the columns")
+            raise TickFileError(
+                f"{self.path}: the first line is {shown(text)}; expected a header that names the columns"
+            )
         return names
 
     def _fast(self, lines: list[bytes | None], stamps: StampReader) -> TickColumns | None:
@@ -113,28 +119,18 @@ class CsvSource:
                 times = np.array([stamps.ns(TIMESTAMP, t.decode("ascii")) for t in column(TIMESTAMP)], np.int64)
             texts = column(PRICE)
             price = _floats(texts)
-            return TickColumns(
+            return columns_of(
                 times,
-                _integers(column(TOKEN)),
+                _integers(column(INSTRUMENT)),
                 price,
                 exact_of_texts(texts, price),
-                **{NUMBERS[name]: _floats([row[at] or b"nan" for row in rows]) for name, at in self._numbers.items()},
-                **{name: _flags(name, [row[at] for row in rows]) for name, at in self._flags.items()},
+                {
+                    **{name: _floats([row[at] or b"nan" for row in rows]) for name, at in self._numbers.items()},
+                    **{name: _flags(name, [row[at] for row in rows]) for name, at in self._flags.items()},
+                },
             )
         except (ValueError, OverflowError):
             return None
-
-    def _close(self, number: int, lines: list[bytes | None], stamps: StampReader, tally: Tally) -> TickColumns:
-        rows = []
-        for at, line in enumerate(lines, start=number):
-            try:
-                if line is None:
-                    raise MalformedRow(f"a line of over {MAX_LINE} bytes")
-                if line.strip():
-                    rows.append(self._row(line, stamps))
-            except MalformedRow as error:
-                tally.add(f"{self.path}:{at}", str(error))
-        return columns_of_rows(rows, [NUMBERS[name] for name in self._numbers], tuple(self._flags))
 
     def _row(self, line: bytes, stamps: StampReader) -> RowValues:
         fields = _fields(line.decode("utf-8", "surrogateescape").rstrip("\r"))
@@ -144,12 +140,11 @@ class CsvSource:
         price, exact = price_of_text(fields[self._at[PRICE]])
         return RowValues(
             integer_of_text(TS_NS, time) if self._time == TS_NS else stamps.ns(TIMESTAMP, time),
-            integer_of_text(TOKEN, fields[self._at[TOKEN]]),
+            integer_of_text(INSTRUMENT, fields[self._at[INSTRUMENT]]),
             price,
             exact,
             tuple(
-                number_of_text(name, fields[at]) if fields[at].strip() else np.nan
-                for name, at in self._numbers.items()
+                number_of_text(name, fields[at]) if fields[at].strip() else np.nan for name, at in self._numbers.items()
             ),
             tuple(flag_of_text(name, fields[at]) for name, at in self._flags.items()),
         )
@@ -162,12 +157,12 @@ def _fields(text: str) -> list[str]:
         raise MalformedRow(f"no CSV: {error}; found {shown(text)}") from error
 
 
-def _integers(texts: list[bytes]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _integers(texts: list[bytes]) -> NDArray[np.int64]:
     _no_underscore(texts)
     return np.array(list(map(int, texts)), np.int64)
 
 
-def _floats(texts: list[bytes]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _floats(texts: list[bytes]) -> NDArray[np.float64]:
     _no_underscore(texts)
     return np.array(list(map(float, texts)), np.float64)
 
@@ -178,6 +173,6 @@ def _no_underscore(texts: list[bytes]) -> None:
         raise MalformedRow("an underscore")
 
 
-def _flags(name: str, texts: list[bytes]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _flags(name: str, texts: list[bytes]) -> NDArray[np.bool_]:
     known = {text: flag_of_text(name, text.decode("ascii")) for text in set(texts)}
     return np.array([known[text] for text in texts], np.bool_)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from anystrat.domain.columns import TickColumns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 INT64_MIN: Final = -(1 << 63)
@@ -178,23 +178,61 @@ class RowValues:
     """One decoded row of a text file."""
 
     ts_ns: int
-    token: int
+    instrument: int
     price: float
     exact: Decimal | None
     numbers: tuple[float, ...]
     flags: tuple[bool, ...]
 
 
+def decoded_closely(
+    path: Path, number: int, lines: Sequence[bytes | None], decode: Callable[[bytes], RowValues], tally: Tally
+) -> list[RowValues]:
+    """The rows of lines that need a close look, from line `number` on; None is a line that is too long to look at."""
+    rows = []
+    for at, line in enumerate(lines, start=number):
+        if line is None:
+            tally.add(f"{path}:{at}", "a line of over a million bytes")
+        elif line.strip():
+            try:
+                rows.append(decode(line))
+            except MalformedRow as error:
+                tally.add(f"{path}:{at}", str(error))
+    return rows
+
+
 def columns_of_rows(rows: Sequence[RowValues], numbers: Sequence[str], flags: Sequence[str]) -> TickColumns:
-    """Decoded rows as columns; `numbers` and `flags` name the optional columns that are there."""
-    exact = [row.exact for row in rows]
-    return TickColumns(
+    """Decoded rows as columns; `numbers` and `flags` name the optional columns that are there, as in the file."""
+    return columns_of(
         np.array([row.ts_ns for row in rows], np.int64),
-        np.array([row.token for row in rows], np.int64),
+        np.array([row.instrument for row in rows], np.int64),
         np.array([row.price for row in rows], np.float64),
-        exact if any(value is not None for value in exact) else None,
-        **{name: np.array([row.numbers[i] for row in rows], np.float64) for i, name in enumerate(numbers)},
-        **{name: np.array([row.flags[i] for row in rows], np.bool_) for i, name in enumerate(flags)},
+        [row.exact for row in rows],
+        {
+            **{name: np.array([row.numbers[i] for row in rows], np.float64) for i, name in enumerate(numbers)},
+            **{name: np.array([row.flags[i] for row in rows], np.bool_) for i, name in enumerate(flags)},
+        },
+    )
+
+
+def columns_of(
+    ts_ns: NDArray[np.int64],
+    instrument: NDArray[np.int64],
+    price: NDArray[np.float64],
+    exact: list[Decimal | None] | None,
+    optional: Mapping[str, NDArray[Any]],
+) -> TickColumns:
+    """A block from its columns, the optional ones under their names in a file."""
+    return TickColumns(
+        ts_ns,
+        instrument,
+        price,
+        exact if exact is not None and any(value is not None for value in exact) else None,
+        volume=optional.get("size"),
+        bid=optional.get("bid"),
+        ask=optional.get("ask"),
+        halted=optional.get("halted"),
+        auction=optional.get("auction"),
     )
 
 

@@ -10,13 +10,16 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
 
 from anystrat.adapters.tick_files.decode import (
     MalformedRow,
     RowValues,
     StampReader,
     Tally,
+    columns_of,
     columns_of_rows,
+    decoded_closely,
     exact_of_texts,
     flag_of_text,
     integer_of_text,
@@ -24,8 +27,8 @@ from anystrat.adapters.tick_files.decode import (
     price_of_text,
     shown,
 )
-from anystrat.adapters.tick_files.lines import MAX_LINE, Lines
-from anystrat.adapters.tick_files.source import FLAGS, KNOWN, NUMBERS, PRICE, TIMESTAMP, TOKEN, TS_NS, missing
+from anystrat.adapters.tick_files.lines import Lines
+from anystrat.adapters.tick_files.source import FLAGS, INSTRUMENT, KNOWN, NUMBERS, PRICE, TIMESTAMP, TS_NS, missing
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.errors import TickFileError
 
@@ -82,21 +85,10 @@ class JsonlSource:
         for number, lines in self._lines.batches(block_rows):
             block = _fast(lines, stamps)
             if block is None:
-                block = self._close(number, lines, stamps, tally)
+                rows = decoded_closely(self.path, number, lines, lambda line: _row(line, stamps), tally)
+                block = columns_of_rows(rows, NUMBERS, FLAGS)
             if len(block):
                 yield block
-
-    def _close(self, number: int, lines: list[bytes | None], stamps: StampReader, tally: Tally) -> TickColumns:
-        rows = []
-        for at, line in enumerate(lines, start=number):
-            try:
-                if line is None:
-                    raise MalformedRow(f"a line of over {MAX_LINE} bytes")
-                if line.strip():
-                    rows.append(_row(line, stamps))
-            except MalformedRow as error:
-                tally.add(f"{self.path}:{at}", str(error))
-        return columns_of_rows(rows, tuple(NUMBERS.values()), FLAGS)
 
     def _probe(self) -> None:
         """Refuse what is no JSONL at all, and a file in which nothing has a needed key: that is a wrong name."""
@@ -117,7 +109,7 @@ class JsonlSource:
             raise TickFileError(
                 f"{self.path}: not one of the first {lines} lines is a JSON object; expected one object a line{array}"
             )
-        for names in ((TS_NS, TIMESTAMP), (TOKEN,), (PRICE,)):
+        for names in ((TS_NS, TIMESTAMP), (INSTRUMENT,), (PRICE,)):
             if objects and not any(name in keys for name in names):
                 raise TickFileError(f"{self.path}: in the first {lines} lines {missing(names, list(keys))}")
 
@@ -141,7 +133,7 @@ def _fast(lines: list[bytes | None], stamps: StampReader) -> TickColumns | None:
             times = [_time(row, stamps) for row in rows]
         raw = [row.price for row in rows]
         try:
-            prices = list(map(float, raw))  # type: ignore[arg-type]  # Raw is a buffer, which float() reads
+            prices = list(map(float, raw))  # Raw is a buffer, which float() reads
             texts: list[Any] = raw
         except ValueError:
             texts = [_unquoted(bytes(price)) for price in raw]
@@ -149,14 +141,16 @@ def _fast(lines: list[bytes | None], stamps: StampReader) -> TickColumns | None:
                 return None
             prices = list(map(float, texts))
         price = np.array(prices, np.float64)
-        long = exact_of_texts(texts, price)
-        return TickColumns(
+        optional = {
+            **{name: _floats([getattr(row, name) for row in rows]) for name in NUMBERS},
+            **{name: _flags([getattr(row, name) for row in rows]) for name in FLAGS},
+        }
+        return columns_of(
             np.array(times, np.int64),
             np.array([row.instrument_token for row in rows], np.int64),
             price,
-            long,
-            *(_floats([getattr(row, name) for row in rows]) for name in NUMBERS),
-            *(_flags([getattr(row, name) for row in rows]) for name in FLAGS),
+            exact_of_texts(texts, price),
+            {name: column for name, column in optional.items() if column is not None},
         )
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
         return None
@@ -174,13 +168,13 @@ def _unquoted(raw: bytes) -> bytes:
     return raw[1:-1] if raw[:1] == b'"' else raw
 
 
-def _floats(values: list[float | None]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+def _floats(values: list[float | None]) -> NDArray[np.float64] | None:
     if not any(value is not None for value in values):
         return None
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
-def _flags(values: list[bool | None]) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+def _flags(values: list[bool | None]) -> NDArray[np.bool_] | None:
     return np.array([bool(value) for value in values], np.bool_) if any(values) else None
 
 
@@ -200,7 +194,7 @@ def _row(line: bytes, stamps: StampReader) -> RowValues:
         ts_ns = stamps.ns(TIMESTAMP, _text(TIMESTAMP, found))
     else:
         raise MalformedRow(missing((TS_NS, TIMESTAMP), list(found)))
-    token = _integer(TOKEN, found)
+    token = _integer(INSTRUMENT, found)
     price, exact = price_of_text(_number(PRICE, found))
     numbers = tuple(
         np.nan if found.get(name) is None else number_of_text(name, _number(name, found)) for name in NUMBERS

@@ -64,8 +64,10 @@ class _Head:
 
 
 def merged(streams: Sequence[Stream], block_rows: int) -> Iterator[TickColumns]:
-    """The streams as one. A stream is opened when the others have come to its first time: a year of daily files that
-    follow each other costs no more memory than one of them.
+    """The streams as one, by time.
+
+    A stream is opened when the others have come to its first time: a year of daily files that follow each other costs
+    no more memory than one of them.
     """
     waiting = sorted(
         ((key, index) for index, stream in enumerate(streams) if (key := stream.first_key()) is not None), reverse=True

@@ -18,17 +18,18 @@ from anystrat.adapters.tick_files.decode import (
     MalformedRow,
     StampReader,
     Tally,
+    columns_of,
     exact_of_decimal,
     exact_of_text,
     price_of_decimal,
     price_of_text,
     shown,
 )
-from anystrat.adapters.tick_files.source import FLAGS, NUMBERS, PRICE, TIMESTAMP, TOKEN, TS_NS, check_columns
+from anystrat.adapters.tick_files.source import FLAGS, INSTRUMENT, NUMBERS, PRICE, TIMESTAMP, TS_NS, check_columns
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.errors import MissingExtra, TickFileError
 
-_BUFFER = 1 << 20
+_BUFFER = 1 << 18
 _NS_PER = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 #: Powers of ten that are exact as doubles, so that one division by them rounds once.
 _EXACT_POWERS = 22
@@ -45,7 +46,7 @@ class Column:
         self,
         values: NDArray[Any],
         good: NDArray[np.bool_] | None = None,
-        why: Reason | None = None,
+        why: Reason = str,
         exact: list[Decimal | None] | None = None,
     ) -> None:
         self.values = values
@@ -104,7 +105,16 @@ class ParquetSource:
     @property
     def _failures(self) -> tuple[type[BaseException], ...]:
         # What pyarrow raises on damaged bytes; nearly all its errors are also one of Python's own.
-        return (self._pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, MemoryError)
+        return (
+            self._pa.ArrowException,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            OverflowError,
+            MemoryError,
+        )
 
     def _batches(self, file: Any, block_rows: int, ends: NDArray[Any], done: Callable[[], int]) -> Iterator[Any]:
         batches = file.iter_batches(batch_size=block_rows, columns=self._columns)
@@ -133,9 +143,9 @@ class ParquetSource:
             integer = types.is_integer(_value_type(schema.field(time).type))
             hint = f" (whole nanoseconds belong in a column {TS_NS!r})" if integer else ""
             self._demand(schema, time, "a timestamp or ISO 8601 text" + hint, stamp, self._is_text)
-        self._demand(schema, TOKEN, "a 64-bit integer", types.is_integer)
+        self._demand(schema, INSTRUMENT, "a 64-bit integer", types.is_integer)
         self._demand(schema, PRICE, "a float, a decimal or text", *self._number_types())
-        columns = [time, TOKEN, PRICE]
+        columns = [time, INSTRUMENT, PRICE]
         for name in NUMBERS:
             if name in schema.names and not types.is_null(schema.field(name).type):
                 self._demand(schema, name, "a float, a decimal or text", *self._number_types())
@@ -161,8 +171,9 @@ class ParquetSource:
             raise TickFileError(f"{self.path}: the column {name!r} has the type {kind}; expected {expected}")
 
     def _check_row_groups(self, file: Any) -> None:
-        """Every row group must hold the columns as the schema says, within the file: a writer may have changed its mind
-        half-way, and a file with a hole in it may still have its footer.
+        """Every row group must hold the columns as the schema says, and within the file.
+
+        A writer may have changed its mind half-way, and a file with a hole in it may still have its footer.
         """
         schema = file.schema
         wanted = [(i, schema.column(i)) for i in range(len(schema)) if schema.column(i).path in self._columns]
@@ -179,8 +190,10 @@ class ParquetSource:
                     start = chunk.data_page_offset
                     if chunk.dictionary_page_offset:
                         start = min(start, chunk.dictionary_page_offset)
-                    if start < 0 or chunk.total_compressed_size < 0 or (
-                        start + chunk.total_compressed_size > self.total_bytes
+                    if (
+                        start < 0
+                        or chunk.total_compressed_size < 0
+                        or (start + chunk.total_compressed_size > self.total_bytes)
                     ):
                         raise TickFileError(
                             f"{self.path}: row group {number} ends beyond the file in its column {column.path!r}"
@@ -193,50 +206,35 @@ class ParquetSource:
     # ---- a batch
 
     def _block(self, batch: Any, start: int, stamps: StampReader, tally: Tally) -> TickColumns:
-        place = f"{self.path}: row group data"
         try:
             columns = {name: self._column(name, batch, stamps) for name in self._columns}
         except self._failures as error:
-            raise TickFileError(f"{place} after row {start} cannot be decoded: {_first_line(error)}") from error
+            raise TickFileError(
+                f"{self.path}: after row {start} there is what cannot be decoded: {_first_line(error)}"
+            ) from error
         good: NDArray[np.bool_] | None = None
         for column in columns.values():
             if column.good is not None:
                 good = column.good if good is None else good & column.good
-        if good is not None and not good.all():
-            for i in np.flatnonzero(~good).tolist():
-                if not tally.wants_more:
-                    break
-                why = next(c.why for c in columns.values() if c.good is not None and not c.good[i])
-                tally.add(f"{self.path}:row {start + i + 1}", why(i) if why else "")
-                tally.malformed -= 1  # counted below, all at once
-            tally.malformed += int(len(good) - good.sum())
-        else:
-            good = None
-
-        def values(name: str) -> Any:
-            column = columns.get(name)
-            if column is None:
-                return None
-            return column.values if good is None else column.values[good]
-
+        bad = [] if good is None else np.flatnonzero(~good).tolist()
+        for at, i in enumerate(bad):
+            if not tally.wants_more:
+                tally.malformed += len(bad) - at
+                break
+            why = next(c.why for c in columns.values() if c.good is not None and not c.good[i])
+            tally.add(f"{self.path}:row {start + i + 1}", why(i))
         exact = columns[PRICE].exact
-        if exact is not None and good is not None:
+        found = {name: column.values if not bad else column.values[good] for name, column in columns.items()}
+        if bad and good is not None and exact is not None:
             exact = [value for value, keep in zip(exact, good.tolist(), strict=True) if keep]
-        return TickColumns(
-            values(self._time),
-            values(TOKEN),
-            values(PRICE),
-            exact if exact is not None and any(value is not None for value in exact) else None,
-            *(values(name) for name in NUMBERS),
-            *(values(name) for name in FLAGS),
-        )
+        return columns_of(found[self._time], found[INSTRUMENT], found[PRICE], exact, found)
 
     def _column(self, name: str, batch: Any, stamps: StampReader) -> Column:
         array = batch.column(batch.schema.get_field_index(name))
         if self._pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         kind, types = array.type, self._pa.types
-        if name == TOKEN or (name == self._time and types.is_integer(kind)):
+        if name == INSTRUMENT or (name == self._time and types.is_integer(kind)):
             return self._integers(name, array)
         if name == self._time:
             return self._stamps(name, array) if types.is_timestamp(kind) else self._stamp_texts(name, array, stamps)
@@ -260,13 +258,22 @@ class ParquetSource:
         return column
 
     def _valid(self, array: Any) -> NDArray[np.bool_]:
-        return np.asarray(array.is_valid().to_numpy(zero_copy_only=False))
+        return _bits(array.is_valid())
 
     def _plain(self, array: Any, filler: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """The values, nulls filled, and which were there."""
-        if array.null_count == 0:
-            return array.to_numpy(zero_copy_only=False), None
-        return array.fill_null(filler).to_numpy(zero_copy_only=False), self._valid(array)
+        """The values of a column of fixed width, nulls filled, and which were there; without a copy if there are none."""
+        # Array.to_numpy would do it too, and import pandas on the way, which takes a second.
+        good = None
+        if array.null_count:
+            good = self._valid(array)
+            array = array.fill_null(filler)
+        if self._pa.types.is_boolean(array.type):
+            return _bits(array), good
+        dtype = np.dtype(array.type.to_pandas_dtype())
+        if not len(array):
+            return np.empty(0, dtype), good
+        start = array.offset * dtype.itemsize
+        return np.frombuffer(array.buffers()[1], dtype, len(array), start), good
 
     def _floats(self, name: str, array: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None, Reason]:
         if not self._pa.types.is_float64(array.type):
@@ -281,7 +288,9 @@ class ParquetSource:
                 found = values
                 good = within if good is None else good & within
                 return Column(
-                    np.where(within, values, 0).astype(np.int64), good, lambda i: f"{name} is null or beyond 64 bits ({found[i]})"
+                    np.where(within, values, 0).astype(np.int64),
+                    good,
+                    lambda i: f"{name} is null or beyond 64 bits ({found[i]})",
                 )
         return Column(values.astype(np.int64, copy=False), good, lambda _: f"{name} is null")
 
@@ -301,9 +310,10 @@ class ParquetSource:
         values = np.zeros(len(array), np.int64)
         faults: dict[int, str] = {}
         for i, text in enumerate(array.to_pylist()):
+            if text is None:
+                faults[i] = f"{name} is null"
+                continue
             try:
-                if text is None:
-                    raise MalformedRow(f"{name} is null")
                 values[i] = stamps.ns(name, text)
             except MalformedRow as error:
                 faults[i] = str(error)
@@ -369,7 +379,7 @@ class ParquetSource:
         except pa.ArrowInvalid:
             prices = np.zeros(len(array))
             usual = np.zeros(len(array), np.bool_)
-        lengths = pc.fill_null(pc.binary_length(array), 0).to_numpy(zero_copy_only=False)
+        lengths, _ = self._plain(pc.binary_length(array), 0)
         unsure = np.flatnonzero(~usual | (lengths > SURE_DIGITS)).tolist()
         faults: dict[int, str] = {}
         exact: list[Decimal | None] = [None] * len(array)
@@ -387,6 +397,14 @@ class ParquetSource:
                 faults[i] = str(error).replace("price", name, 1)
         good = _both(good, _all_but(len(array), faults))
         return Column(prices, good, lambda i: faults.get(i, f"{name} is null"), exact)
+
+
+def _bits(array: Any) -> NDArray[np.bool_]:
+    """A boolean column without nulls, one byte a value."""
+    if not len(array):
+        return np.empty(0, np.bool_)
+    packed = np.frombuffer(array.buffers()[1], np.uint8)
+    return np.unpackbits(packed, count=array.offset + len(array), bitorder="little")[array.offset :].view(np.bool_)
 
 
 def _value_type(kind: Any) -> Any:

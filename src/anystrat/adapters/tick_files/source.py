@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 TS_NS: Final = "ts_ns"
 TIMESTAMP: Final = "timestamp"
-TOKEN: Final = "instrument_token"
+INSTRUMENT: Final = "instrument_token"
 PRICE: Final = "price"
-#: Optional numbers, by their names in a file, with the names that they have in `TickColumns`.
-NUMBERS: Final = {"size": "volume", "bid": "bid", "ask": "ask"}
+#: Optional numbers; `size` is called `volume` in `TickColumns`.
+NUMBERS: Final = ("size", "bid", "ask")
 FLAGS: Final = ("halted", "auction")
-KNOWN: Final = (TS_NS, TIMESTAMP, TOKEN, PRICE, *NUMBERS, *FLAGS)
+KNOWN: Final = (TS_NS, TIMESTAMP, INSTRUMENT, PRICE, *NUMBERS, *FLAGS)
 
 
 class TickSourceFile(Protocol):
@@ -41,8 +41,10 @@ def check_columns(path: Path, found: Sequence[str]) -> None:
     """Refuse a file that lacks a needed column or has a known one twice."""
     twice = sorted({name for name in found if name in KNOWN and list(found).count(name) > 1})
     if twice:
-        raise TickFileError(f"{path}: the column {twice[0]!r} is there {list(found).count(twice[0])} times; expected one")
-    for names in ((TS_NS, TIMESTAMP), (TOKEN,), (PRICE,)):
+        raise TickFileError(
+            f"{path}: the column {twice[0]!r} is there {list(found).count(twice[0])} times; expected one"
+        )
+    for names in ((TS_NS, TIMESTAMP), (INSTRUMENT,), (PRICE,)):
         if not any(name in found for name in names):
             raise TickFileError(f"{path}: {missing(names, found)}")
 
