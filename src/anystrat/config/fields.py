@@ -52,7 +52,8 @@ class FieldShape:
     @property
     def allowed_text(self) -> str:
         """What may stand here, in words, with bounds and unit."""
-        text = self.type_text + (f" {self.bounds_text}" if self.bounds else "")
+        name = "path" if is_path(self.markers) else self.type_text
+        text = name + (f" {self.bounds_text}" if self.bounds else "")
         return f"{text} ({self.unit})" if self.unit else text
 
 
@@ -119,14 +120,15 @@ def type_text(annotation: Any) -> str:
     annotation, _ = unwrapped(annotation)
     members = arms(annotation)
     if len(members) > 1:
-        return " or ".join("nothing" if member is type(None) else type_text(member) for member in members)
+        # That a field may be left empty is what its default says.
+        return " or ".join(type_text(member) for member in members if member is not type(None))
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(str(value) for value in args)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return " or ".join(str(member.value) for member in annotation)
     if origin in {tuple, list, frozenset, set}:
-        return f"list of {type_text(args[0])}" if args else "list"
+        return f"list of {type_text(args[0])}s" if args else "list"
     name = getattr(origin or annotation, "__name__", str(annotation))
     return _NAMES.get(name, name)
 

@@ -71,7 +71,10 @@ class Problems:
     def raise_if_any(self) -> None:
         """Refuse the configuration when anything was found. Raises `ConfigurationError`."""
         if self.found:
-            raise ConfigurationError([self._masked(problem) for problem in dict.fromkeys(self.found)])
+            # As a person mends them: file by file, from the top down.
+            files = list(dict.fromkeys(problem.file for problem in self.found))
+            ordered = sorted(dict.fromkeys(self.found), key=lambda problem: (files.index(problem.file), problem.line))
+            raise ConfigurationError([self._masked(problem) for problem in ordered])
 
     def _masked(self, problem: Problem) -> Problem:
         texts = [problem.message, problem.file, problem.path, problem.found, problem.allowed, problem.nearest]

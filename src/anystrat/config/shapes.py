@@ -60,7 +60,9 @@ _MESSAGES = {
     "mapping_type": "must be a mapping",
     "missing": "required, and not there",
     "model_type": "must be a mapping",
+    "string_too_short": "must not be empty",
     "string_type": "must be text",
+    "too_short": "must not be empty",
     "tuple_type": "must be a list",
 }
 
