@@ -170,12 +170,19 @@ def _kind(mode: int) -> str:
 def _load(name: str, content: bytes, stamp: FileStamp, registry: FeatureRegistry) -> OnnxModel:
     onnx, runtime = _extra("onnx"), _extra("onnxruntime")
     proto = _parse(onnx, name, content)
-    _refuse_external_data(onnx, name, proto)
-    _refuse_custom_operators(onnx, name, proto)
-    features = _features(name, proto, registry)
-    session = _session(runtime, name, content)
-    input_name = _checked_input(name, session, features)
-    _check_output(name, session)
+    try:
+        _refuse_external_data(onnx, name, proto)
+        _refuse_custom_operators(onnx, name, proto)
+        _check_proto(onnx, name, proto)
+        features = _features(name, proto, registry)
+        session = _session(runtime, name, content)
+        input_name = _checked_input(name, session, features)
+        _check_output(name, session)
+    except UnicodeError as error:
+        # Neither protobuf nor onnxruntime minds bytes that are no text until somebody reads them.
+        raise ModelRefused(
+            f"{name}: expected names in UTF-8, found others ({error}); export the model again"
+        ) from error
     model = OnnxModel(name, hashlib.sha256(content).hexdigest(), stamp, features, session, input_name)
     _check_answer(name, model)
     model.batchable = _compare(model, _PROBE_ROWS, _PROBE_BATCHES).batchable and _same_in_a_large_batch(model)
@@ -192,8 +199,6 @@ def _extra(module: str) -> ModuleType:
 def _parse(onnx: ModuleType, name: str, content: bytes) -> Any:
     try:
         proto = onnx.load_model_from_string(content)
-        if proto.graph.node:
-            onnx.checker.check_model(proto)
     except Exception as error:
         raise ModelRefused(
             f"{name}: expected an ONNX model, found a file that does not parse as one ({_first_line(error)}); "
@@ -202,6 +207,17 @@ def _parse(onnx: ModuleType, name: str, content: bytes) -> Any:
     if not proto.graph.node:
         raise ModelRefused(f"{name}: expected an ONNX model, found a file without a graph; export the model again")
     return proto
+
+
+def _check_proto(onnx: ModuleType, name: str, proto: Any) -> None:
+    # After the search for external data: the checker opens what it finds.
+    try:
+        onnx.checker.check_model(proto)
+    except Exception as error:
+        raise ModelRefused(
+            f"{name}: expected a valid ONNX model, found one that onnx {onnx.__version__} objects to "
+            f"({_first_line(error)}); export the model again"
+        ) from error
 
 
 def _messages(message: Any) -> Iterator[Any]:
