@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchCapable",
+    "ColumnRule",
     "DecisionPolicy",
     "FeatureStore",
     "HistoryProvider",
@@ -112,6 +115,29 @@ class BatchCapable(Protocol):
         `prices` are one instrument's, oldest first; those before `first` are history. Where a tick has fewer than
         `get_required_history_length()` prices up to and including itself, its side is 0.
         """
+        ...
+
+
+@runtime_checkable
+class ColumnRule(Protocol):
+    """An optional capability of a `PriceRule`: its decisions over a whole block, as one loop that can be compiled.
+
+    A shorter way to what `BatchCapable` says, for rules that fire seldom: only the ticks that fired are written down.
+    """
+
+    def fired(self) -> tuple[Callable[..., int], tuple[float, ...]]:
+        """(kernel, arguments) with `kernel(prices, first, at, side, confidence, value, *arguments) -> count`.
+
+        `prices` is float64, one instrument's, oldest first; those before `first` are history. For each tick `j >= first`
+        that has `get_required_history_length()` prices up to and including itself and a side, in order, the kernel
+        writes `at[n] = j`, its side, confidence and measured value, exactly as `decide(prices, j + 1)` has them; it
+        answers how many. The outputs hold `len(prices) - first` entries. Side -1 means that doubles cannot tell:
+        `settle` is asked. Plain loops over numbers: the kernel is compiled where a compiler is there.
+        """
+        ...
+
+    def settle(self, prices: Sequence[float], end: int, exact: Sequence[Decimal] | None) -> int:
+        """The side where the kernel said -1. `exact` are the window's decimals, or None where the doubles say all."""
         ...
 
 
