@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from anystrat.engine.engine import Engine
 from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
 
 if TYPE_CHECKING:
+    from anystrat.adapters.signal_files import SignalWriter as SignalWriter  # noqa: PLC0414  callers annotate with it
+    from anystrat.adapters.tick_files import TickReader as TickReader  # noqa: PLC0414  as above
     from anystrat.domain.protocols import SessionClock
     from anystrat.engine.executor import StrategyExecutor
 
@@ -144,6 +147,20 @@ def session_clock(instruments: Sequence[InstrumentSpec]) -> SessionClock | None:
     return CalendarClock(calendars)
 
 
+def open_ticks(paths: Iterable[str | os.PathLike[str]]) -> TickReader:
+    """The ticks of one or several files, merged by time. Raises `TickFileError`, `MissingExtra`."""
+    from anystrat.adapters.tick_files import open_ticks as opened
+
+    return opened(paths)
+
+
+def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: bool = False) -> SignalWriter:
+    """A writer of signals, or of drops, by the file's suffix. Raises `SignalFileError`, `MissingExtra`."""
+    from anystrat.adapters.signal_files import open_signals as opened
+
+    return opened(path, reasons=reasons, drops=drops)
+
+
 def default_wiring(catalog: Catalog | None = None) -> Wiring:
     """The catalogue of everything that is registered, and a shelf of ONNX models that loads nothing before it is asked."""
     from anystrat.adapters.model_shelf import OnnxShelf
@@ -184,5 +201,7 @@ __all__ = [
     "default_catalog",
     "default_wiring",
     "model_failure",
+    "open_signals",
+    "open_ticks",
     "session_clock",
 ]

@@ -1,0 +1,190 @@
+"""Trading sessions from real exchange calendars: holidays, half days, lunch breaks, pre-open, daylight saving time.
+
+The calendars are those of `exchange_calendars`, in the extra `calendars`. Each is turned into two sorted arrays of
+moments, in nanoseconds UTC, and then asked by bisection: pandas is never on a tick's path.
+"""
+
+from __future__ import annotations
+
+import warnings
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, tzinfo
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from anystrat.domain.configuration import Session
+from anystrat.domain.errors import AnystratError, MissingExtra, UnknownName
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_DAY_NS: Final = 86_400 * 1_000_000_000
+_NOT_A_TIME: Final = -(2**63)  # NumPy's
+_EPOCH: Final = date(1970, 1, 1)
+_MINUTE_NS: Final = 60 * 1_000_000_000
+# Two years around the first moment that is asked for: one load for nearly every run, some 30 ms each.
+_AROUND_DAYS: Final = 366
+# A session may begin or end on another UTC day than the one that it is named after.
+_MARGIN_DAYS: Final = 2
+
+#: How many minutes before the open orders are taken, by calendar: the opening call or auction, in the United States the
+#: earliest hours in which shares are traded. A half day or a special session has the same.
+PREOPEN_MINUTES: Final[Mapping[str, float]] = {"XBOM": 15, "XHKG": 30, "XLON": 10, "XNYS": 330, "XTKS": 60}
+
+
+class OutsideCalendar(AnystratError):
+    """A moment for which the calendar knows no sessions: it cannot be said whether the exchange was open."""
+
+
+@dataclass(slots=True)
+class _Sessions:
+    """What is known of one calendar: from `known_from` to `known_to` (ns), opens and closes, breaks cut out.
+
+    `opens[i] <= t < closes[i]` is regular. `starts[i]` is the beginning of the pre-open before `opens[i]`; equal to it
+    after a lunch break, which has none.
+    """
+
+    known_from: int
+    known_to: int
+    starts: list[int]
+    opens: list[int]
+    closes: list[int]
+
+    def at(self, ts_ns: int) -> Session:
+        """The session at a moment that is known."""
+        at = bisect_right(self.starts, ts_ns) - 1
+        if at < 0 or ts_ns >= self.closes[at]:
+            return Session.CLOSED
+        return Session.REGULAR if ts_ns >= self.opens[at] else Session.PREOPEN
+
+
+class CalendarClock:
+    """Where the exchange day of each instrument stands, by the calendar that it names.
+
+    `calendars` maps tokens to calendar names (XBOM, XNYS, 24/7 …); an instrument without one is always in its regular
+    session. `preopen_minutes`, for all calendars or by name, is how long before the open the session is `preopen`; a
+    calendar that is not named there has no pre-open. Sessions are loaded when they are first asked for, around the moments that are asked for.
+
+    Raises `MissingExtra` without the extra `calendars`, `UnknownName` for a calendar that does not exist.
+    `session` raises `OutsideCalendar` for a moment for which the calendar has no data.
+    """
+
+    def __init__(
+        self, calendars: Mapping[int, str], preopen_minutes: float | Mapping[str, float] = PREOPEN_MINUTES
+    ) -> None:
+        library = _library()
+        known: list[str] = library.get_calendar_names(include_aliases=True)
+        for name in calendars.values():
+            if name not in known:
+                raise UnknownName("calendar", name, known)
+        self._library = library
+        self._calendars = dict(calendars)
+        self._preopen = preopen_minutes
+        self._sessions: dict[str, _Sessions] = {}
+
+    def session(self, instrument_token: int, ts_ns: int) -> Session:
+        name = self._calendars.get(instrument_token)
+        if name is None:
+            return Session.REGULAR
+        known = self._sessions.get(name)
+        if known is None or not known.known_from <= ts_ns < known.known_to:
+            known = self._load(name, ts_ns, known)
+        return known.at(ts_ns)
+
+    def _load(self, name: str, ts_ns: int, known: _Sessions | None) -> _Sessions:
+        """Know the sessions around a moment too. What was known is kept, so that ticks may go to and fro."""
+        bounds = _bounds(self._library, name)
+        if not bounds.begin_ns <= ts_ns < bounds.end_ns:
+            raise OutsideCalendar(
+                f"calendar {name} has sessions from {_date(bounds.first)} to {_date(bounds.last)}; found a tick of "
+                f"{_date(ts_ns // _DAY_NS)}: update exchange_calendars, or leave `calendar` out of the instrument"
+            )
+        begin, end = ts_ns - _AROUND_DAYS * _DAY_NS, ts_ns + _AROUND_DAYS * _DAY_NS
+        if known is not None:
+            begin, end = min(begin, known.known_from), max(end, known.known_to)
+        begin, end = max(begin, bounds.begin_ns), min(end, bounds.end_ns)
+        first = max(begin // _DAY_NS - _MARGIN_DAYS, bounds.first)
+        last = min(end // _DAY_NS + _MARGIN_DAYS, bounds.last)
+        minutes = self._preopen
+        if isinstance(minutes, Mapping):
+            minutes = minutes.get(name, minutes.get(self._library.resolve_alias(name), 0))
+        found = _sessions(
+            _calendar(self._library, name, start=_date(first), end=_date(last)), int(minutes * _MINUTE_NS)
+        )
+        found.known_from, found.known_to = begin, end
+        self._sessions[name] = found
+        return found
+
+
+def _library() -> ModuleType:
+    try:
+        return import_module("exchange_calendars")
+    except ModuleNotFoundError:
+        raise MissingExtra("exchange calendars", "calendars") from None
+
+
+class _Bounds(NamedTuple):
+    """What a calendar can be asked for: first and last day (since 1970), and both as moments of its own time zone."""
+
+    first: int
+    last: int
+    begin_ns: int
+    end_ns: int
+
+
+def _bounds(library: ModuleType, name: str) -> _Bounds:
+    calendar = _calendar(library, name)
+    kind = type(calendar)
+    earliest, latest, end = kind.bound_min(), kind.bound_max(), kind.default_end()
+    # Without a bound of its own a calendar follows its rules back to 1970. The future ends where the library ends by
+    # default: beyond it are holidays that nobody has announced yet.
+    first = 0 if earliest is None else max(0, _day(earliest))
+    last = _day(end) if latest is None else min(_day(end), _day(latest))
+    return _Bounds(first, last, _midnight(first, calendar.tz), _midnight(last + 1, calendar.tz))
+
+
+def _calendar(library: ModuleType, name: str, **limits: str) -> Any:
+    with warnings.catch_warnings():
+        # What the library says about pandas, and of rules older than the dates that are asked for, is its own affair.
+        warnings.simplefilter("ignore")
+        return library.get_calendar(name, **limits)
+
+
+def _sessions(calendar: Any, preopen_ns: int) -> _Sessions:
+    found = _Sessions(0, 0, [], [], [])
+    opens, closes = _nanoseconds(calendar.opens), _nanoseconds(calendar.closes)
+    break_starts, break_ends = _nanoseconds(calendar.break_starts), _nanoseconds(calendar.break_ends)
+    earlier_close = opens[0] - preopen_ns if opens else 0
+    for opened, closed, pause, resume in zip(opens, closes, break_starts, break_ends, strict=True):
+        # A pre-open does not reach into the session before it.
+        start = max(opened - preopen_ns, earlier_close)
+        parts = [(start, opened, closed)]
+        if pause != _NOT_A_TIME:
+            parts = [(start, opened, pause), (resume, resume, closed)]
+        for begins, opens_at, closes_at in parts:
+            found.starts.append(begins)
+            found.opens.append(opens_at)
+            found.closes.append(closes_at)
+        earlier_close = closed
+    return found
+
+
+def _nanoseconds(column: Any) -> list[int]:
+    """A column of UTC times as nanoseconds since 1970."""
+    times: list[int] = column.dt.tz_localize(None).to_numpy("datetime64[ns]").astype("int64").tolist()
+    return times
+
+
+def _day(stamp: datetime) -> int:
+    return (stamp.date() - _EPOCH).days
+
+
+def _midnight(day: int, zone: tzinfo) -> int:
+    moment = datetime.combine(_EPOCH + timedelta(days=day), time(), zone)
+    return round(moment.timestamp()) * 1_000_000_000
+
+
+def _date(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).isoformat()

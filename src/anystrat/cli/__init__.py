@@ -1,0 +1,1 @@
+"""The command line: parse, call bootstrap, print. One file a command; nothing heavy is imported before it is needed."""

@@ -1,0 +1,133 @@
+"""Errors as a person reads them on standard error, and the exit code that each of them ends with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from anystrat.cli.options import DEBUG_VARIABLE, Settings
+from anystrat.domain.errors import AnystratError, ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Like `KeyboardInterrupt` it is no `Exception`, so that nothing swallows it on its way out."""
+
+
+def failed(error: BaseException, settings: Settings) -> int:
+    """Say on standard error what went wrong, in words; the exit code."""
+    try:
+        return _said(error, settings)
+    except OSError:
+        return 1  # standard error itself is gone: the exit code is all that is left to say
+
+
+def _said(error: BaseException, settings: Settings) -> int:
+    if isinstance(error, click.ClickException):
+        error.show(sys.stderr)
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        say("interrupted", "yellow")
+        return INTERRUPTED
+    if isinstance(error, Terminated):
+        say("terminated", "yellow")
+        return TERMINATED
+    if settings.debug and not isinstance(error, ConfigurationError):
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    if isinstance(error, ConfigurationError):
+        for problem in error.problems:
+            say_problem(problem)
+        if len(error.problems) > 1:
+            say(f"{len(error.problems)} problems; nothing was loaded")
+        return error.exit_code
+    if isinstance(error, AnystratError):
+        say_error(str(error))
+        return error.exit_code
+    if isinstance(error, OSError):
+        say_error(in_words(error))
+        return 1
+    if isinstance(error, MemoryError):
+        say_error("out of memory")
+        return 1
+    say_error(f"unexpected {type(error).__name__}: {error}")
+    if not settings.debug:
+        say(
+            f"This is a fault in anystrat or in a plug-in. Run it again with -v (or {DEBUG_VARIABLE}=1) for the traceback, "
+            "and report that together with the output of: anystrat doctor"
+        )
+    return 1
+
+
+def say_error(text: str) -> None:
+    """`error: …` on standard error."""
+    label = styled("error:", "red")
+    click.echo(f"{label} {printable(text)}", err=True)
+
+
+def say_warning(text: str) -> None:
+    """`warning: …` on standard error."""
+    label = styled("warning:", "yellow")
+    click.echo(f"{label} {printable(text)}", err=True)
+
+
+def say(text: str, colour: str | None = None) -> None:
+    """A plain line on standard error."""
+    text = printable(text)
+    click.echo(styled(text, colour) if colour else text, err=True)
+
+
+def say_problem(problem: Problem) -> None:
+    """One problem of a configuration: where it is first, so that editors and eyes find it; what may stand there below."""
+    place = ":".join(part for part in (problem.file, str(problem.line) if problem.line else "") if part)
+    head = f"{styled(printable(place), 'bold')}: " if place else ""
+    where = f"{problem.path}: " if problem.path else ""
+    found = f"; found {problem.found}" if problem.found else ""
+    nearest = f"; did you mean {problem.nearest!r}?" if problem.nearest else ""
+    allowed = f" (allowed: {problem.allowed})" if problem.allowed else ""
+    label = styled("error:", "red")
+    click.echo(f"{head}{label} {printable(f'{where}{problem.message}{found}{nearest}{allowed}')}", err=True)
+
+
+def problems_as_json(problems: Sequence[Problem]) -> list[dict[str, object]]:
+    """The problems as plain mappings."""
+    keys = ("file", "line", "path", "message", "found", "allowed", "nearest")
+    return [{key: getattr(problem, key) for key in keys} for problem in problems]
+
+
+def in_words(error: OSError) -> str:
+    """`path: what the system says`, without the number that Python puts before it."""
+    said = {
+        errno.ENOSPC: "no space left on the device",
+        errno.EFBIG: "the file has grown over the limit that is set for it",
+        errno.ENOENT: "there is no such file or directory",
+        errno.EACCES: "permission denied",
+        errno.EISDIR: "is a directory; expected a file",
+        errno.ENOTDIR: "a part of the path is a file; expected a directory",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return f"{os.fsdecode(error.filename)}: {said}" if isinstance(error.filename, str | bytes) else said
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped, line ends apart: a file's content must not drive the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
+def styled(text: str, style: str) -> str:
+    """The text in a colour, or bold, where standard error is a terminal that can and may show it."""
+    if not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return click.style(text, bold=True) if style == "bold" else click.style(text, fg=style, bold=True)

@@ -1,0 +1,291 @@
+"""`anystrat replay`: recorded ticks through the configured strategies and paper fills, signals into files, a summary."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from anystrat.cli.failures import Terminated, say, say_error
+from anystrat.cli.options import Settings, as_json, configuration, settings_of, verbosity
+
+if TYPE_CHECKING:
+    from anystrat.bootstrap import SignalWriter, TickReader
+    from anystrat.domain.configuration import Configuration
+    from anystrat.domain.outcomes import Outcome
+    from anystrat.engine.engine import Engine
+
+_SPEEDS: Final = ("auto", "scalar")
+_CONFIG_SUFFIXES: Final = {".yaml", ".yml", ".json"}
+_MODEL_EXIT_CODE: Final = 3
+
+
+class ManyFiles(click.Command):
+    """A command whose `--ticks` may be given several times, and take several files each time (`--ticks day*.csv`).
+
+    What looks like a configuration (a YAML or JSON file, a directory) ends the list of files.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write `--ticks a b` out as `--ticks a --ticks b`, and let click parse that."""
+        return super().parse_args(ctx, spread(args, "--ticks"))
+
+
+def spread(args: Sequence[str], option: str) -> list[str]:
+    """The arguments with the option repeated before each of its further values."""
+    result: list[str] = []
+    collecting = False
+    for at, arg in enumerate(args):
+        if arg == "--":
+            return [*result, *args[at:]]
+        if arg == option or arg.startswith(option + "="):
+            collecting = arg != option
+            result.append(arg)
+        elif arg.startswith("-") and len(arg) > 1:
+            collecting = False
+            result.append(arg)
+        elif result and result[-1] == option:
+            collecting = True
+            result.append(arg)
+        elif collecting and not _is_configuration(arg):
+            result += [option, arg]
+        else:
+            collecting = False
+            result.append(arg)
+    return result
+
+
+def _is_configuration(arg: str) -> bool:
+    path = Path(arg)
+    return path.suffix.lower() in _CONFIG_SUFFIXES or path.is_dir()
+
+
+def _speed(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value == "columns":
+        raise click.BadParameter(
+            "this version evaluates a tick at a time only; leave the option out (auto) and nothing else will change"
+        )
+    if value not in _SPEEDS:
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(_SPEEDS)}.")
+    return value
+
+
+_FILE: Final = click.Path(path_type=Path)
+
+
+@click.command("replay", cls=ManyFiles, short_help="Run recorded ticks through the configured strategies.")
+@configuration
+@click.option(
+    "--ticks",
+    multiple=True,
+    type=_FILE,
+    metavar="FILE...",
+    help="Parquet, JSONL or CSV (also .gz); several merge by time. Without it: the configuration's source.",
+)
+@click.option("--signals", type=_FILE, metavar="OUT", help="Write the signals: .jsonl or .parquet.")
+@click.option("--drops", type=_FILE, metavar="OUT", help="Write the signals that a check refused, and why.")
+@click.option("--reasons", is_flag=True, help="Add reasoning and metadata to both.")
+@click.option(
+    "--speed",
+    default="auto",
+    show_default=True,
+    metavar="[auto|scalar]",
+    callback=_speed,
+    help="How ticks are evaluated; the signals are the same.",
+)
+@click.option(
+    "--strict", is_flag=True, help="End with 3 where a model does not load, instead of leaving its strategy out."
+)
+@as_json
+@verbosity
+@click.pass_context
+def command(
+    context: click.Context,
+    config: Path,
+    ticks: tuple[Path, ...],
+    signals: Path | None,
+    drops: Path | None,
+    *,
+    reasons: bool,
+    speed: str,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    r"""Run recorded ticks through the configured strategies and paper fills.
+
+    CONFIG is a YAML or JSON file, or a directory of them; else $ANYSTRAT_CONFIG, else ./anystrat.yaml.
+
+    \b
+    anystrat replay anystrat.yaml --ticks monday.parquet tuesday.csv --signals signals.jsonl
+    """
+    from anystrat import bootstrap
+    from anystrat.cli.screen import print_json
+    from anystrat.config import load_configuration
+
+    del speed  # both speeds that there are evaluate a tick at a time
+    settings = settings_of(context)
+    wiring = bootstrap.default_wiring()
+    configured = load_configuration(config, wiring.catalog)
+    reader = bootstrap.open_ticks(ticks or _source(configured, config))
+    outputs = {name: path for name, path in (("signals", signals), ("drops", drops)) if path is not None}
+    _refuse_overwriting(outputs, [*reader.paths, *configured.files])
+    engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
+    notes = _notes(settings)
+    notes.models(wiring.left_out, wiring.degraded)
+    if strict and (wiring.left_out or wiring.degraded):
+        say_error("a model does not load, and --strict was asked for: nothing was replayed")
+        context.exit(_MODEL_EXIT_CODE)
+
+    run = _Run(engine, reader, notes, settings)
+    run.play(outputs, reasons=reasons)
+    report = run.report()
+    report["left_out"] = {item.strategy_id: item.reason for item in wiring.left_out}
+    if as_json:
+        print_json(report)
+    else:
+        from anystrat.cli.replay_summary import summary
+
+        summary(report, configured)
+    _malformed(reader, settings)
+
+
+def _source(configured: Configuration, config: Path) -> tuple[Path, ...]:
+    from anystrat.domain.endpoints import FileSource
+
+    source = configured.source
+    if source is None:
+        raise click.UsageError(f"There are no ticks: name files with --ticks, or give {config} a source of type file.")
+    if not isinstance(source.options, FileSource):
+        raise click.UsageError(
+            f"A replay reads files, and the source of {config} is of type {source.type}: name files with --ticks."
+        )
+    return source.options.path
+
+
+def _refuse_overwriting(outputs: dict[str, Path], inputs: Sequence[Path]) -> None:
+    taken = {path.resolve(): str(path) for path in inputs}
+    for option, path in outputs.items():
+        other = taken.get(path.resolve())
+        if other is not None:
+            raise click.UsageError(f"--{option} {path} would overwrite {other}; name another file.")
+        taken[path.resolve()] = f"the file of --{option}"
+
+
+def _notes(settings: Settings) -> Any:
+    from anystrat.cli.replay_notes import ReplayNotes
+    from anystrat.observability.log import OutcomeLog, logger
+
+    if settings.verbose:
+        return OutcomeLog(logger("debug" if settings.verbose > 1 else "info"))
+    return ReplayNotes(quiet=settings.quiet)
+
+
+def _malformed(reader: TickReader, settings: Settings) -> None:
+    from anystrat.cli.failures import say_warning
+
+    if settings.quiet or not reader.malformed:
+        return
+    for place in reader.first_malformed:
+        say_warning(f"row not decoded: {place}")
+    more = reader.malformed - len(reader.first_malformed)
+    if more > 0:
+        say_warning(f"… and {more:,} more rows that could not be decoded")
+
+
+@dataclass(slots=True)
+class _Run:
+    """One replay under way, and what has been written so far."""
+
+    engine: Engine
+    reader: TickReader
+    notes: Any
+    settings: Settings
+    writers: dict[str, SignalWriter] = field(default_factory=dict)
+    rows: int = 0
+    seconds: float = 0.0
+
+    def play(self, outputs: dict[str, Path], *, reasons: bool) -> None:
+        """Push every tick through; whatever ends it early, what was written is kept, and said."""
+        from anystrat import bootstrap
+        from anystrat.backtest.replay import replay
+
+        try:
+            with ExitStack() as files:
+                for name, path in outputs.items():
+                    opened = bootstrap.open_signals(path, reasons=reasons, drops=name == "drops")
+                    self.writers[name] = files.enter_context(opened)
+                with _progress(self.reader, self.settings) as moved:
+
+                    def on_progress(rows: int) -> None:
+                        self.rows = rows
+                        moved(rows)
+
+                    done = replay(self.engine, self.reader, on_outcomes=self._take, on_progress=on_progress)
+        except (Exception, KeyboardInterrupt, Terminated):
+            self._say_what_was_kept()
+            raise
+        self.rows, self.seconds = done.rows, done.seconds
+
+    def report(self) -> dict[str, Any]:
+        """The report of the whole replay, and the files that were written."""
+        from anystrat.backtest.replay import Replayed
+        from anystrat.backtest.report import replay_report
+
+        report = replay_report(self.engine, Replayed(self.rows, self.seconds), malformed=self.reader.malformed)
+        report["files"] = {
+            name: {"path": str(writer.path), "rows": writer.rows} for name, writer in self.writers.items()
+        }
+        return report
+
+    def _take(self, outcomes: Sequence[Outcome]) -> None:
+        for writer in self.writers.values():
+            writer.write(outcomes)
+        self.notes(outcomes)
+
+    def _say_what_was_kept(self) -> None:
+        say(f"stopped after {self.rows:,} ticks")
+        for name, writer in self.writers.items():
+            if writer.partial_path.exists():
+                say(f"kept: {writer.rows:,} {name} in {writer.partial_path} ({writer.path} was not touched)")
+
+
+@contextmanager
+def _progress(reader: TickReader, settings: Settings) -> Iterator[Any]:
+    """A bar on standard error, on a terminal, once a replay has taken a second; otherwise nothing."""
+    from anystrat.cli.screen import console, fancy
+
+    if settings.quiet or settings.verbose or not fancy(sys.stderr):
+        yield lambda _rows: None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("replaying"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} ticks"),
+        TimeRemainingColumn(compact=True),
+        console=console(sys.stderr),
+        transient=True,
+    )
+    task = bar.add_task("replay", total=max(1, reader.total_bytes), rows=0)
+    start = time.monotonic()
+
+    def moved(rows: int) -> None:
+        if not bar.live.is_started:
+            if time.monotonic() - start < 1.0:
+                return
+            bar.start()
+        bar.update(task, completed=reader.bytes_read, rows=rows)
+
+    try:
+        yield moved
+    finally:
+        if bar.live.is_started:
+            bar.stop()
