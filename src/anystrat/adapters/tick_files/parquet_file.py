@@ -25,6 +25,7 @@ from anystrat.adapters.tick_files.decode import (
     price_of_text,
     shown,
 )
+from anystrat.adapters.tick_files.parquet_footer import UnsoundFooter, check_footer
 from anystrat.adapters.tick_files.source import FLAGS, INSTRUMENT, NUMBERS, PRICE, TIMESTAMP, TS_NS, check_columns
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.errors import MissingExtra, TickFileError
@@ -71,7 +72,10 @@ class ParquetSource:
         with self._open() as file:
             self.total_rows: int | None = file.metadata.num_rows
             self._check_schema(file.schema_arrow)
-            self._check_row_groups(file)
+        try:
+            check_footer(path, self._columns)
+        except UnsoundFooter as error:
+            raise TickFileError(f"{path}: {error}") from error
 
     def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
         """The good rows, in blocks."""
@@ -169,39 +173,6 @@ class ParquetSource:
         kind = schema.field(name).type
         if not any(test(_value_type(kind)) for test in tests):
             raise TickFileError(f"{self.path}: the column {name!r} has the type {kind}; expected {expected}")
-
-    def _check_row_groups(self, file: Any) -> None:
-        """Every row group must hold the columns as the schema says, and within the file.
-
-        A writer may have changed its mind half-way, and a file with a hole in it may still have its footer.
-        """
-        schema = file.schema
-        wanted = [(i, schema.column(i)) for i in range(len(schema)) if schema.column(i).path in self._columns]
-        for number in range(file.num_row_groups):
-            try:
-                group = file.metadata.row_group(number)
-                for i, column in wanted:
-                    chunk = group.column(i)
-                    if (chunk.path_in_schema, chunk.physical_type) != (column.path, column.physical_type):
-                        raise TickFileError(
-                            f"{self.path}: row group {number} holds {chunk.path_in_schema!r} as {chunk.physical_type}; "
-                            f"the schema says {column.path!r} as {column.physical_type}"
-                        )
-                    start = chunk.data_page_offset
-                    if chunk.dictionary_page_offset:
-                        start = min(start, chunk.dictionary_page_offset)
-                    if (
-                        start < 0
-                        or chunk.total_compressed_size < 0
-                        or (start + chunk.total_compressed_size > self.total_bytes)
-                    ):
-                        raise TickFileError(
-                            f"{self.path}: row group {number} ends beyond the file in its column {column.path!r}"
-                        )
-            except self._failures as error:
-                raise TickFileError(
-                    f"{self.path}: row group {number} is not described soundly: {_first_line(error)}"
-                ) from error
 
     # ---- a batch
 
