@@ -74,10 +74,8 @@ class FunctionRule:
         answer: object = self.function(prices, **self.arguments)
         if answer is None or isinstance(answer, SignalResult):
             return answer
-        parts = (answer,) if isinstance(answer, str) else answer
-        if not isinstance(parts, tuple) or not 1 <= len(parts) <= 3:
-            raise self._refused(answer)
-        if not isinstance(parts[0], str) or parts[0] not in SIDE_CODE:
+        parts: tuple[Any, ...] = answer if isinstance(answer, tuple) else (answer,)
+        if not 1 <= len(parts) <= 3 or not isinstance(parts[0], str) or parts[0] not in SIDE_CODE:
             raise self._refused(answer)
         confidence = parts[1] if len(parts) > 1 else 1.0
         quantity = parts[2] if len(parts) > 2 else self.position_size
