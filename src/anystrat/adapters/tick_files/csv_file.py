@@ -33,6 +33,8 @@ from anystrat.adapters.tick_files.source import FLAGS, INSTRUMENT, NUMBERS, PRIC
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.errors import TickFileError
 
+_COMMA, _LINE_END = b",\n"
+
 
 class CsvSource:
     """A CSV file whose header has the needed columns."""
@@ -102,35 +104,49 @@ class CsvSource:
 
     def _fast(self, lines: list[bytes | None], stamps: StampReader) -> TickColumns | None:
         """All lines at once; None when any of them needs a close look."""
-        if None in lines or any(b'"' in line for line in lines if line is not None):
+        if None in lines:
             return None
-        rows = [line.split(b",") for line in lines if line is not None]
-        if {*map(len, rows)} - {self._width}:
+        fields = self._grid(b"\n".join(lines))  # type: ignore[arg-type]  # there is no None
+        if fields is None:
             return None
 
-        def column(name: str) -> list[bytes]:
-            at = self._at[name]
-            return [row[at] for row in rows]
+        def column(at: int) -> list[bytes]:
+            return fields[at :: self._width]
 
         try:
             if self._time == TS_NS:
-                times = _integers(column(TS_NS))
+                times = _integers(column(self._at[TS_NS]))
             else:
-                times = np.array([stamps.ns(TIMESTAMP, t.decode("ascii")) for t in column(TIMESTAMP)], np.int64)
-            texts = column(PRICE)
+                times = np.array(
+                    [stamps.ns(TIMESTAMP, t.decode("ascii")) for t in column(self._at[TIMESTAMP])], np.int64
+                )
+            texts = column(self._at[PRICE])
             price = _floats(texts)
             return columns_of(
                 times,
-                _integers(column(INSTRUMENT)),
+                _integers(column(self._at[INSTRUMENT])),
                 price,
                 exact_of_texts(texts, price),
                 {
-                    **{name: _floats([row[at] or b"nan" for row in rows]) for name, at in self._numbers.items()},
-                    **{name: _flags(name, [row[at] for row in rows]) for name, at in self._flags.items()},
+                    **{name: _floats([text or b"nan" for text in column(at)]) for name, at in self._numbers.items()},
+                    **{name: _flags(name, column(at)) for name, at in self._flags.items()},
                 },
             )
         except (ValueError, OverflowError):
             return None
+
+    def _grid(self, text: bytes) -> list[bytes] | None:
+        """The fields of all lines, one after the other; None when a line doesn't have its number, or has quotes."""
+        if b'"' in text:
+            return None
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        letters = np.frombuffer(text, np.uint8)
+        ends = letters[(letters == _COMMA) | (letters == _LINE_END)]
+        last_of_lines = ends[self._width - 1 :: self._width] == _LINE_END
+        if (len(ends) + 1) % self._width or not last_of_lines.all() or len(last_of_lines) != text.count(b"\n"):
+            return None
+        return text.replace(b"\n", b",").split(b",")
 
     def _row(self, line: bytes, stamps: StampReader) -> RowValues:
         fields = _fields(line.decode("utf-8", "surrogateescape").rstrip("\r"))

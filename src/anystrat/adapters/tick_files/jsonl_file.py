@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class _NumberText(str):
     __slots__ = ()
 
 
+_get_ts_ns, _get_instrument, _get_price = attrgetter("ts_ns"), attrgetter("instrument_token"), attrgetter("price")
 _decode = msgspec.json.Decoder(_Line).decode
 _decode_closely = json.JSONDecoder(parse_float=_NumberText, parse_int=_NumberText, parse_constant=_NumberText).decode
 
@@ -128,10 +130,10 @@ def _fast(lines: list[bytes | None], stamps: StampReader) -> TickColumns | None:
     """All lines at once; None when any of them needs a close look."""
     try:
         rows = list(map(_decode, lines))  # type: ignore[arg-type]  # None is no bytes: a TypeError, as for any odd line
-        times = [row.ts_ns for row in rows]
+        times = list(map(_get_ts_ns, rows))
         if UNSET in times:
             times = [_time(row, stamps) for row in rows]
-        raw = [row.price for row in rows]
+        raw = list(map(_get_price, rows))
         try:
             prices = list(map(float, raw))  # Raw is a buffer, which float() reads
             texts: list[Any] = raw
@@ -142,12 +144,12 @@ def _fast(lines: list[bytes | None], stamps: StampReader) -> TickColumns | None:
             prices = list(map(float, texts))
         price = np.array(prices, np.float64)
         optional = {
-            **{name: _floats([getattr(row, name) for row in rows]) for name in NUMBERS},
-            **{name: _flags([getattr(row, name) for row in rows]) for name in FLAGS},
+            **{name: _floats(list(map(attrgetter(name), rows))) for name in NUMBERS},
+            **{name: _flags(list(map(attrgetter(name), rows))) for name in FLAGS},
         }
         return columns_of(
             np.array(times, np.int64),
-            np.array([row.instrument_token for row in rows], np.int64),
+            np.array(list(map(_get_instrument, rows)), np.int64),
             price,
             exact_of_texts(texts, price),
             {name: column for name, column in optional.items() if column is not None},
@@ -169,13 +171,13 @@ def _unquoted(raw: bytes) -> bytes:
 
 
 def _floats(values: list[float | None]) -> NDArray[np.float64] | None:
-    if not any(value is not None for value in values):
+    if values.count(None) == len(values):
         return None
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+    return np.array(values, np.float64)  # None becomes NaN
 
 
 def _flags(values: list[bool | None]) -> NDArray[np.bool_] | None:
-    return np.array([bool(value) for value in values], np.bool_) if any(values) else None
+    return np.array(values, np.bool_) if any(values) else None  # None becomes false
 
 
 def _row(line: bytes, stamps: StampReader) -> RowValues:

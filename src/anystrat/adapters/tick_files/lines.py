@@ -28,9 +28,9 @@ class Lines:
         """Up to `rows` lines at a time with the number of the first; None stands for a line that is too long."""
         pending: list[bytes | None] = []
         size, number = 0, 1
-        for lines in self._chunks():
+        for lines, length in self._chunks():
             pending += lines
-            size += sum(len(line) for line in lines if line is not None)
+            size += length
             start = 0
             while len(pending) - start >= rows or size > _BATCH_BYTES:
                 batch = pending[start : start + rows]
@@ -38,14 +38,12 @@ class Lines:
                 number += len(batch)
                 start += len(batch)
                 size = 0
-            if start:
-                del pending[:start]
-                size = sum(len(line) for line in pending if line is not None)
+            del pending[:start]
         if pending:
             yield number, pending
 
-    def _chunks(self) -> Iterator[list[bytes | None]]:
-        """The whole lines of every chunk, without their line ends."""
+    def _chunks(self) -> Iterator[tuple[list[bytes | None], int]]:
+        """The whole lines of every chunk, without their line ends, and how many bytes they are."""
         self.bytes_read = 0
         tail, too_long, first = b"", False, True
         with self._opened() as (raw, stream):
@@ -62,11 +60,11 @@ class Lines:
                 if too_long or len(tail) > MAX_LINE:
                     tail, too_long = b"", True
                 if lines:
-                    yield lines
+                    yield lines, len(chunk)
             if too_long:
-                yield [None]
+                yield [None], 0
             elif tail:
-                yield [tail]
+                yield [tail], len(tail)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
