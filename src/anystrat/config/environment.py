@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 
 from anystrat.config.node import Node, Origin
 from anystrat.config.problems import Problems
-from anystrat.config.yaml_reader import scalar_value
 from anystrat.domain.errors import nearest_name
 
 PREFIX = "ANYSTRAT__"
@@ -89,7 +88,8 @@ def override(root: Node, environ: Mapping[str, str], problems: Problems, brokers
             continue
         steps = [step.lower() for step in variable.removeprefix(PREFIX).split("__")]
         origin = Origin(f"environment variable {variable}", root.origin.base_dir)
-        value = Node(scalar_value(environ[variable]), origin, masked=True)
+        # Text for now: the key's own type says whether `12` is a number or a name.
+        value = Node(environ[variable], origin, masked=True)
         problems.keep_secret(environ[variable])
         if steps[0] not in SECTIONS:
             problems.unknown(Node(None, origin), (), "section to override", steps[0], SECTIONS)

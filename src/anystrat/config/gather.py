@@ -35,15 +35,16 @@ class RowGatherer:
     problems: Problems
     files: list[Path] = field(default_factory=list)
 
-    def rows(self, strategies: Node, path: Steps) -> list[FoundRow]:
-        """The rows of a `strategies` value, in order."""
+    def rows(self, strategies: Node, path: Steps) -> Iterator[FoundRow]:
+        """The rows of a `strategies` value, in order; files and tables are read when their turn comes."""
         if strategies.is_list:
-            return [row for index, item in enumerate(strategies.items) for row in self._item(item, (*path, index))]
-        if _is_reference(strategies):
-            return list(self._item(strategies, path))
-        allowed = "a list of rows, {include: strategies/*.yaml} or {from: sqlite:///rows.db}"
-        self.problems.add(strategies, path, "must be a list of rows, or say where they come from", allowed=allowed)
-        return []
+            for index, item in enumerate(strategies.items):
+                yield from self._item(item, (*path, index))
+        elif _is_reference(strategies):
+            yield from self._item(strategies, path)
+        else:
+            allowed = "a list of rows, {include: strategies/*.yaml} or {from: sqlite:///rows.db}"
+            self.problems.add(strategies, path, "must be a list of rows, or say where they come from", allowed=allowed)
 
     def file_rows(self, file: Path) -> list[FoundRow]:
         """The rows of a file that holds one row or a list of them."""
@@ -87,18 +88,13 @@ class RowGatherer:
             yield from self._from_table(item, path)
 
     def _included(self, node: Node, path: Steps) -> Iterator[FoundRow]:
-        patterns = (
-            [(child, (*path, index)) for index, child in enumerate(node.items)] if node.is_list else [(node, path)]
-        )
-        for pattern, place in patterns:
+        for pattern, place in _patterns(node, path):
             if not isinstance(pattern.value, str) or not pattern.value or "\0" in pattern.value:
                 self.problems.add(pattern, place, "must be a path or a pattern", allowed="strategies/*.yaml")
                 continue
-            base = pattern.origin.base_dir
-            matches = sorted(glob.glob(str(Path(glob.escape(str(base))) / pattern.value), recursive=True))  # noqa: PTH207  ** and absolute patterns
-            files = [Path(match) for match in matches if Path(match).is_file()]
+            files = _matches(pattern)
             if not files:
-                self.problems.add(pattern, place, f"no file matches, in {base}")
+                self.problems.add(pattern, place, f"no file matches, in {pattern.origin.base_dir}")
             for file in files:
                 yield from self.file_rows(file)
 
@@ -116,6 +112,26 @@ class RowGatherer:
         for node in read_rows(TableReference(url.value, name, masked, (*path, "from")), self.problems):
             refuse_references(node, self.problems)
             yield FoundRow(node, ())
+
+
+def included_files(strategies: Node) -> set[Path]:
+    """Every file that a `strategies` value includes."""
+    items = strategies.items if strategies.is_list else [strategies]
+    includes = [item.entries["include"] for item in items if "include" in item.entries]
+    patterns = [pattern for include in includes for pattern, _ in _patterns(include, ())]
+    usable = [pattern for pattern in patterns if isinstance(pattern.value, str) and "\0" not in pattern.value]
+    return {file.resolve() for pattern in usable for file in _matches(pattern)}
+
+
+def _patterns(node: Node, path: Steps) -> list[tuple[Node, Steps]]:
+    return [(child, (*path, index)) for index, child in enumerate(node.items)] if node.is_list else [(node, path)]
+
+
+def _matches(pattern: Node) -> list[Path]:
+    """The files that a pattern names, in the order of their names. The directory's own name is no pattern."""
+    whole = Path(glob.escape(str(pattern.origin.base_dir))) / pattern.value
+    matches = glob.glob(str(whole), recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
+    return [Path(match) for match in sorted(matches) if Path(match).is_file()]
 
 
 def _is_reference(node: Node) -> bool:

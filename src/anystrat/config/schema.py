@@ -221,7 +221,7 @@ def _endpoint(what: str, summary: str, known: Iterable[str], *, default: str = "
     if default:
         # Without `type`, the default's keys are the ones to offer.
         schema["required"] = []
-        schema["if"], schema["then"] = {"not": {"required": ["type"]}}, _ref(f"{what}.{default}")
+        schema["if"], schema["then"] = {"type": "object", "not": {"required": ["type"]}}, _ref(f"{what}.{default}")
     return schema
 
 
@@ -248,7 +248,7 @@ def _validator(catalog: Catalog) -> Schema:
 
 
 def _when(key: str, value: str, then: Schema) -> Schema:
-    return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
+    return {"if": {"type": "object", "properties": {key: {"const": value}}, "required": [key]}, "then": then}
 
 
 def _ref(name: str) -> Schema:

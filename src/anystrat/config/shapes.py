@@ -83,12 +83,12 @@ def checked(
     the whole path of keys that are not at `path` themselves, when a mapping was put together from several.
     """
     where = where or {}
-    if not node.is_mapping:
-        problems.add(node, path, "must be a mapping")
-        return None
     described = {each.name: each for each in fields_of(shape)}
-    before = len(problems.found)
     others = set(more_keys)
+    if not node.is_mapping:
+        problems.add(node, path, "must be a mapping", allowed=f"keys {', '.join([*described, *sorted(others)])}")
+        return None
+    before = len(problems.found)
     own = {key: child for key, child in node.entries.items() if key not in others}
     for key in own.keys() - described.keys():
         hint = explain(key) if explain else ""
@@ -138,7 +138,10 @@ def _made(
     except ParameterError as error:
         place = where.get(error.field, (*path, *error.field.split(".")))
         given = error.field in node.entries
-        problems.add(node.at(error.field.split(".")), place, error.message, found=None if given else "")
+        field = next((each for each in fields_of(shape) if each.name == error.field), None)
+        secret = field is not None and holds_secret(field.annotation)
+        shown = (MASK if secret else None) if given else ""
+        problems.add(node.at(error.field.split(".")), place, error.message, found=shown)
     except (ValueError, TypeError, ArithmeticError) as error:
         problems.add(node, path, str(error) or type(error).__name__, found="")
     return None
@@ -164,6 +167,8 @@ def _add(
             steps.append(step)
     field = described.get(str(details["loc"][0])) if details["loc"] else None
     kind, message = details["type"], details["msg"]
+    if kind == "too_short" and here.items:
+        return  # Pydantic counts only the items that are right; what is wrong with the others is said of them
     place = (*where[str(steps[0])], *steps[1:]) if steps and steps[0] in where else (*path, *steps)
     if any(
         problem.path and problem.line == here.line and problem.path == path_text(place) for problem in problems.found
