@@ -20,6 +20,7 @@ from anystrat.engine.engine import Engine
 from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
 
 if TYPE_CHECKING:
+    from anystrat.adapters.onnx_model import BatchReport
     from anystrat.adapters.signal_files import SignalWriter as SignalWriter  # noqa: PLC0414  callers annotate with it
     from anystrat.adapters.tick_files import TickReader as TickReader  # noqa: PLC0414  as above
     from anystrat.domain.protocols import SessionClock
@@ -161,6 +162,20 @@ def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: 
     return opened(path, reasons=reasons, drops=drops)
 
 
+def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a model file needs, gives and says about itself. Raises `ModelRefused`, `MissingExtra`."""
+    from anystrat.adapters.model_facts import model_facts
+
+    return model_facts(path)
+
+
+def verify_model(path: str | os.PathLike[str], rows: int = 2048) -> BatchReport:
+    """How a model's rows, one by one, compare with batches. Raises `ModelRefused`, `MissingExtra`."""
+    from anystrat.adapters.onnx_model import load_onnx, verify_batching
+
+    return verify_batching(load_onnx(path), rows)
+
+
 def default_wiring(catalog: Catalog | None = None) -> Wiring:
     """The catalogue of everything that is registered, and a shelf of ONNX models that loads nothing before it is asked."""
     from anystrat.adapters.model_shelf import OnnxShelf
@@ -200,8 +215,10 @@ __all__ = [
     "costs_of",
     "default_catalog",
     "default_wiring",
+    "inspect_model",
     "model_failure",
     "open_signals",
     "open_ticks",
     "session_clock",
+    "verify_model",
 ]

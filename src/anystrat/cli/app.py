@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
@@ -124,7 +124,7 @@ def _run(arguments: list[str], settings: Settings) -> int:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _signals() -> Generator[None]:
     """SIGTERM as an exception, so that files are closed and what was written is said."""
     if threading.current_thread() is not threading.main_thread():
         yield

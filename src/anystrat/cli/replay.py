@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -256,7 +256,7 @@ class _Run:
 
 
 @contextmanager
-def _progress(reader: TickReader, settings: Settings) -> Iterator[Any]:
+def _progress(reader: TickReader, settings: Settings) -> Generator[Callable[[int], None]]:
     """A bar on standard error, on a terminal, once a replay has taken a second; otherwise nothing."""
     from anystrat.cli.screen import console, fancy
 

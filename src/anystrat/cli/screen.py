@@ -39,12 +39,12 @@ def console(stream: IO[str] | None = None) -> Console:
     """A console on a stream, standard output by default; without colour where colour is not wanted."""
     from rich.console import Console
 
-    stream = stream or sys.stdout
-    if fancy(stream):
-        return Console(file=stream, highlight=False, markup=False, emoji=False)
-    width = None if stream.isatty() else _UNLIMITED
+    target: IO[str] = stream or sys.stdout
+    if fancy(target):
+        return Console(file=target, highlight=False, markup=False, emoji=False)
+    width = None if target.isatty() else _UNLIMITED
     return Console(
-        file=stream, highlight=False, markup=False, emoji=False, color_system=None, force_terminal=False, width=width
+        file=target, highlight=False, markup=False, emoji=False, color_system=None, force_terminal=False, width=width
     )
 
 
