@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchCapable",
     "ColumnRule",
+    "Compiler",
+    "CompilerAware",
     "DecisionPolicy",
     "FeatureStore",
     "HistoryProvider",
@@ -30,9 +32,12 @@ __all__ = [
     "SessionClock",
     "SignalPublisher",
     "SignalValidator",
+    "SometimesBatchable",
     "StrategyProcessor",
     "TickSource",
 ]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @runtime_checkable
@@ -113,8 +118,35 @@ class BatchCapable(Protocol):
         """Sides (0 none, 1 BUY, 2 SELL), confidences, measured values, quantities for ticks `first..len(prices)-1`.
 
         `prices` are one instrument's, oldest first; those before `first` are history. Where a tick has fewer than
-        `get_required_history_length()` prices up to and including itself, its side is 0.
+        `get_required_history_length()` prices up to and including itself, its side is 0. Prices are finite and above
+        zero. An exception means that this block has to be evaluated tick by tick: nothing was counted then.
         """
+        ...
+
+
+@runtime_checkable
+class SometimesBatchable(Protocol):
+    """Belongs to `BatchCapable`: whether `process_columns` can be called now. A processor without it always can."""
+
+    def batchable(self) -> bool:
+        """Asked before each block; False where only `process_tick` can say: no model serves, a policy has no columns."""
+        ...
+
+
+class Compiler(Protocol):
+    """Makes a quick function of a plain one, with the same results to the last bit; see `adapters.numba_kernels`."""
+
+    def __call__(self, function: F, /) -> F:
+        """The compiled function; the same one for the same function."""
+        ...
+
+
+@runtime_checkable
+class CompilerAware(Protocol):
+    """Belongs to `BatchCapable`: the processor has loops of its own that are worth compiling."""
+
+    def use_compiler(self, compiler: Compiler) -> None:
+        """Called at most once, before the first block, where there is a compiler; results are the same without."""
         ...
 
 

@@ -1,0 +1,307 @@
+"""Kernels through Numba's compiler: plain Python functions of numbers and arrays, unchanged, with whatever they call.
+
+The sources know nothing of Numba. A kernel is a module-level function; its callees are found by their global names and
+compiled with it, and the constants that it names are frozen. A compiled kernel has the interpreter's results, to the
+last bit: no fastmath, no fused multiply-adds, sums in the order in which they are written, `ZeroDivisionError` where the
+interpreter raises it, `//` and `%` that round down. What differs: whole numbers have 64 bits and wrap around silently
+beyond them, a true division of whole numbers divides their doubles (they differ beyond 2^53), and an index beyond the
+end of an array is not noticed. A kernel must stay within these bounds; tests compare both ways.
+
+What was compiled is kept on disk, in `$XDG_CACHE_HOME/anystrat/kernels` (`~/.cache` by default), under the digest of
+everything that it depends on: its code, that of all its callees, their constants, the versions of Python, Numba, llvmlite
+and NumPy, the processor and the types of the arguments. Numba's own cache would miss a change in a callee in another
+file. The files are pickles, and loading a pickle runs what is in it: so the folder, and every folder above it, must be
+one that only this user (or root) can write; else nothing is kept, and every process compiles anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import pickle
+import platform
+import stat
+import sys
+import tempfile
+import threading
+import time
+import types
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+from anystrat.domain.protocols import Compiler
+
+__all__ = ["KernelCompiler", "numba_compiler", "private_folder"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+OnCold = Callable[[str], None]
+
+# A kernel that was compiled longer ago is compiled anew: what no version needs any more is not kept for ever.
+_KEPT_SECONDS: Final = 90 * 86_400
+# Packages whose functions Numba knows by itself.
+_KNOWN_TO_NUMBA: Final = frozenset({"numpy", "math", "builtins", "numba"})
+_CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None))
+
+_lock = threading.RLock()
+_of_this_process: list[KernelCompiler] = []
+
+
+def numba_compiler(on_cold: OnCold | None = None) -> Compiler | None:
+    """This process's compiler, or None without the extra `fast`; imports Numba at the first call.
+
+    `on_cold(name)` is called before a kernel is compiled that is not on disk: that takes seconds. It replaces the
+    callback of an earlier call.
+    """
+    with _lock:
+        if not _of_this_process:
+            try:
+                numba = importlib.import_module("numba")
+            except ImportError:
+                return None
+            if numba.config.DISABLE_JIT:
+                return None
+            _of_this_process.append(KernelCompiler(private_folder()))
+        if on_cold is not None:
+            _of_this_process[0].on_cold = on_cold
+        return _of_this_process[0]
+
+
+class KernelCompiler:
+    """Compiles each function once: a second call with the same function gives the same compiled one.
+
+    `compiler(function)` is quick; machine code is made, or taken from `folder` (None: never kept), at the first call
+    with arguments of new types. An array that is read-only has another type than one that is not. Any thread may ask.
+    """
+
+    def __init__(self, folder: Path | None, on_cold: OnCold | None = None) -> None:
+        self.folder = folder
+        self.on_cold = on_cold
+        self._done: dict[Callable[..., Any], Any] = {}
+        self._digests: dict[Callable[..., Any], str | None] = {}
+        self._asked_for: set[Callable[..., Any]] = set()
+
+    def __call__(self, function: F) -> F:
+        """The compiled function. Raises `TypeError` for what is no plain function."""
+        with _lock:
+            self._asked_for.add(function)
+            return cast("F", self._compiled(function, ()))
+
+    def _compiled(self, function: Callable[..., Any], callers: tuple[types.FunctionType, ...]) -> Any:
+        done = self._done.get(function)
+        if done is not None:
+            return done
+        if not isinstance(function, types.FunctionType):
+            raise TypeError(f"only plain functions can be compiled, not {function!r}")
+        if function in callers:
+            circle = " -> ".join(each.__name__ for each in (*callers, function))
+            raise TypeError(f"kernels that call each other in a circle cannot be compiled: {circle}")
+        numba = importlib.import_module("numba")
+        callees = _callees(function)
+        names = dict(function.__globals__)
+        for name, callee in callees.items():
+            names[name] = self._compiled(callee, (*callers, function))
+        rebuilt = types.FunctionType(
+            function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+        )
+        rebuilt.__module__, rebuilt.__qualname__ = function.__module__, function.__qualname__
+        # nogil: a kernel touches nothing but its arguments, so that other shards' threads may run beside it.
+        compiled = numba.njit(error_model="python", fastmath=False, nogil=True)(rebuilt)
+        digest = _digest(function, [self._digests[callee] for callee in callees.values()])
+        self._digests[function] = digest
+        compiled._cache = _DiskCache(self, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
+        self._done[function] = compiled
+        return compiled
+
+    def announce(self, function: Callable[..., Any]) -> None:
+        """Tell `on_cold` that a kernel is about to be compiled; a callee's compilation is part of its caller's."""
+        if self.on_cold is not None and function in self._asked_for:
+            self.on_cold(f"{function.__module__}.{function.__qualname__}")
+
+
+def _callees(function: types.FunctionType) -> dict[str, types.FunctionType]:
+    """The plain functions that the code names, by the names that it has for them."""
+    found: dict[str, types.FunctionType] = {}
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, types.FunctionType) and (value.__module__ or "").partition(".")[0] not in _KNOWN_TO_NUMBA:
+            found[name] = value
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------------- on disk
+
+
+class _DiskCache:
+    """What Numba asks for an overload before compiling it, and gives it to after; one file an overload.
+
+    A file's name is the digest of all that its content depends on, and it is put in place whole: processes that
+    compile at the same time can only write the same thing twice.
+    """
+
+    def __init__(self, owner: KernelCompiler, function: Callable[..., Any], digest: str | None) -> None:
+        self._owner = owner
+        self._function = function
+        self._digest = digest
+
+    @property
+    def cache_path(self) -> str | None:
+        """Numba's name for the folder, for its statistics."""
+        return str(self._owner.folder) if self._owner.folder else None
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """The overload from disk, or None."""
+        target.refresh()
+        path = self._path(signature, target.codegen())
+        content = _read_private(path) if path is not None else None
+        if content is not None:
+            try:
+                payload = pickle.loads(content)  # noqa: S301  the file and all folders above are this user's alone
+                return importlib.import_module("numba.core.compiler").CompileResult._rebuild(target, *payload)  # noqa: SLF001  as Numba's own cache does
+            except Exception:  # noqa: BLE001, S110  a file that cannot be read is as good as none: it is written anew
+                pass
+        self._owner.announce(self._function)
+        return None
+
+    def save_overload(self, _signature: Any, result: Any) -> None:
+        """Keep the overload, if it can be kept; a full or unwritable disk costs the next process a compilation."""
+        path = self._path(result.signature, result.codegen)
+        if path is None or result.lifted or result.library.has_dynamic_globals:
+            return
+        serialize = importlib.import_module("numba.core.serialize")
+        content: bytes = serialize.dumps(result._reduce())  # noqa: SLF001  as Numba's own cache does
+        with suppress(OSError):
+            _write_private(path, content)
+            _forget_old(path.parent)
+
+    def _path(self, signature: Any, codegen: Any) -> Path | None:
+        folder, digest = self._owner.folder, self._digest
+        if folder is None or digest is None:
+            return None
+        argument_types = getattr(signature, "args", signature)
+        parts = [digest, *map(_type_text, argument_types), repr(codegen.magic_tuple())]
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+        return folder / f"{self._function.__name__}-{key}.kernel"
+
+
+def _digest(function: types.FunctionType, callees: list[str | None]) -> str | None:
+    """What a kernel's machine code follows from, apart from the processor and its arguments' types; None: unknown."""
+    if function.__closure__ is not None or None in callees:
+        return None
+    parts = [_versions(), f"{function.__module__}.{function.__qualname__}", repr(function.__defaults__)]
+    if not _code_texts(function.__code__, function.__globals__, parts):
+        return None
+    parts += [each for each in callees if each is not None]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _code_texts(code: types.CodeType, names: dict[str, Any], parts: list[str]) -> bool:
+    parts += [code.co_code.hex(), repr(code.co_names), repr(code.co_varnames), repr(code.co_argcount)]
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            if not _code_texts(constant, names, parts):
+                return False
+        else:
+            parts.append(repr(constant))
+    for name in code.co_names:
+        if name not in names:
+            continue  # an attribute, or a built-in
+        value = names[name]
+        if _is_constant(value):
+            parts.append(f"{name}={value!r}")
+        elif not isinstance(value, types.FunctionType | types.ModuleType | types.BuiltinFunctionType | type):
+            return False
+    return True
+
+
+def _is_constant(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_constant(each) for each in value)
+    return isinstance(value, _CONSTANTS)
+
+
+def _type_text(argument: Any) -> str:
+    """A Numba type in words that tell any two of them apart: a named tuple's own words leave out its fields."""
+    text = f"{type(argument).__name__} {argument}"
+    tuple_class = getattr(argument, "instance_class", None)
+    if tuple_class is not None:
+        fields = getattr(tuple_class, "_fields", ())
+        text += f" {tuple_class.__module__}.{tuple_class.__qualname__} {fields}"
+    members = getattr(argument, "types", None)
+    if members is not None:
+        text += "(" + ", ".join(map(_type_text, members)) + ")"
+    return text
+
+
+def _versions() -> str:
+    numba, llvmlite, numpy = (importlib.import_module(name) for name in ("numba", "llvmlite", "numpy"))
+    return f"{sys.version} {platform.machine()} numba {numba.__version__} {llvmlite.__version__} {numpy.__version__}"
+
+
+# ------------------------------------------------------------------------------------------------------- whose files
+
+
+def private_folder() -> Path | None:
+    """The folder for compiled kernels, made if need be, mode 0700; None where it cannot be this user's alone.
+
+    None too where files have no POSIX owners.
+    """
+    if not hasattr(os, "geteuid"):
+        return None
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        # The specification of XDG_CACHE_HOME: a relative path is invalid, and ignored.
+        parent = Path(home) if os.path.isabs(home) else Path.home() / ".cache"  # noqa: PTH117  an empty text is no path
+        folder = parent / "anystrat" / "kernels"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = folder.resolve(strict=True)
+        if folder.stat().st_uid != os.geteuid():
+            return None
+        folder.chmod(0o700)
+        if stat.S_IMODE(folder.stat().st_mode) != 0o700:
+            return None
+        return folder if all(_guarded(above) for above in folder.parents) else None
+    except (OSError, RuntimeError):
+        return None
+
+
+def _guarded(folder: Path) -> bool:
+    """Whether nobody but this user and root can put another folder in the place of one that is in this one."""
+    found = folder.stat()
+    shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    # In a sticky folder, such as /tmp, only the owner of an entry can move it.
+    return found.st_uid in {0, os.geteuid()} and (not shared or bool(found.st_mode & stat.S_ISVTX))
+
+
+def _read_private(path: Path) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        mine = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+        if not mine or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return None
+        return file.read()
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(name, path)  # noqa: PTH105  both are plain names here
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)  # noqa: PTH108
+        raise
+
+
+def _forget_old(folder: Path) -> None:
+    oldest = time.time() - _KEPT_SECONDS
+    for file in folder.iterdir():
+        if file.suffix in {".kernel", ".part"} and file.lstat().st_mtime < oldest:
+            file.unlink(missing_ok=True)
