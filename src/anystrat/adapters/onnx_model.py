@@ -72,6 +72,17 @@ class BatchReport:
         """Whether every row had the same bits in every batch."""
         return self.differing == 0
 
+    @property
+    def advice(self) -> str:
+        """What to do about a model that is not batchable, which is served a row at a time; empty for one that is."""
+        if self.batchable:
+            return ""
+        # onnxruntime multiplies a single row in another order where an operator holds the weights as an attribute.
+        return (
+            "its rows depend on their batch, so it is served one row at a time: export a linear classifier as plain "
+            "operators (skl2onnx: black_op={'LinearClassifier'}), and leave out whatever reads across rows"
+        )
+
 
 class OnnxModel:
     """A checked model. Pure and safe to call from several threads; one row's time is some 10 to 20 µs.

@@ -555,6 +555,7 @@ def test_a_models_rows_are_the_same_alone_and_in_batches(tmp_path: Path) -> None
     assert (report.rows, report.differing, report.largest_difference) == (500, 0, 0.0)
     assert report.batch_sizes == (2, 3, 5, 7, 16, 33, 64, 100, 256, 500)
     assert report.batchable
+    assert report.advice == ""
     assert model.batchable
 
 
@@ -594,6 +595,7 @@ def test_a_model_that_differs_in_batches_is_marked_at_load(tmp_path: Path) -> No
     report = verify_batching(model, 100)
     assert report.differing == 100
     assert report.largest_difference > 0.01
+    assert "one row at a time" in report.advice
 
 
 def test_a_difference_that_shows_in_large_batches_only_is_found(
