@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 REQUIRED = ("id", "strategy_type", "instruments")
 OPTIONAL = ("parameters", "brokers", "enabled", "name", "strategy_name", "validator", "per_instrument", "bars")
 _JSON = ("parameters", "instruments", "brokers", "bars")
+# Parts of a URL's query that a driver's message may repeat; every other may be a secret.
+_HARMLESS = frozenset({"application_name", "host", "mode", "port", "sslmode"})
 _FLAGS = ("enabled", "per_instrument")
 
 
@@ -71,8 +73,8 @@ def _url(reference: TableReference, problems: Problems) -> URL | None:
             node, path, "not a database URL", found="", allowed="sqlite:///rows.db, postgresql://user@host/database"
         )
         return None
-    if url.password:
-        problems.keep_secret(str(url.password))
+    for secret in (url.password, *(url.query[key] for key in url.query if key not in _HARMLESS)):
+        problems.keep_secret(str(secret or ""))
     if url.drivername in {"postgresql", "postgres"}:
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite":
@@ -127,7 +129,8 @@ def _rows(engine: Engine, reference: TableReference, problems: Problems) -> list
     inspector = inspect(engine)
     if not inspector.has_table(name, schema=schema or None):
         names = [*inspector.get_table_names(schema=schema or None), *inspector.get_view_names(schema=schema or None)]
-        problems.unknown(reference.node, (*reference.path[:-1], "table"), "table", reference.table, sorted(names))
+        place = reference.node.with_value(None, masked=False)
+        problems.unknown(place, (*reference.path[:-1], "table"), "table", reference.table, sorted(names))
         return []
     table = Table(name, MetaData(), schema=schema or None, autoload_with=engine)
     columns = [column.name for column in table.columns]
@@ -181,7 +184,9 @@ def _json(text: str | bytes, column: str, origin: Origin, problems: Problems) ->
 
 
 def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
+    """Where the database is; never who asks for it, nor with what."""
+    host = url.host or url.query.get("host", "")
+    return f"{url.get_backend_name()} database {url.database or ''!r}" + (f" at {host}" if host else "")
 
 
 def _reason(error: Exception) -> str:

@@ -170,9 +170,8 @@ def _add(
     if kind == "too_short" and here.items:
         return  # Pydantic counts only the items that are right; what is wrong with the others is said of them
     place = (*where[str(steps[0])], *steps[1:]) if steps and steps[0] in where else (*path, *steps)
-    if any(
-        problem.path and problem.line == here.line and problem.path == path_text(place) for problem in problems.found
-    ):
+    written = (here.origin.name, here.line, path_text(place))
+    if any((problem.file, problem.line, problem.path) == written for problem in problems.found):
         return  # another arm of the same union
     secret = field is not None and holds_secret(field.annotation)
     allowed = "" if field is None else field.allowed_text if len(steps) <= 1 else _inner_text(field)
