@@ -170,8 +170,10 @@ def _siblings(path: Path) -> list[str]:
 
 def _stream(source: TickSourceFile, tally: Tally) -> Stream:
     def first_key() -> int | None:
-        for block in source.blocks(64, Tally()):
+        looked = Tally()
+        for block in source.blocks(64, looked):
             return int(block.ts_ns[0])
+        tally.include(looked)  # a file without a good row is never opened again
         return None
 
     return Stream(first_key, lambda block_rows: source.blocks(block_rows, tally))

@@ -54,6 +54,11 @@ class Tally:
         if len(self.first) < _SHOWN:
             self.first.append(f"{place}: {what}")
 
+    def include(self, other: Tally) -> None:
+        """Count what another tally counted."""
+        self.malformed += other.malformed
+        self.first = (self.first + other.first)[:_SHOWN]
+
     @property
     def wants_more(self) -> bool:
         """Whether the next row's text would be kept."""
@@ -141,7 +146,9 @@ class StampReader:
     def __init__(self) -> None:
         self._last = ""
         self._seconds = 0
-        self._head = ""
+        # A head of a newline fits no text that could then be decoded.
+        self._head = "\n"
+        self._head_ns = 0
         self._zone = ""
 
     def ns(self, name: str, text: str) -> int:
@@ -150,7 +157,7 @@ class StampReader:
         if text[:20] == self._head and text.endswith(self._zone) and text.isascii():
             decimals = text[20 : len(text) - len(self._zone)]
             if decimals.isdigit():
-                return self._seconds * 1_000_000_000 + int(decimals[:9].ljust(9, "0"))
+                return self._head_ns + int(decimals[:9].ljust(9, "0"))
         return self._ns(name, text)
 
     def _ns(self, name: str, text: str) -> int:
@@ -165,7 +172,8 @@ class StampReader:
         ns = self._seconds * 1_000_000_000 + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
         if not INT64_MIN <= ns <= INT64_MAX:
             raise MalformedRow(f"{name} is {shown(text)}, beyond what 64 bits of nanoseconds hold")
-        within = INT64_MIN < self._seconds * 1_000_000_000 < INT64_MAX - 1_000_000_000
+        self._head_ns = self._seconds * 1_000_000_000
+        within = INT64_MIN <= self._head_ns <= INT64_MAX - 1_000_000_000
         self._head = text[:20] if match.start("fraction") == 20 and within else "\n"
         self._zone = text[match.end("fraction") :]
         return ns
@@ -249,8 +257,8 @@ def columns_of(
     )
 
 
-def exact_of_texts(texts: Sequence[bytes], prices: NDArray[np.float64]) -> list[Decimal | None] | None:
-    """`exact_of_text` over a column whose doubles are known; looks only at the texts that may say more."""
+def exact_of_texts(texts: Sequence[Any], prices: NDArray[np.float64]) -> list[Decimal | None] | None:
+    """`exact_of_text` over a column of bytes or alike whose doubles are known; looks only at what may say more."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     with np.errstate(invalid="ignore"):
         unsure = np.flatnonzero((lengths > SURE_DIGITS) | (np.abs(prices) < SURE_MAGNITUDE)).tolist()
@@ -258,5 +266,5 @@ def exact_of_texts(texts: Sequence[bytes], prices: NDArray[np.float64]) -> list[
         return None
     exact: list[Decimal | None] = [None] * len(texts)
     for i in unsure:
-        exact[i] = exact_of_text(texts[i].decode("ascii"), float(prices[i]))
+        exact[i] = exact_of_text(bytes(texts[i]).decode("ascii"), float(prices[i]))
     return exact if any(exact[i] is not None for i in unsure) else None

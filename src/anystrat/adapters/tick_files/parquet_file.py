@@ -233,18 +233,14 @@ class ParquetSource:
 
     def _plain(self, array: Any, filler: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """The values of a column of fixed width, nulls filled, and which were there; without a copy if there are none."""
-        # Array.to_numpy would do it too, and import pandas on the way, which takes a second.
-        good = None
-        if array.null_count:
-            good = self._valid(array)
-            array = array.fill_null(filler)
+        # Array.to_numpy and fill_null would do it too, and import pandas on the way, which takes a second.
+        good = self._valid(array) if array.null_count else None
         if self._pa.types.is_boolean(array.type):
-            return _bits(array), good
-        dtype = np.dtype(array.type.to_pandas_dtype())
-        if not len(array):
-            return np.empty(0, dtype), good
-        start = array.offset * dtype.itemsize
-        return np.frombuffer(array.buffers()[1], dtype, len(array), start), good
+            values: NDArray[Any] = _bits(array)
+        else:
+            dtype = np.dtype(array.type.to_pandas_dtype())
+            values = np.frombuffer(array.buffers()[1] or b"", dtype, len(array), array.offset * dtype.itemsize)
+        return (values if good is None else np.where(good, values, values.dtype.type(filler))), good
 
     def _floats(self, name: str, array: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None, Reason]:
         if not self._pa.types.is_float64(array.type):
