@@ -75,10 +75,9 @@ def check_signal(limits: Limits, e: int, confidence: float, quantity: int, price
     return EMITTED
 
 
-def check_prices(limits: Limits, book: Book, e: int, i: int, ts: int, reference: float) -> int:
-    """Checks 4 and 5: the band around the minute's open, the distance from the signal's reference price."""
-    last = book.last_price[i]
-    if book.minute[i] == ts // MINUTE_NS and abs(last / book.minute_open[i] - 1.0) > limits.band[e]:
+def check_prices(limits: Limits, e: int, last: float, opened: float, reference: float) -> int:
+    """Checks 4 and 5: the band around the minute's open (NaN: it has none), the distance from the reference price."""
+    if abs(last / opened - 1.0) > limits.band[e]:
         return PRICE_BAND
     if abs(last - reference) > limits.slippage_budget[e]:
         return SLIPPAGE

@@ -388,7 +388,7 @@ class Engine:
         code = (
             check_market(limits, e, self.killed, session, row.halted, row.auction, age_ns)
             or check_signal(limits, e, confidence, quantity, plain)
-            or check_prices(limits, book, e, i, ts, reference)
+            or check_prices(limits, e, row.price, self._minute_open(i, ts), reference)
             or check_position(limits, book, e, s, ts, signed, plain)
         )
         if not code:
@@ -429,6 +429,10 @@ class Engine:
             self._fill(executor, s, signed, row, out)
         else:
             enqueue(book, s, signed, plain)
+
+    def _minute_open(self, i: int, ts: int) -> float:
+        book = self.state.book
+        return book.minute_open[i] if book.minute[i] == ts // MINUTE_NS else math.nan
 
     # -- lifecycle ------------------------------------------------------------------------------------------------
 

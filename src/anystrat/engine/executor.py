@@ -12,7 +12,7 @@ from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import REASONS
 from anystrat.domain.protocols import PriceRule, SignalValidator, StrategyProcessor
 from anystrat.domain.signal_id import id_bases
-from anystrat.engine.state import NEVER
+from anystrat.engine.state import LONG_AGO, NEVER
 
 if TYPE_CHECKING:
     from anystrat.domain.signal import EmittedSignal
@@ -168,14 +168,14 @@ def limits_of(risk: RiskLimits, costs: PaperCosts) -> dict[str, float]:
         "max_quantity": _or(risk.max_quantity, NEVER),
         "band": risk.band_pct / 100.0 if risk.band_pct is not None else math.inf,
         "slippage_budget": _or(risk.slippage_budget, math.inf),
-        "min_flip": _or(risk.min_flip_ns, 0),
+        "min_flip": _or(risk.min_flip_ns, LONG_AGO),
         "max_position": int(risk.max_position_size) if risk.max_position_size else NEVER,
         "long_only": int(risk.long_only),
         "max_exposure": _or(risk.max_exposure, math.inf),
         "max_loss_streak": _or(risk.max_loss_streak, NEVER),
-        "cooldown": _or(risk.cooldown_ns, 0),
+        "cooldown": _or(risk.cooldown_ns, LONG_AGO),
         "dedupe": risk.dedupe_window_ns,
-        "min_interval": _or(risk.min_signal_interval_ns, 0),
+        "min_interval": _or(risk.min_signal_interval_ns, LONG_AGO),
         "per_minute": _or(risk.max_signals_per_min, 0),
         "allow_preopen": int(Session.PREOPEN in risk.allow_sessions),
         "allow_closed": int(Session.CLOSED in risk.allow_sessions),

@@ -40,7 +40,9 @@ Floats = Column[float]
 class Limits(NamedTuple):
     """What an executor is held to; constant once registered. A row an executor, durations in nanoseconds.
 
-    A limit that is not configured holds a value that nothing reaches (infinity, `NEVER`) or 0 where 0 is "off".
+    A limit that is not configured holds a value that nothing reaches: infinity, `NEVER`, or `LONG_AGO` for durations
+    (an executor of several instruments can meet a tick that is older than its last signal, so that 0 is no such value).
+    A `per_minute` of 0 is off.
     """
 
     min_confidence: Floats

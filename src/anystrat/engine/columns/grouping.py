@@ -1,0 +1,177 @@
+"""A block of ticks, accepted or dropped and laid out by instrument, with each instrument's history before its ticks.
+
+Written in the part of Python that Numba compiles unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from anystrat.engine.checks import MINUTE_NS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+UNROUTED: Final = -1
+BAD_PRICE: Final = -2
+OUT_OF_ORDER: Final = -3
+
+#: What a tick's market is in, as bits.
+HALTED_BIT: Final = 1
+AUCTION_BIT: Final = 2
+CLOSED_BIT: Final = 4
+PREOPEN_BIT: Final = 8
+#: No fill, and no open of a minute, on a tick with one of these.
+BLOCKED_BITS: Final = HALTED_BIT | AUCTION_BIT | CLOSED_BIT
+
+
+def accept_ticks(
+    token: NDArray[Any],
+    ts: NDArray[Any],
+    price: NDArray[Any],
+    known: NDArray[Any],
+    row_of_known: NDArray[Any],
+    latest: NDArray[Any],
+    counts: NDArray[Any],
+    place: NDArray[Any],
+) -> None:
+    """Find each tick's instrument row, or why it is dropped, in `place`; count the accepted ones an instrument.
+
+    `known` are the watched tokens, sorted, `row_of_known` their rows. `latest` is the last accepted time a row and goes on.
+    """
+    size = len(known)
+    for j in range(len(token)):
+        wanted = token[j]
+        low = 0
+        high = size
+        while low < high:
+            middle = (low + high) // 2
+            if known[middle] < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if low == size or known[low] != wanted:
+            place[j] = UNROUTED
+            continue
+        if not 0.0 < price[j] < math.inf:
+            place[j] = BAD_PRICE
+            continue
+        i = row_of_known[low]
+        if ts[j] < latest[i]:
+            place[j] = OUT_OF_ORDER
+            continue
+        latest[i] = ts[j]
+        counts[i] += 1
+        place[j] = i
+
+
+def lay_out(
+    place: NDArray[Any],
+    ts: NDArray[Any],
+    price: NDArray[Any],
+    flags: NDArray[Any],
+    following: NDArray[Any],
+    minute: NDArray[Any],
+    minute_open: NDArray[Any],
+    grouped_tick: NDArray[Any],
+    grouped_ts: NDArray[Any],
+    grouped_price: NDArray[Any],
+    grouped_flags: NDArray[Any],
+    grouped_open: NDArray[Any],
+) -> None:
+    """Write every accepted tick to its instrument's next place, `following[i]`, and the open of its minute beside it."""
+    for j in range(len(place)):
+        i = place[j]
+        if i < 0:
+            continue
+        k = following[i]
+        following[i] = k + 1
+        now = ts[j] // MINUTE_NS
+        if minute[i] != now and flags[j] & BLOCKED_BITS == 0:
+            minute[i] = now
+            minute_open[i] = price[j]
+        grouped_tick[k] = j
+        grouped_ts[k] = ts[j]
+        grouped_price[k] = price[j]
+        grouped_flags[k] = flags[j]
+        grouped_open[k] = minute_open[i] if minute[i] == now else math.nan
+
+
+def keep_tails(
+    rows: NDArray[Any],
+    base: NDArray[Any],
+    last: NDArray[Any],
+    offset: NDArray[Any],
+    room: NDArray[Any],
+    held: NDArray[Any],
+    grouped_price: NDArray[Any],
+    tail_price: NDArray[Any],
+) -> None:
+    """Keep each instrument's last prices for the next block's history."""
+    for r in range(len(rows)):
+        i = rows[r]
+        kept = min(room[i], last[i] - base[i])
+        for k in range(kept):
+            tail_price[offset[i] + k] = grouped_price[last[i] - kept + k]
+        held[i] = kept
+
+
+def by_tick(tick: NDArray[Any], starts: NDArray[Any], order: NDArray[Any]) -> None:
+    """A stable counting sort: `order` lists the places of `tick` by their values, which lie within 0..len(starts)-2."""
+    for j in range(len(tick)):
+        starts[tick[j] + 1] += 1
+    for t in range(1, len(starts)):
+        starts[t] += starts[t - 1]
+    for j in range(len(tick)):
+        t = tick[j]
+        order[starts[t]] = j
+        starts[t] += 1
+
+
+def floor_buckets(
+    price: NDArray[Any], step_digits: int, step_scale: int, bucket: NDArray[Any], exact: NDArray[Any]
+) -> None:
+    """`floor(price / step)` for doubles that stand for their shortest decimals; the step is `digits / 10^scale`.
+
+    `k / 10^s == price` with `k < 10^15` proves that the shortest decimal is `k / 10^s`: a decimal of at most 15 digits
+    is the shortest of its double, and the quotient is rounded once. `exact` says where that, and 64 bits, sufficed.
+    """
+    scale = 0
+    power = 1
+    for j in range(len(price)):
+        found = False
+        value = price[j]
+        for attempt in range(10):
+            if attempt > 0 or scale > 9:
+                scale = attempt - 1
+                power = 1
+                for _ in range(scale):
+                    power *= 10
+            scaled = value * power + 0.5
+            if scaled < 1e15:
+                whole = int(scaled)
+                if whole / power == value:
+                    found = True
+                    break
+        exact[j] = False
+        bucket[j] = 0
+        if not found:
+            continue
+        if scale >= step_scale:
+            divisor = step_digits
+            for _ in range(scale - step_scale):
+                divisor *= 10
+            if divisor < 4_000_000_000_000_000_000 // 10:
+                bucket[j] = whole // divisor
+                exact[j] = True
+        else:
+            fits = True
+            for _ in range(step_scale - scale):
+                if whole > 400_000_000_000_000_000:
+                    fits = False
+                    break
+                whole *= 10
+            if fits:
+                bucket[j] = whole // step_digits
+                exact[j] = True
