@@ -47,8 +47,8 @@ def model_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _card(model: Path) -> tuple[str | None, Any]:
-    """The model card: `<model>.json` beside the model, as its plain value; text that is no JSON as it is."""
-    for name in (f"{model.stem}.json", f"{model.name}.json", f"{model.stem}.card.json"):
+    """The model card: `<model>.card.json` beside the model, as its plain value; text that is no JSON as it is."""
+    for name in (f"{model.stem}.card.json", f"{model.stem}.json"):
         card = model.with_name(name)
         try:
             with card.open(encoding="utf-8") as stream:

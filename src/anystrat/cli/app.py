@@ -9,6 +9,7 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Final, cast
 
@@ -141,7 +142,10 @@ def _signals() -> Generator[None]:
 
 
 def _forgive_narrow_encodings() -> None:
-    """A terminal that knows no `…` or `≥` shows a question mark instead of ending the program."""
+    """A terminal that knows no `…` or `≥` shows a question mark instead of ending the program; so does no stream at all."""
+    # Python has no stream where the descriptor was closed (`>&-`); it stays open as long as the process.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

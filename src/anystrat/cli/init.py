@@ -27,7 +27,7 @@ _FILES: Final = {
     "pyproject.toml": "pyproject.toml.txt",
     ".gitignore": "gitignore.txt",
     "models/momentum.onnx": "models/momentum.onnx",
-    "models/momentum.json": "models/momentum.json",
+    "models/momentum.card.json": "models/momentum.card.json",
 }
 SCHEMA: Final = "anystrat.schema.json"
 TICKS: Final = "ticks.csv"

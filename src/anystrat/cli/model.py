@@ -10,6 +10,9 @@ import click
 from anystrat.cli.options import as_json, verbosity
 
 _FILE: Final = click.Path(path_type=Path)
+_LONGEST: Final = 240
+# What the model itself said already, a line further up.
+_ABOVE: Final = {"features", "history", "schema_version", "sha256"}
 
 
 @click.group("model", short_help="Look into a model file, and verify it.")
@@ -24,9 +27,10 @@ def command() -> None:
 def inspect(file: Path, *, as_json: bool) -> None:
     """Load a model as a strategy would, and show what it needs and gives, and the model card beside it if there is one.
 
-    The card is FILE with the suffix .json, such as models/momentum.json beside models/momentum.onnx.
+    The card of models/momentum.onnx is models/momentum.card.json.
     """
     from anystrat import bootstrap
+    from anystrat.cli.failures import say_warning
     from anystrat.cli.screen import heading, line, pairs, print_json
 
     facts = bootstrap.inspect_model(file)
@@ -58,18 +62,25 @@ def inspect(file: Path, *, as_json: bool) -> None:
         return
     line()
     heading(f"model card ({facts['card_path']})")
-    if isinstance(card, dict):
-        pairs([(str(key), _short(value)) for key, value in card.items()])
-    else:
+    if not isinstance(card, dict):
         line(str(card))
+        return
+    pairs([(str(key).replace("_", " "), _short(value)) for key, value in card.items() if key not in _ABOVE])
+    if card.get("sha256") not in {None, facts["sha256"]}:
+        say_warning(f"the card is of another model: it says sha256 {card['sha256']}")
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, depth: int = 0) -> str:
+    """A value of a card in a line: what is nested deeper, or goes on too long, is for `--json`."""
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_short(each)}" for key, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(_short(each) for each in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        if depth > 1:
+            return "…"
+        text = "; ".join(f"{str(key).replace('_', ' ')} {_short(each, depth + 1)}" for key, each in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(_short(each, depth + 1) for each in value)
+    else:
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 @command.command("verify", short_help="Compare rows one by one with batches, bit for bit.")

@@ -249,10 +249,13 @@ class _Run:
         self.notes(outcomes)
 
     def _say_what_was_kept(self) -> None:
+        if not self.writers and not self.rows:
+            return  # it had not begun
         say(f"stopped after {self.rows:,} ticks")
         for name, writer in self.writers.items():
             if writer.partial_path.exists():
-                say(f"kept: {writer.rows:,} {name} in {writer.partial_path} ({writer.path} was not touched)")
+                size = writer.partial_path.stat().st_size
+                say(f"kept: {name} so far in {writer.partial_path} ({size:,} bytes); {writer.path} is as it was")
 
 
 @contextmanager
