@@ -269,8 +269,9 @@ def price_rule(subject: Subject) -> None:
     for path in subject.paths():
         for i in subject.places(path):
             expected = subject.fresh_answer(path, i)
-            for older in (0, _OLDER):
-                window = subject.window_at(path, i, subject.need + older)
+            for older in ([], _older(path, i, subject.need, 0.5), _older(path, i, subject.need, 3.0)):
+                rows = [*older, *path.rows(i + 1 - subject.need, i + 1)]
+                window = filled(rows, len(rows))
                 found = decided_by_prices(_price_rule(subject), window)
                 if found.form != expected.form:
                     shown, wanted = side_by_side(found, expected)

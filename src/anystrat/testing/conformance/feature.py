@@ -73,7 +73,7 @@ def _suite(subject: _Subject) -> Suite:
     add("answers", "Every value is a finite float, from exactly the declared history.", _answers, "contract")
     add("determinism", "The same prices give the same value, whatever was asked before.", _determinism, "contract")
     add("untouched", "The prices are left as they were.", _untouched, "contract")
-    add("window_only", "Neither earlier nor later prices change a value.", _window_only, "determinism")
+    add("window_only", "Neither earlier nor later prices change a value.", _window_only, "answers", "determinism")
     add("columns", "A column holds the bits of single values, wherever it is cut.", _columns, "answers", "window_only")
     add("rows", "A row and a matrix for a model hold the same bits.", _rows, "columns")
     return suite

@@ -17,8 +17,12 @@ _COPY = "copy what you keep during the call, with tuple(history) or history.pric
 
 
 def contents(window: Window) -> Hashable:
-    """Everything that a window holds, memo apart."""
-    return form([window.prices, [window.row(back) for back in range(window.count)]])
+    """Everything that a window holds, memo apart. Only metadata can be changed behind a tick's frozen fields."""
+    rows = [
+        (row.ts_ns, row.price, row.exact, row.volume, row.bid, row.ask, row.metadata and form(row.metadata))
+        for row in window.rows()
+    ]
+    return window.prices.tobytes(), tuple(rows)
 
 
 def untouched(subject: Subject) -> None:
@@ -26,8 +30,6 @@ def untouched(subject: Subject) -> None:
     for path in subject.paths():
         for i in subject.places(path, 6):
             window = subject.window_at(path, i)
-            for row in window.rows():
-                row.market_tick()
             before = contents(window)
             processor = subject.make()
             answer = ask(lambda: processor.process_tick(window.row(0).market_tick(), window.history(subject.need)))  # noqa: B023

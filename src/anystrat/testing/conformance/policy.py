@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from anystrat.domain.protocols import DecisionPolicy
 from anystrat.domain.signal import HOLD, SignalResult
 from anystrat.domain.window import Window
 from anystrat.strategies.catalog import PolicyType
 from anystrat.testing.conformance.answers import Answer, ask, fault, form, shown, side_by_side
+from anystrat.testing.conformance.holding import contents
 from anystrat.testing.conformance.paths import PricePath, filled, synthetic_paths
 from anystrat.testing.conformance.subject import builder_of, name_of, parameters_of
 from anystrat.testing.conformance.suite import Broken, Check, Finding, Report, Suite
@@ -71,7 +73,7 @@ class _Subject:
         shared = window or self.window(case)
         history = shared.history(length or self.need)
         context = {"tick": shared.row(0).market_tick(), "history": history}
-        answer = ask(lambda: policy.decide(case.rules, case.ml, context))
+        answer = ask(lambda: policy.decide(_own(case.rules), _own(case.ml), context))
         shared.expire()
         return answer
 
@@ -115,8 +117,8 @@ def _suite(subject: _Subject) -> Suite:
     add("answers", "Every answer is None or a signal that could be emitted.", _answers, "contract")
     add("determinism", "Fresh policies agree.", _determinism, "contract")
     add("untouched", "Signals, history and context are left as they were.", _untouched, "contract")
-    add("window_only", "What lies before the declared history changes nothing.", _window_only, "determinism")
-    add("hold", "HOLD counts as no signal.", _hold, "determinism")
+    add("window_only", "What lies before the declared history changes nothing.", _window_only, "answers", "determinism")
+    add("hold", "HOLD counts as no signal.", _hold, "answers", "determinism")
     add("memory", "Earlier decisions change nothing.", _memory, "determinism", "untouched", "window_only")
     return suite
 
@@ -132,6 +134,11 @@ def _pairs() -> Iterator[tuple[SignalResult | None, SignalResult | None]]:
 
 def _signal(side: str | None, confidence: float, quantity: int, price: str, who: str) -> SignalResult | None:
     return side and SignalResult(side, confidence, quantity, Decimal(price), who, {"from": who})  # type: ignore[return-value]
+
+
+def _own(signal: SignalResult | None) -> SignalResult | None:
+    """A copy, so that what a policy does to its metadata stays in the one call."""
+    return signal and msgspec.structs.replace(signal, metadata=dict(signal.metadata or {}))
 
 
 def _at(subject: _Subject, case: _Case, what: str, found: object, expected: object, advice: str) -> Broken:
@@ -187,13 +194,12 @@ def _untouched(subject: _Subject) -> None:
     policy = subject.make()
     for case in subject.cases()[::_UNTOUCHED_STEP]:
         window = subject.window(case)
-        own = _Case(copy.deepcopy(case.rules), copy.deepcopy(case.ml), case.path, case.i)
+        own = _Case(_own(case.rules), _own(case.ml), case.path, case.i)
         history = window.history(subject.need)
         context: dict[str, Any] = {"tick": window.row(0).market_tick(), "history": history}
-        rows = [window.row(back) for back in range(window.count)]
-        before = form([own.rules, own.ml, window.prices, rows])
+        before = form([own.rules, own.ml]), contents(window)
         ask(lambda: policy.decide(own.rules, own.ml, context))  # noqa: B023
-        if form([own.rules, own.ml, window.prices, rows]) != before or context.keys() != {"tick", "history"}:
+        if (form([own.rules, own.ml]), contents(window)) != before or context.keys() != {"tick", "history"}:
             advice = "build a new signal; copy metadata before you add to it"
             what = "changes the signals, the history or the context that it was handed"
             raise _at(subject, case, what, "other contents after the call", "what was handed in, as it was", advice)
