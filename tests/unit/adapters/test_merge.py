@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from anystrat.adapters.tick_files import open_ticks
 from anystrat.adapters.tick_files.merge import Stream, merged, sliced
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.tick import TickRow
 from anystrat.testing.ticks import synthetic_ticks
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def heads_merge(files: Sequence[Sequence[int]]) -> list[tuple[int, int]]:

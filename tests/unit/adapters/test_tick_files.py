@@ -16,12 +16,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from anystrat.adapters.tick_files import TickReader, open_ticks
 from anystrat.domain.errors import MissingExtra, TickFileError
 from anystrat.domain.exact import to_decimal
 from anystrat.domain.tick import TickRow
-from hypothesis import given
-from hypothesis import strategies as st
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 DOUBLES = st.floats(allow_nan=False, allow_infinity=False)
@@ -229,7 +230,14 @@ def test_a_malformed_time_does_not_move_the_rows_that_share_a_second_around_it(t
     assert reader.malformed == 1
 
 
-@given(st.lists(st.tuples(st.datetimes(datetime(1700, 1, 1), datetime(2260, 1, 1)), st.integers(-14 * 60, 14 * 60))))
+@given(
+    st.lists(
+        st.tuples(
+            st.datetimes(datetime.fromisoformat("1700-01-01"), datetime.fromisoformat("2260-01-01")),
+            st.integers(-14 * 60, 14 * 60),
+        )
+    )
+)
 def test_any_moment_in_any_zone_is_read_exactly(moments):
     stamps = [moment.replace(tzinfo=timezone(timedelta(minutes=minutes))) for moment, minutes in moments]
     stamps = [stamp for stamp in stamps for _ in range(2)]
@@ -287,7 +295,7 @@ PASSED_ON = ["nan", "inf", "-inf", "0", "-1.5", "NaN", "Infinity"]
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl string", "jsonl literal", "parquet", "parquet text"])
 def test_prices_that_the_engine_refuses_are_not_malformed(tmp_path: Path, kind: str):
-    path = tmp_path / f"t.{kind.split()[0]}"
+    path = tmp_path / f"t.{kind.split(maxsplit=1)[0]}"
     texts = PASSED_ON if kind != "jsonl literal" else ["NaN", "Infinity", "-Infinity", "0", "-1.5"]
     if kind == "csv":
         path.write_text("ts_ns,instrument_token,price\n" + "".join(f"1,1,{t}\n" for t in texts))
@@ -677,7 +685,7 @@ def test_a_parquet_file_with_a_hole_is_refused_before_its_first_tick(tmp_path: P
     path = tmp_path / "t.parquet"
     footer = 8 + int.from_bytes(parquet_bytes[-8:-4], "little")
     path.write_bytes(parquet_bytes[: len(parquet_bytes) // 2] + parquet_bytes[-footer:])
-    with pytest.raises(TickFileError, match="row group 3 ends beyond the file|row group 2 ends beyond the file"):
+    with pytest.raises(TickFileError, match=r"row group [23] ends beyond the file"):
         open_ticks(path)
 
 
@@ -695,12 +703,10 @@ def test_a_row_group_that_cannot_be_read_is_named_with_the_rows_before_it(tmp_pa
     groups = pq.ParquetFile(io.BytesIO(parquet_bytes)).metadata
     start = groups.row_group(2).column(0).dictionary_page_offset or groups.row_group(2).column(0).data_page_offset
     path.write_bytes(parquet_bytes[:start] + b"\xff" * 64 + parquet_bytes[start + 64 :])
-    reader = open_ticks(path, block_rows=1_000)
-    seen = 0
+    seen: list[int] = []
     with pytest.raises(TickFileError, match=r"t\.parquet: row group 2 cannot be read after row 6000"):
-        for block in reader:
-            seen += len(block)
-    assert seen == 6_000
+        seen.extend(len(block) for block in open_ticks(path, block_rows=1_000))
+    assert sum(seen) == 6_000
 
 
 @given(st.data())
@@ -753,8 +759,11 @@ def survives(content: bytes, name: str) -> None:
         try:
             rows_of(open_ticks(path))
         except TickFileError as error:
-            assert name in str(error)  # noqa: PT017  the text is the contract
-            assert str(error).isprintable()
+            said = str(error)
+        else:
+            said = name
+    assert name in said
+    assert said.isprintable()
 
 
 # ---- the rest

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from anystrat.adapters.signal_files.values import clean_text, confidence_of, enc
 from anystrat.domain.errors import MissingExtra
 
 _ROW_GROUP = 65_536
+_DIGITS = 76
 
 
 class ParquetRows:
@@ -113,6 +115,8 @@ class ParquetRows:
         if price is None and not self._wide:
             self._widen()
             price = self._prices(columns[7])
+        if price is None and self._drops:  # a single row
+            price = self._pa.nulls(len(rows), self._schema().field("price").type)
         if price is None:
             culprit = next(i for i, value in enumerate(columns[7]) if self._prices([value]) is None)
             if culprit:  # what came before it is good
@@ -131,19 +135,15 @@ class ParquetRows:
         """The prices as a column, None where one of them does not fit; one that is no finite number is null."""
         kind = self._schema().field("price").type
         finite = [value if value is not None and value.is_finite() else None for value in values]
-        try:
-            return self._pa.array(finite, kind)
-        except (self._pa.ArrowInvalid, OverflowError):
-            if self._drops and self._wide:
-                return self._pa.array([value if self._fits(value, kind) else None for value in finite], kind)
-            return None
-
-    def _fits(self, value: Any, kind: Any) -> bool:
-        try:
-            self._pa.array([value], kind)
-        except (self._pa.ArrowInvalid, OverflowError):
-            return False
-        return True
+        if all(value is None or _sane(value) for value in finite):
+            try:
+                return self._pa.array(finite, kind)
+            except (self._pa.ArrowInvalid, OverflowError):
+                pass
+        if self._drops and self._wide and len(values) > 1:
+            single = (self._prices([value]) for value in finite)
+            return self._pa.array([None if column is None else column[0].as_py() for column in single], kind)
+        return None
 
     def _array(self, field: Any, values: Sequence[Any]) -> Any:
         pa = self._pa
@@ -165,6 +165,11 @@ class ParquetRows:
                 table = file.read_row_group(number).cast(self._schema())
                 self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         narrow.unlink()
+
+
+def _sane(price: Decimal) -> bool:
+    """Whether pyarrow may be given a decimal: exponents of many millions end the process, endless zeros become 0."""
+    return abs(price.adjusted()) <= _DIGITS and len(str(price)) <= 2 * _DIGITS
 
 
 def _int64(value: object) -> int | None:

@@ -128,7 +128,7 @@ def plain_value(value: object, depth: int = 0) -> object:
     if isinstance(value, str | Decimal):
         return clean_text(value)
     if isinstance(value, int):
-        return int(value) if -(1 << 63) <= value < 1 << 64 else str(int(value))
+        return int(value) if value.bit_length() <= 1_024 else described(value)
     try:
         return _plain_container(value, depth + 1)
     except Exception:  # noqa: BLE001  somebody's container
