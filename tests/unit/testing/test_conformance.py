@@ -80,7 +80,7 @@ def test_every_built_in_strategy_passes_and_answers(entry: StrategyType, models:
     parameters = parameters_for(entry, models)
     report = check_strategy(entry, parameters=parameters, models=OnnxShelf(), instruments=[1, 256265], seeds=1)
     assert report.signals > 10
-    assert set(report.skipped) <= {"price_rule", "columns"}
+    assert set(report.skipped) <= {"price_rule", "columns", "column_rule"}
     if entry.kind == "ml":
         assert "columns" in report.passed
 
@@ -615,8 +615,81 @@ class PricedColumnsWithAnotherValue(Priced, InColumns):
         return sides, confidences, values + 1.0, quantities
 
 
-class Complete(InColumns, Priced):
+class OnlyWholePaths(InColumns):
+    """Leaves what it cannot do to single ticks."""
+
+    def process_columns(self, prices: NDArray[np.float64], first: int) -> Four:
+        if first:
+            raise NotImplementedError
+        return super().process_columns(prices, first)
+
+
+class NotNow(ForgetsTheBorder):
+    def batchable(self) -> bool:
+        return False
+
+
+def rises(prices: Any, first: int, at: Any, side: Any, confidence: Any, value: Any, length: float) -> int:
+    count = 0
+    for j in range(max(first, int(length) - 1), len(prices)):
+        move = prices[j] / prices[j + 1 - int(length)] - 1.0
+        if move > 0.0:
+            at[count], side[count], confidence[count], value[count] = j, 1 if move > 0.01 else -1, 0.7, move
+            count += 1
+    return count
+
+
+class Fires(Priced):
+    """The same rule as one loop; small moves are left to `settle`. This one is right."""
+
+    kernel: Any = staticmethod(rises)
+
+    def decide(self, prices: Sequence[float], end: int) -> tuple[int, float, float] | None:
+        move = prices[end - 1] / prices[end - self.length] - 1.0
+        return (1, 0.7, move) if move > 0.0 else None
+
+    def fired(self) -> tuple[Callable[..., int], tuple[float, ...]]:
+        return self.kernel, (float(self.length),)
+
+    def settle(self, prices: Sequence[float], end: int, exact: Sequence[Decimal] | None) -> int:
+        return 1 if prices[end - 1] > prices[end - self.length] else 0
+
+
+class FiresInPlainBlocksOnly(Fires):
+    @staticmethod
+    def kernel(prices: Any, first: int, *rest: Any) -> int:
+        return rises(prices[first:], 0, *rest)
+
+
+class FiresOnTheNextTick(Fires):
+    @staticmethod
+    def kernel(prices: Any, first: int, at: Any, *rest: Any) -> int:
+        count = rises(prices, first, at, *rest)
+        at[:count] += 1
+        return count
+
+
+class FiresBackwards(Fires):
+    @staticmethod
+    def kernel(prices: Any, first: int, at: Any, *rest: Any) -> int:
+        count = rises(prices, first, at, *rest)
+        at[:count] = at[:count][::-1].copy()
+        return count
+
+
+class SettlesForSell(Fires):
+    def settle(self, prices: Sequence[float], end: int, exact: Sequence[Decimal] | None) -> int:
+        return 2
+
+
+class Complete(InColumns, Fires):
     """Everything that a strategy can offer, without fault."""
+
+    def process_columns(self, prices: NDArray[np.float64], first: int) -> Four:
+        sides, confidences, values, quantities = super().process_columns(prices, first)
+        for k in np.flatnonzero(sides):
+            values[k] = prices[first + k] / prices[first + k + 1 - self.length] - 1.0
+        return sides, confidences, values, quantities
 
 
 @pytest.mark.parametrize("check", all_checks(Complete, seeds=1))
@@ -687,6 +760,10 @@ PLANTED: list[tuple[str, Any, str]] = [
     ("columns", ChangesTheColumns, "read-only"),
     ("columns", CountsBlocks, "quantity 11"),
     ("columns", PricedColumnsWithAnotherValue, "value 1.0"),
+    ("column_rule", FiresInPlainBlocksOnly, r"the kernel of fired\(\) and decide differ"),
+    ("column_rule", FiresOnTheNextTick, r"the kernel of fired\(\) and decide differ"),
+    ("column_rule", FiresBackwards, "hits come in order"),
+    ("column_rule", SettlesForSell, "SELL"),
     ("restart", LearnsSlowly, "goes on differently after a restart"),
 ]
 
@@ -702,12 +779,21 @@ def test_a_planted_fault_is_found_by_its_own_check_and_by_no_other(check: str, b
     assert caught.value.checks == (check,)
 
 
-@pytest.mark.parametrize("good", [Simple, Priced, InColumns, lambda: Answers(buy)])
+@pytest.mark.parametrize("good", [Simple, Priced, InColumns, Fires, Complete, lambda: Answers(buy)])
 def test_what_the_faults_were_planted_into_is_itself_without_fault(good: Any) -> None:
     report = check_strategy(good, seeds=1)
     assert report.signals > 10
     assert ("columns" in report.passed) == hasattr(good(), "process_columns")
     assert ("price_rule" in report.passed) == hasattr(good(), "decide")
+    assert ("column_rule" in report.passed) == hasattr(good(), "fired")
+
+
+def test_a_block_that_is_left_to_single_ticks_is_no_fault() -> None:
+    assert "columns" in check_strategy(OnlyWholePaths, seeds=1).passed
+
+
+def test_columns_that_are_not_to_be_called_now_are_not_judged() -> None:
+    assert "batchable() answers False" in check_strategy(NotNow, seeds=1).skipped["columns"]
 
 
 def test_state_that_one_instrument_leaves_for_another_is_found() -> None:

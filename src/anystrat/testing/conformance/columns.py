@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+import itertools
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anystrat.domain.protocols import BatchCapable, PriceRule
+from anystrat.domain.protocols import BatchCapable, PriceRule, SometimesBatchable
 from anystrat.domain.signal import SIDE_CODE, SIDE_NAME
 from anystrat.testing.conformance.answers import Answer, ask, form
 from anystrat.testing.conformance.calls import at
 from anystrat.testing.conformance.paths import PricePath
 from anystrat.testing.conformance.subject import Subject
-from anystrat.testing.conformance.suite import Broken, NotJudged
+from anystrat.testing.conformance.suite import Broken, Finding, NotJudged
 
 _TYPES: Final = (np.int8, np.float64, np.float64, np.int64)
 _NAMES: Final = ("sides", "confidences", "values", "quantities")
@@ -24,7 +24,7 @@ _ADVICE: Final = (
 )
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """One call: the prices from `start` to `stop` of the path, of which those from `first` on are asked for."""
 
     start: int
@@ -37,33 +37,41 @@ class _Block(NamedTuple):
 
 def columns(subject: Subject) -> None:
     """Side, confidence, value and quantity of every tick, for many ways of cutting a path into blocks."""
-    if not isinstance(subject.make(), BatchCapable):
-        raise NotJudged("the processor has no process_columns: every tick is a call of process_tick")
+    made = subject.make()
+    if not isinstance(made, BatchCapable):
+        raise NotJudged("the processor has no process_columns")
+    if isinstance(made, SometimesBatchable) and not made.batchable():
+        raise NotJudged("batchable() answers False: every tick is a call of process_tick")
+    answered, error = 0, ""
     for path in subject.paths():
-        expected = _one_by_one(subject, path)
+        expected = one_by_one(subject, path)
         prices = path.prices()
         prices.flags.writeable = False
         # One processor for all cuts: a call must not depend on those before it either.
         processor = cast("BatchCapable", subject.make())
         rng = np.random.Generator(np.random.PCG64([path.seed, 99]))
-        for blocks in _cuts(len(path), subject.need, rng):
-            for block in blocks:
-                _compare(subject, processor, path, prices, block, expected)
+        for block in itertools.chain.from_iterable(cuts_of(len(path), subject.need, rng)):
+            raised = _compare(subject, processor, path, prices, block, expected)
+            answered += not raised
+            error = raised or error
+    if not answered:
+        advice = "an exception sends a block back to process_tick; the prices are read-only: work on a copy"
+        raise Broken(Finding("process_columns raises for every block", advice, found=error, expected="four columns"))
 
 
-def _cuts(n: int, need: int, rng: np.random.Generator) -> list[list[_Block]]:
+def cuts_of(n: int, need: int, rng: np.random.Generator) -> list[list[Block]]:
     """Everything at once; at random borders; a tick a block near the first full window; no ticks at all."""
     at_random = [0, *sorted(set(rng.integers(1, n, 5).tolist())), n]
     borders: list[list[int]] = [[0, n], at_random, [need - 1, *range(need, min(need + 12, n)), n]]
     older = (need - 1, need - 1 + int(rng.integers(0, need + 1)), n)
     cuts = [
-        [_Block(max(0, first - before), first, stop) for first, stop in pairwise(edges) if first < stop]
-        for edges, before in product(borders, older)
+        [Block(max(0, first - before), first, stop) for first, stop in itertools.pairwise(edges) if first < stop]
+        for edges, before in itertools.product(borders, older)
     ]
-    return [*cuts, [_Block(0, n, n)]]
+    return [*cuts, [Block(0, n, n)]]
 
 
-def _one_by_one(subject: Subject, path: PricePath) -> list[Answer]:
+def one_by_one(subject: Subject, path: PricePath) -> list[Answer]:
     """What `process_tick` answers at each tick, from prices and times alone; no signal before the window is full."""
     answers = [Answer() for _ in range(subject.need - 1)]
     return answers + [answer for _, answer, _ in subject.walk(subject.make(), path, plain=True)]
@@ -74,11 +82,14 @@ def _compare(
     processor: BatchCapable,
     path: PricePath,
     prices: NDArray[np.float64],
-    block: _Block,
+    block: Block,
     expected: list[Answer],
-) -> None:
+) -> str:
+    """The error that the block raised, if it did: it has to be evaluated tick by tick then, which is no fault."""
     answer = ask(lambda: processor.process_columns(prices[block.start : block.stop], block.first - block.start))
-    wrong = answer.error or _misshapen(answer.value, block.stop - block.first)
+    if answer.error:
+        return answer.error
+    wrong = _misshapen(answer.value, block.stop - block.first)
     last = max(block.stop - 1, block.first - 1)
     if wrong:
         raise at(
@@ -96,6 +107,7 @@ def _compare(
         wanted = _row_of(processor, path, i, subject.need, expected[i])
         if not _agree(row, wanted):
             raise _differs(subject, processor, path, prices, block, i, row, wanted)
+    return ""
 
 
 def _misshapen(answer: Any, count: int) -> str:
@@ -136,7 +148,7 @@ def _differs(
     processor: BatchCapable,
     path: PricePath,
     prices: NDArray[np.float64],
-    block: _Block,
+    block: Block,
     i: int,
     found: tuple[int, float, float, int],
     wanted: tuple[int, float, float | None, int],

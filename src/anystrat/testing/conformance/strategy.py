@@ -8,6 +8,7 @@ from typing import Any
 from anystrat.domain.tick import MarketTick
 from anystrat.strategies.catalog import Catalog
 from anystrat.testing.conformance import calls
+from anystrat.testing.conformance.column_rule import column_rule
 from anystrat.testing.conformance.columns import columns
 from anystrat.testing.conformance.holding import kept, untouched
 from anystrat.testing.conformance.restart import restart
@@ -95,5 +96,6 @@ def _suite(subject: Subject) -> Suite:
     add(
         "columns", "Columns and single ticks agree, whatever the block.", columns, "answers", "history_length", "memory"
     )
+    add("column_rule", "The kernel of fired() and decide agree, whatever the block.", column_rule, "price_rule")
     add("restart", "A restored engine goes on identically.", restart, "memory")
     return suite
