@@ -160,7 +160,7 @@ def _row(row: dict[str, Any], reference: TableReference, problems: Problems) -> 
             continue
         if column in _JSON and isinstance(value, (str, bytes)):
             entries[column] = _json(value, column, origin, problems)
-        elif column in _FLAGS and value in {0, 1}:
+        elif column in _FLAGS and isinstance(value, int) and value in {0, 1}:
             entries[column] = node_from_value(bool(value), origin)  # SQLite has no type for it
         else:
             entries[column] = node_from_value(value, origin)

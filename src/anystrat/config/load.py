@@ -153,7 +153,7 @@ class _Assembly:
                     child.with_value(None, masked=False), (key,), "key", key, KEYS, line=child.key_line
                 )
         version = root.entries.get("version")
-        if version is not None and (version.value != VERSION or isinstance(version.value, bool)):
+        if version is not None and (type(version.value) is not int or version.value != VERSION):
             self.problems.add(version, ("version",), "this version of the format is not known", allowed=str(VERSION))
 
     def _run(self, node: Node | None) -> RunSettings:
