@@ -292,6 +292,11 @@ def test_nested_parts_have_their_own_mappings():
     assert got.policy.values == {"min_conf": 0.6}
 
 
+def test_a_composition_that_names_one_part_alone_is_nested():
+    for half in (Composition("momentum", None), Composition(None, "ml_momentum")):
+        assert [problem.path for problem in layout(half, {}).problems] == [("rules",), ("ml",)]
+
+
 def problems(composition: Composition, mapping: Mapping[str, Any]) -> dict[tuple[str, ...], LayoutProblem]:
     return {problem.path: problem for problem in layout(composition, mapping).problems}
 
