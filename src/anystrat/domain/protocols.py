@@ -155,16 +155,18 @@ class ColumnRule(Protocol):
     """An optional capability of a `PriceRule`: its decisions over a whole block, as one loop that can be compiled.
 
     A shorter way to what `BatchCapable` says, for rules that fire seldom: only the ticks that fired are written down.
+    `quantity` and `describe` are those of a `PriceRule`; `decide` is missing where doubles cannot always tell.
     """
 
-    def fired(self) -> tuple[Callable[..., int], tuple[float, ...]]:
+    def fired(self, *, shortest: bool = False) -> tuple[Callable[..., int], tuple[float, ...]]:
         """(kernel, arguments) with `kernel(prices, first, at, side, confidence, value, *arguments) -> count`.
 
         `prices` is float64, one instrument's, oldest first; those before `first` are history. For each tick `j >= first`
         that has `get_required_history_length()` prices up to and including itself and a side, in order, the kernel
         writes `at[n] = j`, its side, confidence and measured value, exactly as `decide(prices, j + 1)` has them; it
-        answers how many. The outputs hold `len(prices) - first` entries. Side -1 means that doubles cannot tell:
-        `settle` is asked. Plain loops over numbers: the kernel is compiled where a compiler is there.
+        answers how many. The outputs hold at least `len(prices) - first` entries. Side -1 means that doubles cannot
+        tell: `settle` is asked. `shortest` promises that each price is the shortest decimal of its double, so that
+        fewer are left to settle. Plain loops over numbers: the kernel is compiled where a compiler is there.
         """
         ...
 

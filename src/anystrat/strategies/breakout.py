@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
 
 from anystrat.domain.parameters import Doc, Ge, Gt, Lt, Unit
 from anystrat.domain.signal import SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
-from anystrat.strategies.price_rule import price_rule_signal
+from anystrat.strategies.price_rule import SignalColumns, dense_columns, price_rule_signal, settled_by_doubles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def breakout_kernel(prices: Sequence[float], end: int, lookback: int, buffer: float) -> tuple[int, float, float]:
     """(side, confidence, excess) from `prices[end - lookback - 1 : end]`; side 0 is no signal, with an excess of 0."""
-    now = prices[end - 1]
     low = prices[end - 2]
     high = low
     for price in prices[end - lookback - 1 : end - 1]:
@@ -24,6 +30,11 @@ def breakout_kernel(prices: Sequence[float], end: int, lookback: int, buffer: fl
             low = price
         elif price > high:
             high = price
+    return breakout_decision(prices[end - 1], low, high, buffer)
+
+
+def breakout_decision(now: float, low: float, high: float, buffer: float) -> tuple[int, float, float]:
+    """(side, confidence, excess) for a price against the range of the ticks before it."""
     upper = high * (1.0 + buffer)
     lower = low * (1.0 - buffer)
     if now > upper:
@@ -38,6 +49,57 @@ def breakout_kernel(prices: Sequence[float], end: int, lookback: int, buffer: fl
     if not confidence < 1.0:
         confidence = 1.0
     return side, confidence, excess
+
+
+def breakout_fired(
+    prices: Sequence[float],
+    first: int,
+    at: MutableSequence[int],
+    side: MutableSequence[int],
+    confidence: MutableSequence[float],
+    value: MutableSequence[float],
+    lookback: int,
+    buffer: float,
+) -> int:
+    """See `ColumnRule.fired`.
+
+    Ranges as van Herk (1992) and Gil and Werman (1993) take them: ticks are walked in stretches of `lookback`; the
+    window before the `i`-th of a stretch is the end of the stretch before it, whose extremes are summed up backwards
+    once, and the beginning of this one, whose extremes are carried along. Three comparisons a tick, whatever the window.
+    """
+    count = 0
+    size = len(prices)
+    low_from = np.empty(lookback)
+    high_from = np.empty(lookback)
+    start = max(first, lookback)
+    while start < size:
+        low = prices[start - 1]
+        high = low
+        for back in range(lookback):
+            price = prices[start - 1 - back]
+            low = price if price < low else low
+            high = price if price > high else high
+            low_from[back] = low
+            high_from[back] = high
+        # Nothing of this stretch is in its first window. Prices are finite and above zero.
+        low = math.inf
+        high = 0.0
+        for i in range(min(lookback, size - start)):
+            now = prices[start + i]
+            oldest = lookback - 1 - i
+            below = min(low, float(low_from[oldest]))
+            above = max(high, float(high_from[oldest]))
+            found, sure, excess = breakout_decision(now, below, above, buffer)
+            if found != 0:
+                at[count] = start + i
+                side[count] = found
+                confidence[count] = sure
+                value[count] = excess
+                count += 1
+            low = now if now < low else low
+            high = now if now > high else high
+        start += lookback
+    return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +137,15 @@ class Breakout:
         parameters = self.parameters
         decision = breakout_kernel(prices, end, parameters.lookback_periods, parameters.buffer)
         return decision if decision[0] else None
+
+    def fired(self, *, shortest: bool = False) -> tuple[Callable[..., int], tuple[float, ...]]:  # noqa: ARG002
+        return breakout_fired, (self.parameters.lookback_periods, self.parameters.buffer)
+
+    def settle(self, prices: Sequence[float], end: int, exact: Sequence[Decimal] | None) -> int:  # noqa: ARG002
+        return settled_by_doubles(self, prices, end)
+
+    def process_columns(self, prices: NDArray[np.float64], first: int) -> SignalColumns:
+        return dense_columns(self, prices, first)
 
     def quantity(self) -> int:
         return self.parameters.position_size

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from anystrat.domain.parameters import Doc, Ge, Gt, Unit
 from anystrat.domain.signal import SignalResult
@@ -12,7 +14,11 @@ from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
 from anystrat.strategies.indicators import deviation_around, is_flat, mean
-from anystrat.strategies.price_rule import price_rule_signal
+from anystrat.strategies.price_rule import SignalColumns, dense_columns, price_rule_signal, settled_by_doubles
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def mean_reversion_kernel(prices: Sequence[float], end: int, lookback: int, z_entry: float) -> tuple[int, float, float]:
@@ -25,7 +31,11 @@ def mean_reversion_kernel(prices: Sequence[float], end: int, lookback: int, z_en
     # Squares of distances below 1e-162 underflow to zero: such a window is as good as flat.
     if deviation == 0.0:
         return 0, 0.0, 0.0
-    z = (prices[end - 1] - centre) / deviation
+    return score_decision((prices[end - 1] - centre) / deviation, z_entry)
+
+
+def score_decision(z: float, z_entry: float) -> tuple[int, float, float]:
+    """(side, confidence, z) for a z-score."""
     if z <= -z_entry:
         side = 1
     elif z >= z_entry:
@@ -36,6 +46,164 @@ def mean_reversion_kernel(prices: Sequence[float], end: int, lookback: int, z_en
     if not confidence < 1.0:
         confidence = 1.0
     return side, confidence, z
+
+
+def mean_reversion_fired(
+    prices: Sequence[float],
+    first: int,
+    at: MutableSequence[int],
+    side: MutableSequence[int],
+    confidence: MutableSequence[float],
+    value: MutableSequence[float],
+    lookback: int,
+    z_entry: float,
+) -> int:
+    """See `ColumnRule.fired`: where `possible_scores` cannot rule a signal out, the literal formula decides."""
+    candidates = possible_scores(prices, first, at, lookback, z_entry)
+    count = 0
+    # What is read from `at` here lies at or after what is written to it.
+    for k in range(0, candidates, 4):
+        group = min(4, candidates - k)
+        ends = at[k], at[min(k + 1, candidates - 1)], at[min(k + 2, candidates - 1)], at[min(k + 3, candidates - 1)]
+        scores = four_scores(prices, ends[0] + 1, ends[1] + 1, ends[2] + 1, ends[3] + 1, lookback)
+        for lane in range(group):
+            found, sure, z = score_decision(scores[lane], z_entry)
+            if found != 0:
+                at[count] = ends[lane]
+                side[count] = found
+                confidence[count] = sure
+                value[count] = z
+                count += 1
+    return count
+
+
+def possible_scores(
+    prices: Sequence[float], first: int, at: MutableSequence[int], lookback: int, z_entry: float
+) -> int:
+    """Write to `at` the ticks from `first` on whose windows may give a signal; how many. None that does is left out.
+
+    Running sums of distances from a base price say in a few operations a tick that most windows give none. They only
+    screen: no result is made of them. Every `stretch` ticks they begin anew from the prices themselves.
+
+    With n = lookback, x = p - base, D = n·x[-1] - Σx and W = n·Σx² - (Σx)² it is D = n·(p[-1] - mean) and W = (n·σ)²,
+    exactly; so |z| < z_entry where D² < z_entry²·W. Let u = 2^-53 and X the largest |x| since the stretch began, and
+    count roundings, each of at most u times the magnitude that is rounded:
+    - Each x is a rounded difference: |error| <= uX. Taken together these move D by at most 2nuX, W by 5n²uX².
+    - A sum begins with n - 1 additions, and each of at most `stretch` ticks adds one rounded difference of two terms;
+      no partial sum is beyond (n + 1)X, or (n + 1)X² for the squares, whose own rounding adds n·uX². With
+      K = n + stretch + 16 the sums err by less than K(n+2)uX and K(n+2)uX².
+    - So D, with its own two roundings, errs by less than 2K(n+2)uX, and W by less than 4n(n+2)KuX²: n times the error
+      of the squares, 2nX times that of the sum, and three roundings of at most n²X² each.
+    - The literal formula rounds too: its mean by at most (n+1)u times the largest price, its deviation and quotient by
+      a factor within 1 ± (n+12)u. It takes the squares around its own mean, which only makes the deviation larger.
+    `blur` bounds the first and the mean's rounding, `doubt` the second, `slack` the factor; each is at least 1.5 times
+    what is needed, which covers its own roundings and terms in u². Where squares could underflow or overflow, or where
+    anything is not a number, a comparison below fails, and the literal formula is asked.
+    """
+    n = lookback
+    size = len(prices)
+    stretch = max(256, 4 * n)
+    k = float(n + stretch + 16)
+    slack = 1.0 + (n + 64) * 4.440892098500626e-16
+    limit = z_entry * z_entry
+    if limit < 1e-50:
+        limit = 0.0
+    count = 0
+    j = max(first, n - 1)
+    # How many prices before this tick are equal to the last of them: a flat window is one of n equal prices.
+    same = 1
+    while j < size and same < n and j - same - 1 >= 0 and prices[j - same - 1] == prices[j - 1]:
+        same += 1
+    while j < size:
+        base = prices[j]
+        total = 0.0
+        squares = 0.0
+        reach = 0.0
+        for i in range(j - n + 1, j):
+            x = prices[i] - base
+            total += x
+            squares += x * x
+            reach = abs(x) if abs(x) > reach else reach
+        leaving = 0.0
+        leaving_square = 0.0
+        before = prices[j - 1] if j > 0 else 0.0
+        blur = _blur(n, k, base, reach)
+        doubt = _doubt(n, k, reach)
+        for i in range(j, min(size, j + stretch)):
+            price = prices[i]
+            same = same + 1 if price == before else 1
+            before = price
+            x = price - base
+            total += x - leaving
+            squares += x * x - leaving_square
+            leaving = prices[i - n + 1] - base
+            leaving_square = leaving * leaving
+            if abs(x) > reach:
+                reach = abs(x)
+                blur = _blur(n, k, base, reach)
+                doubt = _doubt(n, k, reach)
+            distance = abs(n * x - total) + blur
+            spread = n * squares - total * total
+            room = spread - doubt
+            if room > 1e-250 and spread < 1e300 and distance * distance * slack < limit * room:
+                continue
+            if same < n:
+                at[count] = i
+                count += 1
+        j += stretch
+    return count
+
+
+def _blur(n: int, k: float, base: float, reach: float) -> float:
+    return ((n + 2) * k * 1.5 * reach + n * (n + 1.0) * (base + reach)) * 2.220446049250313e-16
+
+
+def _doubt(n: int, k: float, reach: float) -> float:
+    return n * (n + 2.0) * k * 3.0 * 2.220446049250313e-16 * (reach * reach)
+
+
+def four_scores(
+    prices: Sequence[float], end0: int, end1: int, end2: int, end3: int, lookback: int
+) -> tuple[float, float, float, float]:
+    """The z-scores of four windows that are not flat, as `mean_reversion_kernel` has them; NaN where it has none.
+
+    Sums from left to right wait for each addition before the next; four at a time wait together.
+    """
+    n = lookback
+    window0 = prices[end0 - n : end0]
+    window1 = prices[end1 - n : end1]
+    window2 = prices[end2 - n : end2]
+    window3 = prices[end3 - n : end3]
+    centre0 = centre1 = centre2 = centre3 = 0.0
+    for i in range(n):
+        centre0 += window0[i]
+        centre1 += window1[i]
+        centre2 += window2[i]
+        centre3 += window3[i]
+    centre0 /= n
+    centre1 /= n
+    centre2 /= n
+    centre3 /= n
+    squares0 = squares1 = squares2 = squares3 = 0.0
+    for i in range(n):
+        distance = window0[i] - centre0
+        squares0 += distance * distance
+        distance = window1[i] - centre1
+        squares1 += distance * distance
+        distance = window2[i] - centre2
+        squares2 += distance * distance
+        distance = window3[i] - centre3
+        squares3 += distance * distance
+    return (
+        _score(window0[n - 1], centre0, math.sqrt(squares0 / n)),
+        _score(window1[n - 1], centre1, math.sqrt(squares1 / n)),
+        _score(window2[n - 1], centre2, math.sqrt(squares2 / n)),
+        _score(window3[n - 1], centre3, math.sqrt(squares3 / n)),
+    )
+
+
+def _score(now: float, centre: float, deviation: float) -> float:
+    return math.nan if deviation == 0.0 else (now - centre) / deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +244,15 @@ class MeanReversion:
         parameters = self.parameters
         decision = mean_reversion_kernel(prices, end, parameters.lookback_periods, parameters.z_entry)
         return decision if decision[0] else None
+
+    def fired(self, *, shortest: bool = False) -> tuple[Callable[..., int], tuple[float, ...]]:  # noqa: ARG002
+        return mean_reversion_fired, (self.parameters.lookback_periods, self.parameters.z_entry)
+
+    def settle(self, prices: Sequence[float], end: int, exact: Sequence[Decimal] | None) -> int:  # noqa: ARG002
+        return settled_by_doubles(self, prices, end)
+
+    def process_columns(self, prices: NDArray[np.float64], first: int) -> SignalColumns:
+        return dense_columns(self, prices, first)
 
     def quantity(self) -> int:
         return self.parameters.position_size

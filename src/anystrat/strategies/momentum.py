@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from anystrat.domain.parameters import Doc, Ge, Gt, Unit
 from anystrat.domain.signal import SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
-from anystrat.strategies.price_rule import price_rule_signal
+from anystrat.strategies.price_rule import SignalColumns, dense_columns, price_rule_signal, settled_by_doubles
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def momentum_kernel(prices: Sequence[float], end: int, lookback: int, threshold: float) -> tuple[int, float, float]:
@@ -28,6 +33,29 @@ def momentum_kernel(prices: Sequence[float], end: int, lookback: int, threshold:
     if not confidence < 1.0:
         confidence = 1.0
     return side, confidence, change
+
+
+def momentum_fired(
+    prices: Sequence[float],
+    first: int,
+    at: MutableSequence[int],
+    side: MutableSequence[int],
+    confidence: MutableSequence[float],
+    value: MutableSequence[float],
+    lookback: int,
+    threshold: float,
+) -> int:
+    """See `ColumnRule.fired`."""
+    count = 0
+    for j in range(max(first, lookback - 1), len(prices)):
+        found, sure, change = momentum_kernel(prices, j + 1, lookback, threshold)
+        if found != 0:
+            at[count] = j
+            side[count] = found
+            confidence[count] = sure
+            value[count] = change
+            count += 1
+    return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +91,15 @@ class Momentum:
         parameters = self.parameters
         decision = momentum_kernel(prices, end, parameters.lookback_periods, parameters.threshold)
         return decision if decision[0] else None
+
+    def fired(self, *, shortest: bool = False) -> tuple[Callable[..., int], tuple[float, ...]]:  # noqa: ARG002
+        return momentum_fired, (self.parameters.lookback_periods, self.parameters.threshold)
+
+    def settle(self, prices: Sequence[float], end: int, exact: Sequence[Decimal] | None) -> int:  # noqa: ARG002
+        return settled_by_doubles(self, prices, end)
+
+    def process_columns(self, prices: NDArray[np.float64], first: int) -> SignalColumns:
+        return dense_columns(self, prices, first)
 
     def quantity(self) -> int:
         return self.parameters.position_size

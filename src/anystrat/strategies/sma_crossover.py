@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from anystrat.domain.exact import to_decimal
 from anystrat.domain.parameters import Doc, Ge, Gt, ParameterError, Unit
 from anystrat.domain.signal import SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
+from anystrat.strategies.price_rule import SignalColumns, dense_columns
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: The side of a decision that doubles cannot make: the exact decimals have to be asked.
 UNDECIDED: Final = -1
@@ -113,6 +119,92 @@ def sma_grid_side(prices: Sequence[float], end: int, fast: int, slow: int) -> in
     return -1
 
 
+def sma_crossover_fired(
+    prices: Sequence[float],
+    first: int,
+    at: MutableSequence[int],
+    side: MutableSequence[int],
+    confidence: MutableSequence[float],
+    value: MutableSequence[float],
+    fast: int,
+    slow: int,
+    shortest: int,
+) -> int:
+    """See `ColumnRule.fired`; `shortest` is 0 or 1.
+
+    Running sums of distances from a base price tell the sign of d = slow·Σfast - fast·Σslow on most ticks; the base
+    falls out of d. They only screen: where the sign is sure, and the same as on the tick before, there is no crossing by
+    exact prices either; on any other tick the literal kernel decides. Every `stretch` ticks they begin anew.
+
+    Let u = 2^-53, x = p - base, X the largest |x| since the stretch began, P the largest price. Roundings, each of at
+    most u times the magnitude that is rounded: a price is within 2uP of its decimal, and x within another uX; with 2·
+    slow·fast weights altogether that moves d by at most 2·slow·fast·(2uP + uX). A running sum of n terms begins with
+    n additions, each of at most `stretch` ticks adds a rounded difference of two terms, no partial sum is beyond
+    (n+1)X: with K = slow + stretch + 16 the sums err by less than K(n+2)uX; times the other's length, both together by
+    less than 2K(fast+2)(slow+2)uX. Two products and a difference add less than 6·slow·fast·uX. `bound` is at least
+    twice all of this, which covers its own roundings. 1e-280 covers underflow; an overflow fails a comparison.
+    """
+    count = 0
+    size = len(prices)
+    stretch = max(256, 4 * slow)
+    unit = (fast + 2.0) * (slow + 2.0) * 2.220446049250313e-16
+    k = float(slow + stretch + 20)
+    j = max(first, slow)
+    # The sign of d on the tick before: 1 or -1, 0 where it is not sure. The walk begins one tick early to know it.
+    before = 0
+    same = 1
+    while j < size and same <= slow and j - same - 1 >= 0 and prices[j - same - 1] == prices[j - 1]:
+        same += 1
+    begin = j - 1
+    while begin < size - 1:
+        base = prices[begin]
+        fast_sum = 0.0
+        slow_sum = 0.0
+        reach = 0.0
+        for i in range(begin - slow + 1, begin + 1):
+            x = prices[i] - base
+            slow_sum += x
+            if i > begin - fast:
+                fast_sum += x
+            reach = abs(x) if abs(x) > reach else reach
+        bound = unit * (2.0 * k * reach + 8.0 * (base + reach)) + 1e-280
+        before = _sure_sign(slow * fast_sum - fast * slow_sum, bound)
+        last = prices[begin]
+        for i in range(begin + 1, min(size, begin + 1 + stretch)):
+            price = prices[i]
+            same = same + 1 if price == last else 1
+            last = price
+            x = price - base
+            fast_sum += x - (prices[i - fast] - base)
+            slow_sum += x - (prices[i - slow] - base)
+            if abs(x) > reach:
+                reach = abs(x)
+                bound = unit * (2.0 * k * reach + 8.0 * (base + reach)) + 1e-280
+            now = _sure_sign(slow * fast_sum - fast * slow_sum, bound)
+            crossed = now == 0 or now != before
+            before = now
+            if crossed and not (shortest and same > slow):
+                found, sure, ratio = sma_crossover_kernel(prices, i + 1, fast, slow)
+                if found == -1 and shortest:
+                    found = sma_grid_side(prices, i + 1, fast, slow)
+                if found != 0:
+                    at[count] = i
+                    side[count] = found
+                    confidence[count] = sure
+                    value[count] = ratio
+                    count += 1
+        begin += stretch
+    return count
+
+
+def _sure_sign(d: float, bound: float) -> int:
+    if bound < d < 1e300:
+        return 1
+    if -1e300 < d < -bound:
+        return -1
+    return 0
+
+
 def exact_crossover_side(prices: Sequence[Decimal], fast: int, slow: int) -> int:
     """The side from exact decimals, `slow + 1` of them, oldest first: 1 BUY, 2 SELL, 0 none. Nothing is rounded."""
     tail = Decimal(0)
@@ -175,7 +267,7 @@ class SmaCrossover:
         prices = history.prices.tolist()
         side, confidence, value = self.screen(prices, len(prices))
         if side == UNDECIDED:
-            side = self.settle(history)
+            side = self.settle(prices, len(prices), history.exact_prices())
         if side == 0:
             return None
         reasoning, metadata = self.describe(side, value)
@@ -185,9 +277,22 @@ class SmaCrossover:
         """(side, confidence, value) from `prices[:end]`, any doubles; side is `UNDECIDED` where `settle` has to decide."""
         return sma_crossover_kernel(prices, end, self.parameters.fast_periods, self.parameters.slow_periods)
 
-    def settle(self, history: History) -> int:
-        """The side by the exact prices of the history, whose length is the required one."""
-        return exact_crossover_side(history.exact_prices(), self.parameters.fast_periods, self.parameters.slow_periods)
+    def fired(self, *, shortest: bool = False) -> tuple[Callable[..., int], tuple[float, ...]]:
+        return sma_crossover_fired, (self.parameters.fast_periods, self.parameters.slow_periods, int(shortest))
+
+    def settle(self, prices: Sequence[float], end: int, exact: Sequence[Decimal] | None) -> int:
+        """The side by exact prices, `slow_periods + 1` of them; None: those that the doubles are the shortest for."""
+        fast, slow = self.parameters.fast_periods, self.parameters.slow_periods
+        if exact is None:
+            window = [float(price) for price in prices[end - slow - 1 : end]]
+            side = sma_grid_side(window, slow + 1, fast, slow)
+            if side != UNDECIDED:
+                return side
+            exact = [to_decimal(price) for price in window]
+        return exact_crossover_side(exact, fast, slow)
+
+    def process_columns(self, prices: NDArray[np.float64], first: int) -> SignalColumns:
+        return dense_columns(self, prices, first)
 
     def quantity(self) -> int:
         return self.parameters.position_size
