@@ -90,7 +90,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """An executor changed its state."""
+    """An executor changed its state; `instrument_token` is that of the tick on which it did, None for other events."""
 
     strategy_id: str
     broker: str

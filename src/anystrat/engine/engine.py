@@ -11,7 +11,8 @@ import math
 import traceback
 from bisect import insort
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -94,6 +95,7 @@ class Engine:
         self._instrument: dict[int, int] = {}
         self._watchers: list[list[tuple[StrategyExecutor, int]]] = []
         self._timed: list[bool] = []
+        self._lender: Callable[[], None] | None = None
 
     # -- registration ---------------------------------------------------------------------------------------------
 
@@ -112,6 +114,7 @@ class Engine:
 
         `tokens` are its instruments where they are not the row's (one each, with `per_instrument`).
         """
+        self.settle()
         watched = config.instrument_tokens if tokens is None else tokens
         executor = StrategyExecutor(
             self,
@@ -161,6 +164,8 @@ class Engine:
 
     def step(self, event: Event, *, age_ns: int = 0) -> list[Outcome]:
         """Take one event and say everything that it led to, in order. `age_ns`: how old a live tick was on arrival."""
+        if self._lender is not None:
+            self._lender()
         out: list[Outcome] = []
         if isinstance(event, TickRow):
             self._tick(event, out, age_ns)
@@ -178,6 +183,38 @@ class Engine:
     def on_tick(self, tick: MarketTick) -> list[EmittedSignal]:
         """Push one public tick through; the signals that it led to, in the order of rows and brokers."""
         return [outcome.signal for outcome in self.step(row_of(tick)) if isinstance(outcome, Emitted)]
+
+    # -- for drivers of blocks ------------------------------------------------------------------------------------
+
+    def borrow_windows(self, give_back: Callable[[], None] | None) -> None:
+        """A driver keeps the windows in columns for a while; `give_back` is called before anyone else needs them."""
+        self._lender = give_back
+
+    def settle(self) -> None:
+        """Have the windows back from whoever borrowed them."""
+        if self._lender is not None:
+            self._lender()
+
+    def timed_tokens(self) -> list[int]:
+        """The instruments whose session depends on the time."""
+        return [token for token, timed in zip(self.tokens, self._timed, strict=True) if timed]
+
+    def step_row(self, row: TickRow) -> list[Outcome]:
+        """`step` for a tick by whoever may hold the windows."""
+        out: list[Outcome] = []
+        self._tick(row, out, 0)
+        return out
+
+    @contextmanager
+    def watched_only_by(self, executors: Sequence[StrategyExecutor]) -> Iterator[None]:
+        """Let ticks reach these executors alone; windows of all instruments go on."""
+        chosen = set(map(id, executors))
+        everyone = self._watchers
+        self._watchers = [[(one, slot) for one, slot in watching if id(one) in chosen] for watching in everyone]
+        try:
+            yield
+        finally:
+            self._watchers = everyone
 
     # -- one tick -------------------------------------------------------------------------------------------------
 
@@ -214,7 +251,7 @@ class Engine:
                 self._move(executor, Trigger.WINDOW_FULL, ts, out, row.instrument_token)
                 state = book.state[e]
             if ts >= book.due[e]:
-                self._run_timer(executor, ts, out)
+                self._run_timer(executor, ts, out, row.instrument_token)
                 state = book.state[e]
             if state == _ACTIVE and window.count >= executor.need:
                 self._evaluate(executor, s, i, window, row, session, age_ns, out)
@@ -284,7 +321,7 @@ class Engine:
             self.state.book.holds[executor.row] += 1
             out.append(Held(signal, executor.strategy_id, executor.broker, token, ts))
             return
-        sized = self._sized(executor, token, quantity)
+        sized = self.sized(executor, token, quantity)
         if sized != signal.quantity:
             signal = _with_quantity(signal, sized)
         if executor.validator is not None:
@@ -323,7 +360,8 @@ class Engine:
             return _NOTHING
         return answer, *checked_answer(answer)
 
-    def _sized(self, executor: StrategyExecutor, token: int, quantity: int) -> int:
+    def sized(self, executor: StrategyExecutor, token: int, quantity: int) -> int:
+        """A strategy's quantity after the risk multiplier, and down to whole lots where the instrument says so."""
         if executor.risk_multiplier is not None:
             quantity = floor_product(quantity, executor.risk_multiplier)
         lot = executor.lots.get(token)
@@ -400,9 +438,13 @@ class Engine:
             assert reason is not None
             out.append(Dropped(signal, reason, executor.strategy_id, executor.broker, row.instrument_token, ts))
             if code == CIRCUIT_OPEN:
-                self._pause(executor, Trigger.CIRCUIT_OPEN, ts, executor.risk.resume_after_ns, out)
+                self._pause(
+                    executor, Trigger.CIRCUIT_OPEN, ts, executor.risk.resume_after_ns, out, row.instrument_token
+                )
             elif code == RATE_LIMITED and executor.risk.pause_on_throttle:
-                self._pause(executor, Trigger.THROTTLED, ts, executor.risk.throttle_pause_ns, out)
+                self._pause(
+                    executor, Trigger.THROTTLED, ts, executor.risk.throttle_pause_ns, out, row.instrument_token
+                )
             return
         remember(limits, book, e, s, ts, side, _as_int64(bucket))
         book.signals[e] += 1
@@ -449,21 +491,29 @@ class Engine:
         out.append(Transition(executor.strategy_id, executor.broker, before, after, trigger, ts, token))
 
     def _pause(
-        self, executor: StrategyExecutor, trigger: Trigger, ts: int, resume_after: int | None, out: list[Outcome]
+        self,
+        executor: StrategyExecutor,
+        trigger: Trigger,
+        ts: int,
+        resume_after: int | None,
+        out: list[Outcome],
+        token: int | None = None,
     ) -> None:
-        self._move(executor, trigger, ts, out)
+        self._move(executor, trigger, ts, out, token)
         book, e = self.state.book, executor.row
         book.pause_cause[e] = CIRCUIT_OPEN if trigger is Trigger.CIRCUIT_OPEN else 0
         if resume_after is not None:
             book.due[e] = ts + resume_after
 
-    def _run_timer(self, executor: StrategyExecutor, ts: int, out: list[Outcome]) -> None:
+    def _run_timer(
+        self, executor: StrategyExecutor, ts: int, out: list[Outcome], token: int | None = None
+    ) -> None:
         book, e = self.state.book, executor.row
         if ts < book.due[e]:
             return
         if book.state[e] == _PAUSED and book.pause_cause[e] == CIRCUIT_OPEN:
             book.loss_streak[e] = 0
-        self._move(executor, Trigger.TIMER, ts, out)
+        self._move(executor, Trigger.TIMER, ts, out, token)
 
     def _failed(
         self, executor: StrategyExecutor, window: Window, row: TickRow, error: Exception, out: list[Outcome]
@@ -490,10 +540,10 @@ class Engine:
         del times[: -(risk.max_errors + 1)]
         if sum(ts - earlier < risk.error_window_ns for earlier in times) <= risk.max_errors:
             return
-        self._move(executor, Trigger.TOO_MANY_ERRORS, ts, out)
+        self._move(executor, Trigger.TOO_MANY_ERRORS, ts, out, row.instrument_token)
         retries = book.retries[e]
         if retries >= risk.max_retries:
-            self._move(executor, Trigger.RETRIES_EXHAUSTED, ts, out)
+            self._move(executor, Trigger.RETRIES_EXHAUSTED, ts, out, row.instrument_token)
             book.pause_cause[e] = 0
             return
         book.due[e] = ts + (risk.retry_backoff_ns << min(retries, 40))

@@ -27,6 +27,7 @@ def snapshot(engine: Engine) -> bytes:
     Raises `SnapshotRefused` when a tick's metadata holds what cannot be written down (anything but numbers, text,
     booleans, None, decimals, lists and mappings of such).
     """
+    engine.settle()
     try:
         return msgspec.msgpack.encode(
             {
@@ -61,6 +62,7 @@ def restore(engine: Engine, data: bytes) -> None:
             "the snapshot was made with other strategies, parameters or instruments than are registered now; "
             "start without it, or restore it under the configuration that made it"
         )
+    engine.settle()
     engine.state.load(content["state"])
     engine.killed = content["killed"]
     engine.ticks = content["ticks"]

@@ -237,19 +237,24 @@ class State:
 
     def make_room(self, slot: int) -> bool:
         """Widen the rings if this slot's is full; True if anything moved, so that bound books must be taken anew."""
-        moved = False
-        if self.book.pending_count[slot] >= self.pending_room:
+        pending = self.book.pending_count[slot] >= self.pending_room
+        recent = self.book.recent_count[slot] >= self.recent_room
+        if pending:
+            self.widen(pending=True)
+        if recent:
+            self.widen(pending=False)
+        return pending or recent
+
+    def widen(self, *, pending: bool) -> None:
+        """Double the room of the rings of waiting orders, or of those of recent emissions."""
+        if pending:
             self._widen(tuple(_PENDING), self.pending_room, self.pending_room * 2)
             self.pending_room *= 2
-            moved = True
-        if self.book.recent_count[slot] >= self.recent_room:
+        else:
             self._unroll_recent()
             self._widen(tuple(_RECENT), self.recent_room, self.recent_room * 2)
             self.recent_room *= 2
-            moved = True
-        if moved:
-            self._bind()
-        return moved
+        self._bind()
 
     def _widen(self, names: tuple[str, ...], room: int, wider: int) -> None:
         for name in names:

@@ -98,23 +98,30 @@ def lay_out(
         grouped_open[k] = minute_open[i] if minute[i] == now else math.nan
 
 
-def keep_tails(
+def shift_in(
     rows: NDArray[Any],
-    base: NDArray[Any],
+    first: NDArray[Any],
     last: NDArray[Any],
     offset: NDArray[Any],
     room: NDArray[Any],
     held: NDArray[Any],
-    grouped_price: NDArray[Any],
-    tail_price: NDArray[Any],
+    grouped_tick: NDArray[Any],
+    source: NDArray[Any],
+    tail: NDArray[Any],
 ) -> None:
-    """Keep each instrument's last prices for the next block's history."""
+    """Let the new values of one column push the oldest out of each instrument's tail, for the next block's history.
+
+    `held` is how many an instrument's tail held before; the values lie at `offset[i]` and on, oldest first.
+    """
     for r in range(len(rows)):
         i = rows[r]
-        kept = min(room[i], last[i] - base[i])
-        for k in range(kept):
-            tail_price[offset[i] + k] = grouped_price[last[i] - kept + k]
-        held[i] = kept
+        new = min(room[i], last[i] - first[i])
+        old = min(room[i] - new, held[i])
+        start = offset[i]
+        for k in range(old):
+            tail[start + k] = tail[start + held[i] - old + k]
+        for k in range(new):
+            tail[start + old + k] = source[grouped_tick[last[i] - new + k]]
 
 
 def by_tick(tick: NDArray[Any], starts: NDArray[Any], order: NDArray[Any]) -> None:

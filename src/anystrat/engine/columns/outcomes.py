@@ -1,0 +1,176 @@
+"""From a block's columns to the outcomes that the scalar path would have given, in the same order, when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anystrat.domain.exact import to_decimal
+from anystrat.domain.lifecycle import State
+from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Noted, Outcome, TickDropped, Transition
+from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
+from anystrat.domain.window import history_of
+from anystrat.engine.columns.gate import BEFORE_SIGNAL, NOT_EVALUATED, TRIGGERS
+
+if TYPE_CHECKING:
+    from anystrat.domain.tick import TickRow
+    from anystrat.engine.columns.runner import BlockResult
+    from anystrat.engine.engine import Engine
+    from anystrat.engine.executor import StrategyExecutor
+
+# The places of things within one executor's tick.
+_FILL_BEFORE, _MOVE_BEFORE, _SIGNAL, _AFTER = range(4)
+
+
+def outcomes_of(engine: Engine, result: BlockResult, *, reasons: bool = False) -> Iterator[Outcome]:
+    """Every outcome of the block, in the scalar path's order.
+
+    With `reasons`, signals say why, as the scalar path's do; that asks each ML and hybrid strategy again.
+    """
+    return _Maker(engine, result, reasons).all()
+
+
+class _Maker:
+    def __init__(self, engine: Engine, result: BlockResult, reasons: bool) -> None:
+        self._engine = engine
+        self._result = result
+        self._reasons = reasons
+        self._rows: list[TickRow] | None = None
+        self._row_of = {
+            (one.strategy_id, one.broker, token): one.row for one in engine.executors for token in one.tokens
+        }
+
+    def all(self) -> Iterator[Outcome]:
+        result = self._result
+        keyed: list[tuple[int, int, int, int, Outcome]] = []
+        if result.drops_by_place:
+            keyed += self._tick_drops()
+        keyed += self._signals()
+        keyed += self._fills()
+        keyed += self._moves()
+        for tick, outcomes in result.scalar:
+            for n, outcome in enumerate(outcomes):
+                keyed.append((tick, self._executor_row(outcome), _SIGNAL, n, outcome))
+        keyed.sort(key=lambda entry: entry[:4])
+        for *_, outcome in keyed:
+            yield outcome
+
+    def _executor_row(self, outcome: Outcome) -> int:
+        place = outcome.signal if isinstance(outcome, Emitted) else outcome
+        if isinstance(place, TickDropped | Noted):
+            return -1
+        assert place.instrument_token is not None
+        return self._row_of[place.strategy_id, place.broker, place.instrument_token]
+
+    def _tick_drops(self) -> list[tuple[int, int, int, int, Outcome]]:
+        from anystrat.engine.columns.runner import DROP_OF_PLACE
+
+        place = self._result.place
+        dropped = np.flatnonzero(place < 0).tolist()
+        return [(j, -1, 0, 0, TickDropped(DROP_OF_PLACE[int(place[j])], self._row(j))) for j in dropped]
+
+    def _row(self, tick: int) -> TickRow:
+        if self._rows is None:
+            self._rows = list(self._result.block.rows())
+        return self._rows[tick]
+
+    def _price(self, tick: int) -> Decimal:
+        block = self._result.block
+        exact = block.exact[tick] if block.exact is not None else None
+        return exact if exact is not None else to_decimal(float(block.price[tick]))
+
+    def _signals(self) -> list[tuple[int, int, int, int, Outcome]]:
+        result, fired = self._result, self._result.fired
+        made: list[tuple[int, int, int, int, Outcome]] = []
+        for k in result.order.tolist():
+            executor = self._engine.executors[int(result.executor[k])]
+            p = int(fired.position[k])
+            tick = int(result.grouped.tick[p])
+            made.append((tick, executor.row, _SIGNAL, 0, self._outcome(executor, k, p, tick)))
+        return made
+
+    def _outcome(self, executor: StrategyExecutor, k: int, p: int, tick: int) -> Outcome:
+        result, fired = self._result, self._result.fired
+        side, confidence = int(fired.side[k]), float(fired.confidence[k])
+        quantity, price = int(fired.quantity[k]), self._price(tick)
+        ts = int(result.grouped.ts[p])
+        token = int(result.block.instrument_token[tick])
+        reasoning, metadata = self._why(executor, k, p) if self._reasons else ("", None)
+        code = int(fired.code[k])
+        assert code != NOT_EVALUATED
+        reason = REASONS[code]
+        if reason is not None:
+            signal = SignalResult(SIDE_NAME[side], confidence, quantity, price, reasoning, metadata)
+            return Dropped(signal, reason, executor.strategy_id, executor.broker, token, ts)
+        return Emitted(
+            EmittedSignal(
+                SIDE_NAME[side],
+                confidence,
+                quantity,
+                price,
+                reasoning,
+                metadata,
+                strategy_id=executor.strategy_id,
+                broker=executor.broker,
+                instrument_token=token,
+                ts_ns=ts,
+                id_bases=executor.id_bases,
+                price_bucket=int(fired.bucket[k]),
+                dedupe_epoch=ts // executor.risk.dedupe_window_ns,
+            )
+        )
+
+    def _why(self, executor: StrategyExecutor, k: int, p: int) -> tuple[str, object]:
+        rule = executor.processor
+        if executor.decide is not None:
+            return rule.describe(int(self._result.fired.side[k]), float(self._result.value[k]))  # type: ignore[attr-defined, no-any-return]
+        history = history_of(self._result.rows_before(p, executor.need))
+        answer = rule.process_tick(history[-1], history)
+        return (answer.reasoning, answer.metadata) if answer is not None else ("", None)
+
+    def _fills(self) -> list[tuple[int, int, int, int, Outcome]]:
+        log = self._result.log
+        made: list[tuple[int, int, int, int, Outcome]] = []
+        inst = self._engine.state.arrays["slot_instrument"]
+        for n in range(int(log.counts[0])):
+            executor = self._engine.executors[int(log.fill_executor[n])]
+            tick = int(log.fill_tick[n])
+            stage = _FILL_BEFORE if int(log.fill_stage[n]) == BEFORE_SIGNAL else _AFTER
+            outcome = Filled(
+                executor.strategy_id,
+                executor.broker,
+                self._engine.tokens[int(inst[int(log.fill_slot[n])])],
+                int(self._result.block.ts_ns[tick]),
+                int(log.fill_quantity[n]),
+                float(log.fill_price[n]),
+                float(log.fill_fee[n]),
+                float(log.fill_realised[n]),
+                int(log.fill_position[n]),
+                float(log.fill_average[n]),
+                bool(log.fill_trip[n]),
+            )
+            made.append((tick, executor.row, stage, n, outcome))
+        return made
+
+    def _moves(self) -> list[tuple[int, int, int, int, Outcome]]:
+        log = self._result.log
+        made: list[tuple[int, int, int, int, Outcome]] = []
+        for n in range(int(log.counts[1])):
+            executor = self._engine.executors[int(log.move_executor[n])]
+            tick = int(log.move_tick[n])
+            stage = _MOVE_BEFORE if int(log.move_stage[n]) == BEFORE_SIGNAL else _AFTER
+            trigger = TRIGGERS[int(log.move_trigger[n])]
+            outcome = Transition(
+                executor.strategy_id,
+                executor.broker,
+                State(int(log.move_before[n])),
+                State(int(log.move_after[n])),
+                trigger,
+                int(self._result.block.ts_ns[tick]),
+                int(self._result.block.instrument_token[tick]),
+            )
+            made.append((tick, executor.row, stage, n, outcome))
+        return made
