@@ -112,7 +112,9 @@ def model_failure(processor: StrategyProcessor) -> str | None:
             return None
     except ModelRefused as error:
         return str(error)
-    return str(getattr(processor, "model_error", None) or "load_model() answered False")
+    # A hybrid answers for its ML part, which knows why.
+    reasons = (getattr(each, "model_error", None) for each in (processor, getattr(processor, "ml", None)))
+    return next((str(reason) for reason in reasons if reason), "load_model() answered False")
 
 
 def costs_of(brokers: Mapping[str, BrokerSettings], name: str) -> PaperCosts:

@@ -36,13 +36,16 @@ _BROKEN_PIPE: Final = 141
 
 _EPILOG: Final = """\b
 Exit codes:
-  0  all went well          4  an extra or a plug-in is missing
-  1  failed, or findings    5  authentication refused
-  2  wrong usage            6  halted by a risk limit
-  3  configuration or model is invalid
+  0  all went well
+  1  the run failed, or something was found
+  2  wrong usage
+  3  a configuration or a model is invalid
+  4  an extra or a plug-in is missing
+  5  authentication was refused
+  6  halted by a risk limit
 
 \b
-Start with:  anystrat init demo
+Start with: anystrat init demo
 """
 
 
@@ -104,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return failed(error, settings)
         _silence_stdout()
         return _BROKEN_PIPE
-    except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  the last place that can turn it into words
+    except (Exception, KeyboardInterrupt, SystemExit, Terminated) as error:  # noqa: BLE001  the last place that can turn it into words
         return failed(error, settings)
     return code
 
@@ -144,8 +147,8 @@ def _signals() -> Generator[None]:
 def _forgive_narrow_encodings() -> None:
     """A terminal that knows no `…` or `≥` shows a question mark instead of ending the program; so does no stream at all."""
     # Python has no stream where the descriptor was closed (`>&-`); it stays open as long as the process.
-    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")
-    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

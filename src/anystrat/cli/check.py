@@ -151,11 +151,10 @@ def _show(configured: Configuration, engine: Engine, failures: dict[str, str]) -
     if rows:
         table(columns, rows)
         line()
-    source = configured.source
     pairs(
         [
             ("run", f"{configured.run.name}, seed {configured.run.rng_seed}"),
-            ("source", source.type if source else "none: name files with --ticks"),
+            ("source", _source(configured)),
             ("brokers", ", ".join(f"{name} ({each.type})" for name, each in configured.brokers.items())),
             ("journal", configured.journal.type if configured.journal else "none"),
             ("executors", f"{len(engine.executors)} on {len(_watched(configured))} instruments"),
@@ -170,6 +169,19 @@ def _show(configured: Configuration, engine: Engine, failures: dict[str, str]) -
         line(f"{len(failures)} of {len(configured.strategies)} strategies cannot run as configured.")
     else:
         line("The configuration is valid.")
+
+
+def _source(configured: Configuration) -> str:
+    from anystrat.domain.endpoints import FileSource
+
+    if configured.source is None:
+        return "none: name files with --ticks"
+    options = configured.source.options
+    if not isinstance(options, FileSource):
+        return configured.source.type
+    missing = [path for path in options.path if not path.exists()]
+    absent = f" (not there yet: {', '.join(map(str, missing))})" if missing else ""
+    return f"{configured.source.type}: {', '.join(map(str, options.path))}{absent}"
 
 
 def named(tokens: list[int], symbols: dict[int, str]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from typing import TYPE_CHECKING, Final
 
@@ -34,68 +36,100 @@ def failed(error: BaseException, settings: Settings) -> int:
 
 def _said(error: BaseException, settings: Settings) -> int:
     if isinstance(error, click.ClickException):
-        error.show(sys.stderr)
-        return error.exit_code
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        say("interrupted", "yellow")
-        return INTERRUPTED
-    if isinstance(error, Terminated):
-        say("terminated", "yellow")
-        return TERMINATED
-    if settings.debug and not isinstance(error, ConfigurationError):
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        return _usage(error)
     if isinstance(error, ConfigurationError):
         for problem in error.problems:
             say_problem(problem)
         if len(error.problems) > 1:
             say(f"{len(error.problems)} problems; nothing was loaded")
         return error.exit_code
-    if isinstance(error, AnystratError):
-        say_error(str(error))
+    if isinstance(error, KeyboardInterrupt | click.Abort | Terminated):
+        ended = isinstance(error, Terminated)
+        say("terminated" if ended else "interrupted", "yellow")
+        return TERMINATED if ended else INTERRUPTED
+    if settings.debug:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    known = _known(error)
+    if known is not None:
+        say_error(known)
+    else:
+        say_error(f"unexpected {type(error).__name__}: {error}")
+        if not settings.debug:
+            say(
+                f"This is a fault in anystrat or in a plug-in. Run it again with -v (or {DEBUG_VARIABLE}=1) for the "
+                "traceback, and report that together with the output of: anystrat doctor"
+            )
+    return error.exit_code if isinstance(error, AnystratError) else 1
+
+
+def _usage(error: click.ClickException) -> int:
+    if isinstance(error, click.UsageError) and error.message.startswith("Usage:"):
+        click.echo(error.message, err=True)  # a group without a command shows its help
         return error.exit_code
+    say_error(error.format_message())
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        say(f"{context.get_usage().strip()}  (more: {context.command_path} --help)")
+    return error.exit_code
+
+
+def _known(error: BaseException) -> str | None:
+    """What to say of an error that is nobody's fault in here; None for any other."""
+    if isinstance(error, AnystratError):
+        return str(error)
     if isinstance(error, OSError):
-        say_error(in_words(error))
-        return 1
+        return in_words(error)
     if isinstance(error, MemoryError):
-        say_error("out of memory")
-        return 1
-    say_error(f"unexpected {type(error).__name__}: {error}")
-    if not settings.debug:
-        say(
-            f"This is a fault in anystrat or in a plug-in. Run it again with -v (or {DEBUG_VARIABLE}=1) for the traceback, "
-            "and report that together with the output of: anystrat doctor"
-        )
-    return 1
+        return "out of memory"
+    if isinstance(error, SystemExit):
+        return f"a strategy or a plug-in ended the program (SystemExit: {error.code})"
+    return None
 
 
 def say_error(text: str) -> None:
     """`error: …` on standard error."""
-    label = styled("error:", "red")
-    click.echo(f"{label} {printable(text)}", err=True)
+    _echo(text, "error:", "red")
 
 
 def say_warning(text: str) -> None:
     """`warning: …` on standard error."""
-    label = styled("warning:", "yellow")
-    click.echo(f"{label} {printable(text)}", err=True)
+    _echo(text, "warning:", "yellow")
 
 
 def say(text: str, colour: str | None = None) -> None:
     """A plain line on standard error."""
-    text = printable(text)
-    click.echo(styled(text, colour) if colour else text, err=True)
+    click.echo(styled(_wrapped(printable(text)), colour) if colour else _wrapped(printable(text)), err=True)
 
 
 def say_problem(problem: Problem) -> None:
-    """One problem of a configuration: where it is first, so that editors and eyes find it; what may stand there below."""
+    """One problem of a configuration, in a line: where it is first, so that editors and eyes find it."""
     place = ":".join(part for part in (problem.file, str(problem.line) if problem.line else "") if part)
-    head = f"{styled(printable(place), 'bold')}: " if place else ""
     where = f"{problem.path}: " if problem.path else ""
     found = f"; found {problem.found}" if problem.found else ""
     nearest = f"; did you mean {problem.nearest!r}?" if problem.nearest else ""
     allowed = f" (allowed: {problem.allowed})" if problem.allowed else ""
-    label = styled("error:", "red")
-    click.echo(f"{head}{label} {printable(f'{where}{problem.message}{found}{nearest}{allowed}')}", err=True)
+    _echo(f"{where}{problem.message}{found}{nearest}{allowed}", "error:", "red", place=place)
+
+
+def _echo(text: str, label: str, colour: str, *, place: str = "") -> None:
+    head = printable(f"{place}: " if place else "")
+    shown = _wrapped(f"{head}{label} {printable(text)}")
+    # Coloured only now: what is not seen would be counted as width.
+    if shown.startswith(head + label):
+        rest = shown[len(head) + len(label) :]
+        shown = (styled(head, "bold") if head else "") + styled(label, colour) + rest
+    click.echo(shown, err=True)
+
+
+def _wrapped(text: str) -> str:
+    """The text broken between words, on a terminal; in a pipe or a file a message stays on its line."""
+    if not sys.stderr.isatty():
+        return text
+    width = max(30, shutil.get_terminal_size().columns)
+    return "\n".join(
+        textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def problems_as_json(problems: Sequence[Problem]) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from anystrat.cli.failures import Terminated, say, say_error
+from anystrat.cli.failures import Terminated, say, say_error, say_warning
 from anystrat.cli.options import Settings, as_json, configuration, settings_of, verbosity
 
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ def command(
 
         summary(report, configured)
     _malformed(reader, settings)
+    if not report["ticks"]:
+        say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
 
 
 def _source(configured: Configuration, config: Path) -> tuple[Path, ...]:
@@ -187,8 +189,6 @@ def _notes(settings: Settings) -> Any:
 
 
 def _malformed(reader: TickReader, settings: Settings) -> None:
-    from anystrat.cli.failures import say_warning
-
     if settings.quiet or not reader.malformed:
         return
     for place in reader.first_malformed:
@@ -227,7 +227,7 @@ class _Run:
                         moved(rows)
 
                     done = replay(self.engine, self.reader, on_outcomes=self._take, on_progress=on_progress)
-        except (Exception, KeyboardInterrupt, Terminated):
+        except (Exception, KeyboardInterrupt, SystemExit, Terminated):
             self._say_what_was_kept()
             raise
         self.rows, self.seconds = done.rows, done.seconds

@@ -171,7 +171,7 @@ def _show(described: TypeDescription, *, first: bool) -> None:
         line()
         line("Every strategy also takes risk_multiplier, max_position_size and risk: anystrat types risk")
         line()
-        line(example(described))
+        click.echo(example(described))
 
 
 def _parameter_row(each: ParameterDescription) -> list[str]:
@@ -194,12 +194,11 @@ def example(described: TypeDescription) -> str:
         for each in described.parameters
         if each.required or each.default
     }
-    shown = dict(list(given.items())[:4])
-    parameters = ", ".join(f"{name}: {value}" for name, value in shown.items())
+    parameters = "".join(f"\n      {name}: {value}" for name, value in given.items()) or " {}"
     return (
         "strategies:\n"
         f"  - id: my-{described.name.replace('_', '-')}\n"
         f"    strategy_type: {described.name}\n"
-        f"    parameters: {{{parameters}}}\n"
+        f"    parameters:{parameters}\n"
         "    instruments: [256265]"
     )
