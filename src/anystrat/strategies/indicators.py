@@ -125,3 +125,19 @@ def rsi(prices: Sequence[float], start: int, end: int, periods: int) -> float:
             return 50.0
         return 100.0
     return 100.0 - 100.0 / (1.0 + gain / loss)
+
+
+def equal_before(prices: Sequence[float], end: int, most: int) -> int:
+    """How many equal prices `prices[:end]` ends with: at least 1, and not counted beyond `most`."""
+    same = 1
+    while same < most and same < end <= len(prices) and prices[end - 1 - same] == prices[end - 1]:
+        same += 1
+    return same
+
+
+def reach_of(prices: Sequence[float], start: int, end: int, base: float) -> float:
+    """The largest distance of `prices[start:end]` from `base`."""
+    reach = 0.0
+    for price in prices[start:end]:
+        reach = max(reach, abs(price - base))
+    return reach

@@ -13,7 +13,7 @@ from anystrat.domain.signal import SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
-from anystrat.strategies.indicators import deviation_around, is_flat, mean
+from anystrat.strategies.indicators import deviation_around, equal_before, is_flat, mean, reach_of
 from anystrat.strategies.price_rule import SignalColumns, dense_columns, price_rule_signal, settled_by_doubles
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def possible_scores(
     screen: no result is made of them. Every `stretch` ticks they begin anew from the prices themselves.
 
     With n = lookback, x = p - base, D = n·x[-1] - Σx and W = n·Σx² - (Σx)² it is D = n·(p[-1] - mean) and W = (n·σ)²,
-    exactly; so |z| < z_entry where D² < z_entry²·W. Let u = 2^-53 and X the largest |x| since the stretch began, and
+    exactly; so |z| < z_entry where D² < z_entry²·W. Let u = 2^-53 and X the largest |x| of the stretch, and
     count roundings, each of at most u times the magnitude that is rounded:
     - Each x is a rounded difference: |error| <= uX. Taken together these move D by at most 2nuX, W by 5n²uX².
     - A sum begins with n - 1 additions, and each of at most `stretch` ticks adds one rounded difference of two terms;
@@ -97,8 +97,8 @@ def possible_scores(
     - The literal formula rounds too: its mean by at most (n+1)u times the largest price, its deviation and quotient by
       a factor within 1 ± (n+12)u. It takes the squares around its own mean, which only makes the deviation larger.
     `blur` bounds the first and the mean's rounding, `doubt` the second, `slack` the factor; each is at least 1.5 times
-    what is needed, which covers its own roundings and terms in u². Where squares could underflow or overflow, or where
-    anything is not a number, a comparison below fails, and the literal formula is asked.
+    what is needed, which covers its own roundings and terms in u². Where squares could underflow or overflow a comparison
+    below fails, and the literal formula is asked. A flat window is one of n equal prices in a row.
     """
     n = lookback
     size = len(prices)
@@ -108,58 +108,46 @@ def possible_scores(
     limit = z_entry * z_entry
     if limit < 1e-50:
         limit = 0.0
+    many = float(n)
     count = 0
     j = max(first, n - 1)
-    # How many prices before this tick are equal to the last of them: a flat window is one of n equal prices.
-    same = 1
-    while j < size and same < n and j - same - 1 >= 0 and prices[j - same - 1] == prices[j - 1]:
-        same += 1
+    same = equal_before(prices, j, n)
     while j < size:
         base = prices[j]
         total = 0.0
         squares = 0.0
-        reach = 0.0
-        for i in range(j - n + 1, j):
-            x = prices[i] - base
+        for price in prices[j - n + 1 : j]:
+            x = price - base
             total += x
             squares += x * x
-            reach = abs(x) if abs(x) > reach else reach
-        leaving = 0.0
-        leaving_square = 0.0
+        stop = min(size, j + stretch)
+        reach = reach_of(prices, j - n + 1, stop, base)
+        blur = ((n + 2.0) * k * 1.5 * reach + n * (n + 1.0) * (base + reach)) * 2.220446049250313e-16
+        doubt = n * (n + 2.0) * k * 3.0 * 2.220446049250313e-16 * (reach * reach)
+        if not (n + 2.0) * (n + 2.0) * (reach * reach) < 1e300:
+            doubt = math.inf
+        entering = prices[j:stop]
+        leaving = prices[j - n + 1 : stop - n + 1]
+        old = 0.0
+        old_square = 0.0
         before = prices[j - 1] if j > 0 else 0.0
-        blur = _blur(n, k, base, reach)
-        doubt = _doubt(n, k, reach)
-        for i in range(j, min(size, j + stretch)):
-            price = prices[i]
+        for i in range(stop - j):
+            price = entering[i]
             same = same + 1 if price == before else 1
             before = price
             x = price - base
-            total += x - leaving
-            squares += x * x - leaving_square
-            leaving = prices[i - n + 1] - base
-            leaving_square = leaving * leaving
-            if abs(x) > reach:
-                reach = abs(x)
-                blur = _blur(n, k, base, reach)
-                doubt = _doubt(n, k, reach)
-            distance = abs(n * x - total) + blur
-            spread = n * squares - total * total
-            room = spread - doubt
-            if room > 1e-250 and spread < 1e300 and distance * distance * slack < limit * room:
-                continue
-            if same < n:
-                at[count] = i
-                count += 1
-        j += stretch
+            total += x - old
+            squares += x * x - old_square
+            old = leaving[i] - base
+            old_square = old * old
+            distance = abs(many * x - total) + blur
+            room = (many * squares - total * total) - doubt
+            # Without branches: which way they go is as hard to foresee as the market.
+            sure = (room > 1e-250) & (distance * distance * slack < limit * room)
+            at[count] = j + i
+            count += (not sure) & (same < n)
+        j = stop
     return count
-
-
-def _blur(n: int, k: float, base: float, reach: float) -> float:
-    return ((n + 2) * k * 1.5 * reach + n * (n + 1.0) * (base + reach)) * 2.220446049250313e-16
-
-
-def _doubt(n: int, k: float, reach: float) -> float:
-    return n * (n + 2.0) * k * 3.0 * 2.220446049250313e-16 * (reach * reach)
 
 
 def four_scores(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
@@ -13,6 +14,7 @@ from anystrat.domain.signal import SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
+from anystrat.strategies.indicators import equal_before, reach_of
 from anystrat.strategies.price_rule import SignalColumns, dense_columns
 
 if TYPE_CHECKING:
@@ -130,79 +132,87 @@ def sma_crossover_fired(
     slow: int,
     shortest: int,
 ) -> int:
-    """See `ColumnRule.fired`; `shortest` is 0 or 1.
+    """See `ColumnRule.fired`; `shortest` is 0 or 1. Where `possible_crossings` is not sure the literal kernel decides."""
+    # With exact prices even a window of equal doubles may hold a crossing.
+    flat = slow + 1 if shortest else len(prices) + 1
+    candidates = possible_crossings(prices, first, at, fast, slow, flat)
+    count = 0
+    for k in range(candidates):
+        end = at[k] + 1
+        found, sure, ratio = sma_crossover_kernel(prices, end, fast, slow)
+        if found == -1 and shortest:
+            found = sma_grid_side(prices, end, fast, slow)
+        if found != 0:
+            at[count] = end - 1
+            side[count] = found
+            confidence[count] = sure
+            value[count] = ratio
+            count += 1
+    return count
 
-    Running sums of distances from a base price tell the sign of d = slow·Σfast - fast·Σslow on most ticks; the base
-    falls out of d. They only screen: where the sign is sure, and the same as on the tick before, there is no crossing by
-    exact prices either; on any other tick the literal kernel decides. Every `stretch` ticks they begin anew.
 
-    Let u = 2^-53, x = p - base, X the largest |x| since the stretch began, P the largest price. Roundings, each of at
-    most u times the magnitude that is rounded: a price is within 2uP of its decimal, and x within another uX; with 2·
-    slow·fast weights altogether that moves d by at most 2·slow·fast·(2uP + uX). A running sum of n terms begins with
-    n additions, each of at most `stretch` ticks adds a rounded difference of two terms, no partial sum is beyond
-    (n+1)X: with K = slow + stretch + 16 the sums err by less than K(n+2)uX; times the other's length, both together by
-    less than 2K(fast+2)(slow+2)uX. Two products and a difference add less than 6·slow·fast·uX. `bound` is at least
-    twice all of this, which covers its own roundings. 1e-280 covers underflow; an overflow fails a comparison.
+def possible_crossings(
+    prices: Sequence[float], first: int, at: MutableSequence[int], fast: int, slow: int, flat: int
+) -> int:
+    """Write to `at` the ticks from `first` on that may be crossings by exact prices; how many. None that is is left out.
+
+    Left out too are those with `flat` equal prices in a row. Running sums of distances from a base price tell the sign of
+    d = slow·Σfast - fast·Σslow on most ticks; the base falls out of d. They only screen: where the sign is sure, and the
+    same as on the tick before, there is no crossing. Every `stretch` ticks they begin anew from the prices themselves.
+
+    Let u = 2^-53, x = p - base, X the largest |x| of the stretch, P the largest price. Roundings, each of at most u
+    times the magnitude that is rounded: a price is within uP of its decimal (its double is the nearest; 4uP is allowed
+    for), and x within another uX; with 2·slow·fast weights altogether that moves d by at most 2·slow·fast·(4uP + uX).
+    A running sum of n terms begins with n additions, each of at most `stretch` ticks adds a rounded difference of two
+    terms, no partial sum is beyond (n+1)X: with K = slow + stretch + 16 the sums err by less than K(n+2)uX; times the
+    other's length, both together by less than 2K(fast+2)(slow+2)uX. Two products and a difference add less than
+    6·slow·fast·uX. `bound` is at least twice all of this, which covers its own roundings. 1e-280 covers underflow; where
+    something could overflow, no sign is sure.
     """
     count = 0
     size = len(prices)
     stretch = max(256, 4 * slow)
     unit = (fast + 2.0) * (slow + 2.0) * 2.220446049250313e-16
     k = float(slow + stretch + 20)
-    j = max(first, slow)
-    # The sign of d on the tick before: 1 or -1, 0 where it is not sure. The walk begins one tick early to know it.
-    before = 0
-    same = 1
-    while j < size and same <= slow and j - same - 1 >= 0 and prices[j - same - 1] == prices[j - 1]:
-        same += 1
-    begin = j - 1
+    fast_weight = float(fast)
+    slow_weight = float(slow)
+    # The walk begins one tick early, to know the sign before.
+    begin = max(first, slow) - 1
+    same = equal_before(prices, begin + 1, flat)
     while begin < size - 1:
         base = prices[begin]
-        fast_sum = 0.0
         slow_sum = 0.0
-        reach = 0.0
-        for i in range(begin - slow + 1, begin + 1):
-            x = prices[i] - base
-            slow_sum += x
-            if i > begin - fast:
-                fast_sum += x
-            reach = abs(x) if abs(x) > reach else reach
+        for price in prices[begin - slow + 1 : begin + 1]:
+            slow_sum += price - base
+        fast_sum = 0.0
+        for price in prices[begin - fast + 1 : begin + 1]:
+            fast_sum += price - base
+        stop = min(size, begin + 1 + stretch)
+        reach = reach_of(prices, begin - slow + 1, stop, base)
         bound = unit * (2.0 * k * reach + 8.0 * (base + reach)) + 1e-280
-        before = _sure_sign(slow * fast_sum - fast * slow_sum, bound)
-        last = prices[begin]
-        for i in range(begin + 1, min(size, begin + 1 + stretch)):
-            price = prices[i]
+        if not (slow + 2.0) * (slow + 2.0) * (base + reach) < 1e300:
+            bound = math.inf
+        d = slow_weight * fast_sum - fast_weight * slow_sum
+        before = int(d > bound) - int(d < -bound)
+        entering = prices[begin + 1 : stop]
+        leaving_fast = prices[begin + 1 - fast : stop - fast]
+        leaving_slow = prices[begin + 1 - slow : stop - slow]
+        last = base
+        for i in range(stop - begin - 1):
+            price = entering[i]
             same = same + 1 if price == last else 1
             last = price
             x = price - base
-            fast_sum += x - (prices[i - fast] - base)
-            slow_sum += x - (prices[i - slow] - base)
-            if abs(x) > reach:
-                reach = abs(x)
-                bound = unit * (2.0 * k * reach + 8.0 * (base + reach)) + 1e-280
-            now = _sure_sign(slow * fast_sum - fast * slow_sum, bound)
-            crossed = now == 0 or now != before
+            fast_sum += x - (leaving_fast[i] - base)
+            slow_sum += x - (leaving_slow[i] - base)
+            d = slow_weight * fast_sum - fast_weight * slow_sum
+            now = int(d > bound) - int(d < -bound)
+            # Without branches: which way they go is as hard to foresee as the market.
+            at[count] = begin + 1 + i
+            count += ((now == 0) | (now != before)) & (same < flat)
             before = now
-            if crossed and not (shortest and same > slow):
-                found, sure, ratio = sma_crossover_kernel(prices, i + 1, fast, slow)
-                if found == -1 and shortest:
-                    found = sma_grid_side(prices, i + 1, fast, slow)
-                if found != 0:
-                    at[count] = i
-                    side[count] = found
-                    confidence[count] = sure
-                    value[count] = ratio
-                    count += 1
-        begin += stretch
+        begin = stop - 1
     return count
-
-
-def _sure_sign(d: float, bound: float) -> int:
-    if bound < d < 1e300:
-        return 1
-    if -1e300 < d < -bound:
-        return -1
-    return 0
 
 
 def exact_crossover_side(prices: Sequence[Decimal], fast: int, slow: int) -> int:
