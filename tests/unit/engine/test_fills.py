@@ -1,0 +1,124 @@
+"""Paper fills, with every figure worked out by hand."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from anystrat.domain.configuration import InstrumentSpec, PaperCosts
+from anystrat.engine.fills import enqueue, fill
+from anystrat.paper.fills import fill_fee, fill_price, position_after
+
+from .scripted import Rig
+
+
+def test_slippage_is_against_the_order() -> None:
+    assert fill_price(200.0, 5, 100.0) == 202.0
+    assert fill_price(200.0, -5, 100.0) == 198.0
+    assert fill_price(100.0, 5, 0.0) == 100.0
+
+
+def test_a_fee_is_on_the_whole_turnover() -> None:
+    assert fill_fee(250.0, 4, 20.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("position", "average", "signed", "price", "expected"),
+    [
+        (0, 0.0, 10, 100.0, (10, 100.0, 0.0, False, False)),  # opens
+        (0, 0.0, -10, 100.0, (-10, 100.0, 0.0, False, False)),  # opens short
+        (10, 100.0, 30, 104.0, (40, 103.0, 0.0, False, False)),  # adds
+        (-10, 100.0, -30, 96.0, (-40, 97.0, 0.0, False, False)),
+        (10, 100.0, -4, 110.0, (6, 100.0, 39.0, True, False)),  # reduces: 4 * 10, less the fee of 1
+        (-10, 100.0, 4, 110.0, (-6, 100.0, -41.0, True, False)),
+        (10, 100.0, -10, 90.0, (0, 0.0, -101.0, True, True)),  # closes
+        (-10, 100.0, 10, 90.0, (0, 0.0, 99.0, True, True)),
+        (10, 100.0, -15, 110.0, (-5, 110.0, 99.0, True, True)),  # flips
+        (-10, 100.0, 15, 110.0, (5, 110.0, -101.0, True, True)),
+    ],
+)
+def test_a_fill_moves_a_position(
+    position: int, average: float, signed: int, price: float, expected: tuple[int, float, float, bool, bool]
+) -> None:
+    assert position_after(position, average, signed, price, 1.0, 1.0) == expected
+
+
+def test_a_multiplier_scales_the_profit_and_not_the_average() -> None:
+    assert position_after(10, 100.0, -10, 110.0, 1.0, 5.0) == (0, 0.0, 499.0, True, True)
+
+
+def test_an_account_keeps_cash_fees_profit_and_round_trips() -> None:
+    rig = Rig(costs=PaperCosts(fee_bps=10.0, slippage_bps=100.0))
+    rig.tick(0, 100, "BUY", 10)
+    rig.tick(1, 200)  # bought at 202, fee 2.02
+    portfolio = rig.executor.portfolio
+    assert portfolio.positions == {1: 10}
+    assert portfolio.average_prices == {1: 202.0}
+    assert portfolio.fees == pytest.approx(2.02)
+    assert portfolio.cash == pytest.approx(-2020 - 2.02)
+    assert rig.executor.unrealised == pytest.approx(-20.0)
+    assert rig.executor.market_value == pytest.approx(2000.0)
+
+    rig.tick(2, 300, "SELL", 15)
+    rig.tick(3, 300)  # sold at 297: 10 close, 5 open short; fee 4.455
+    portfolio = rig.executor.portfolio
+    assert portfolio.positions == {1: -5}
+    assert portfolio.average_prices == {1: 297.0}
+    assert portfolio.realised == pytest.approx(95 * 10 - 4.455)
+    assert portfolio.cash == pytest.approx(-2022.02 + 15 * 297 - 4.455)
+    assert rig.executor.counters()["round_trips"] == 1
+    assert rig.executor.counters()["fills"] == 2
+    assert portfolio.cash + rig.executor.market_value == pytest.approx(
+        portfolio.realised + rig.executor.unrealised - 2.02
+    )
+
+
+def test_a_flat_position_is_not_listed() -> None:
+    rig = Rig()
+    rig.tick(0, 100, "BUY", 10)
+    rig.tick(1, 100, "SELL", 10)
+    rig.tick(2, 100)
+    assert rig.executor.portfolio.positions == {}
+    assert rig.executor.portfolio.average_prices == {}
+
+
+def test_a_fill_is_an_outcome_with_all_its_figures() -> None:
+    rig = Rig(costs=PaperCosts(fee_bps=10.0), instruments={1: InstrumentSpec(1, multiplier=Decimal(2))})
+    rig.tick(0, 100, "SELL", 10)
+    rig.tick(1, 110)
+    (filled,) = rig.fills
+    assert (filled.strategy_id, filled.broker, filled.instrument_token) == ("s", "paper", 1)
+    assert (filled.quantity, filled.price, filled.fee) == (-10, 110.0, 110.0 * 10 * 10.0 / 10_000.0)
+    assert (filled.position, filled.average_price, filled.realised, filled.round_trip) == (-10, 110.0, 0.0, False)
+
+
+def test_orders_wait_in_their_ring_and_leave_it_in_order() -> None:
+    rig = Rig()
+    for quantity in (1, 2, 3, 4, 5):
+        rig.engine.state.make_room(0)
+        enqueue(rig.engine.state.book, 0, quantity, 100.0)
+    book = rig.engine.state.book
+    assert [book.pending_quantity[k] for k in range(book.pending_count[0])] == [1, 2, 3, 4, 5]
+    rig.tick(0, 100)
+    assert [filled.quantity for filled in rig.fills] == [1, 2, 3, 4, 5]
+    assert rig.engine.state.book.pending_count[0] == 0
+
+
+def test_room_for_one_instruments_orders_moves_no_other_ones() -> None:
+    rig = Rig(tokens=(1, 2, 3))
+    for token in (3, 1, 2):
+        rig.tick(0, 100, "BUY", token * 10, token=token)
+    for quantity in (7, 8, 9):
+        rig.engine.state.make_room(1)
+        enqueue(rig.engine.state.book, 1, quantity, 100.0)
+    for token, quantities in ((1, [10]), (2, [20, 7, 8, 9]), (3, [30])):
+        rig.tick(1, 100, token=token)
+        assert [filled.quantity for filled in rig.fills] == quantities
+
+
+def test_a_fill_can_be_entered_into_the_book_directly() -> None:
+    rig = Rig(costs=PaperCosts(fee_bps=10.0, slippage_bps=100.0))
+    state = rig.engine.state
+    assert fill(state.limits, state.book, 0, 0, 5, 10, 100.0) == (101.0, 101.0 * 10 * 10.0 / 10_000.0, 0.0, False)
+    assert state.book.changed_at[0] == 5
