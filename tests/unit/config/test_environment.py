@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import dataclass
 
 import pytest
 
-from anystrat.config import load_configuration, row_from_mapping
+from anystrat.config import EndpointTypes, load_configuration, row_from_mapping
 from anystrat.domain.configuration import EnvironmentText, Secret
+from anystrat.domain.endpoints import WebSocketSource
 from anystrat.domain.errors import ConfigurationError
+from anystrat.domain.parameters import ParameterError
 
 CANARY = "hunter2-canary"
 
@@ -131,11 +134,13 @@ class TestSecrets:
 
     def test_a_literal_secret_is_not_repeated_either(self, refuse) -> None:
         problems = refuse(
-            f"brokers: {{hook: {{type: webhook, url: 'ftp://{CANARY}'}}, n: {{type: nats, url: 5, token: [{CANARY}]}}}}\nstrategies: []\n"
+            f"brokers: {{hook: {{type: webhook, url: 'ftp://{CANARY}'}}, n: {{type: nats, url: 987654321, token: [{CANARY}]}}}}\nstrategies: []\n"
         )
 
         assert {problem.path for problem in problems} >= {"brokers.hook.url", "brokers.n.url", "brokers.n.token"}
-        assert CANARY not in "\n".join(map(str, problems))
+        shown = "\n".join(map(str, problems))
+        assert CANARY not in shown
+        assert "987654321" not in shown
 
     def test_a_secret_may_be_kept_in_a_file(self, load) -> None:
         configuration = load(
@@ -167,6 +172,52 @@ class TestSecrets:
         text = EnvironmentText("abc")
 
         assert (text, repr(text), text + "d") == ("abc", "'***'", "abcd")
+
+
+@dataclass(frozen=True)
+class TalkativeOptions:
+    key: Secret
+
+    def __post_init__(self) -> None:
+        raise ParameterError("key", f"{self.key.reveal()} is not a key")
+
+
+class TestPlugIns:
+    """Brokers that somebody else brings, with a class for their options or without."""
+
+    def load(self, text, catalog, tmp_path, endpoints, environ=None):
+        (tmp_path / "secret").write_text(CANARY + "\n", encoding="utf-8")
+        (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+        return load_configuration(tmp_path / "c.yaml", catalog, environ=environ or {}, endpoints=endpoints)
+
+    def test_options_of_an_unknown_shape_come_as_they_are_with_secrets_sealed(self, catalog, tmp_path) -> None:
+        text = "brokers: {k: {type: kite, api_key_file: secret, limits: [1, '${PW}'], symbol: plain}}\nstrategies: []\n"
+        configuration = self.load(text, catalog, tmp_path, EndpointTypes().with_broker("kite"), {"PW": "other-canary"})
+
+        options = configuration.brokers["k"].options
+        assert (options["symbol"], options["limits"][0]) == ("plain", 1)
+        assert (options["api_key"], options["limits"][1]) == (Secret(CANARY), Secret("other-canary"))
+        assert "canary" not in repr(configuration)
+
+    @pytest.mark.parametrize("given", ["key_file: secret", "key: '${PW}'"])
+    def test_a_message_that_repeats_a_secret_is_masked(self, catalog, tmp_path, given) -> None:
+        endpoints = EndpointTypes().with_broker("kite", TalkativeOptions)
+
+        with pytest.raises(ConfigurationError, match=r"brokers\.k\.key: \*\*\* is not a key"):
+            self.load(
+                f"brokers: {{k: {{type: kite, {given}}}}}\nstrategies: []\n",
+                catalog,
+                tmp_path,
+                endpoints,
+                {"PW": CANARY},
+            )
+
+    def test_a_source_and_its_class_can_be_added_too(self, catalog, tmp_path) -> None:
+        endpoints = EndpointTypes().with_source("ws2", WebSocketSource)
+        configuration = self.load("source: {type: ws2, url: ws://h}\nstrategies: []\n", catalog, tmp_path, endpoints)
+
+        assert configuration.source is not None
+        assert configuration.source.options == WebSocketSource(Secret("ws://h"))
 
 
 class TestOverrides:

@@ -60,6 +60,15 @@ class TestInclude:
             "NIFTY50 hybrid momentum",
         )
 
+    def test_an_included_file_reads_the_environment_as_the_first_one_does(self, load) -> None:
+        configuration = load(
+            "strategies: {include: '${WHERE}/*.yaml'}\n",
+            {"WHERE": "s", "ID": "named"},
+            {"s/a.yaml": ROW.format("${ID}")},
+        )
+
+        assert ids(configuration) == ["named"]
+
     def test_a_directory_whose_name_is_a_pattern_is_taken_as_it_is(self, tmp_path, catalog) -> None:
         home = tmp_path / "[odd]*"
         (home / "s").mkdir(parents=True)

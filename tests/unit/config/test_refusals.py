@@ -268,6 +268,11 @@ class TestValues:
 
         assert problem.path.removeprefix("strategies[0].parameters.") in {"min_scale", "max_scale"}
 
+    def test_what_is_missing_is_not_said_to_be_found(self, refuse) -> None:
+        problem = only(refuse("strategies: []\njournal: {type: sqlite}\n"))
+
+        assert (problem.message, problem.found, problem.allowed) == ("required, and not there", "", "path")
+
 
 class TestDuplicates:
     def test_two_rows_with_one_id_are_refused_with_both_lines(self, refuse) -> None:
