@@ -168,7 +168,8 @@ class TestSqlite:
         assert problem.message == "there is no such SQLite file"
         assert problem.line == 2
         assert not (tmp_path / "nowhere").exists()
-        refuse("{from: 'sqlite:///rows2.db'}")
+        (problem,) = refuse("{from: 'sqlite:///rows2.db'}")
+        assert problem.message == "there is no such SQLite file"
         assert not (tmp_path / "rows2.db").exists()
 
     def test_a_missing_table_is_refused_with_the_nearest(self, database, refuse) -> None:

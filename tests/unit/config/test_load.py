@@ -121,6 +121,12 @@ def test_every_limit_becomes_whole_nanoseconds_of_event_time(load, row_with) -> 
     assert (limits.retry_backoff_ns, limits.max_retries) == (250_000_000, 0)
 
 
+def test_what_a_row_says_of_itself_is_kept(load, row_with) -> None:
+    row = load(row_with("") + "    enabled: false\n    per_instrument: true\n    name: for people\n").strategies[0]
+
+    assert (row.enabled, row.per_instrument, row.name, row.validator) == (False, True, "for people", "standard")
+
+
 def test_a_whole_number_does_for_a_number(load, row_with) -> None:
     threshold = load(row_with("threshold: 1")).strategies[0].parameters.threshold
 
