@@ -89,7 +89,7 @@ def _definitions(catalog: Catalog, endpoints: EndpointTypes) -> dict[str, Schema
         for name, shape in known.items():
             opaque: Schema = {"type": "object", "title": name, "properties": {"type": {"const": name}}}
             summary = "" if shape is None else (shape.__doc__ or "").split("\n", 1)[0]
-            definitions[f"{what}.{name}"] = opaque if shape is None else _typed(name, shape, summary)
+            definitions[f"{what}.{name}"] = opaque if shape is None else _typed(name, shape, summary, secret_files=True)
     return definitions
 
 
@@ -237,8 +237,9 @@ def _discriminated(title: str, prefix: str, names: Iterable[str]) -> Schema:
     }
 
 
-def _typed(name: str, shape: type[Any], summary: str) -> Schema:
-    return object_schema(shape, extra={"type": {"const": name}}, title=name, summary=summary)
+def _typed(name: str, shape: type[Any], summary: str, *, secret_files: bool = False) -> Schema:
+    extra: dict[str, Schema] = {"type": {"const": name}}
+    return object_schema(shape, extra=extra, title=name, summary=summary, secret_files=secret_files)
 
 
 def _validator(catalog: Catalog) -> Schema:

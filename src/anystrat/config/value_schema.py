@@ -23,15 +23,27 @@ _TYPES = {int: "integer", float: "number", bool: "boolean"}
 
 
 def object_schema(
-    shape: type[Any], *, extra: Mapping[str, Schema] | None = None, title: str = "", summary: str = ""
+    shape: type[Any],
+    *,
+    extra: Mapping[str, Schema] | None = None,
+    title: str = "",
+    summary: str = "",
+    secret_files: bool = False,
 ) -> Schema:
-    """The mapping that makes an instance of a dataclass; `extra` are keys that others take from it."""
+    """The mapping that makes an instance of a dataclass.
+
+    `extra` are keys that others take from it. With `secret_files` a secret may also be given as `<key>_file`.
+    """
     properties: dict[str, Schema] = dict(extra or {})
     required: list[str] = []
     either: list[Schema] = []
     for each in fields_of(shape):
         properties[each.name] = field_schema(each)
-        if holds_secret(each.annotation) and get_origin(unwrapped(each.annotation)[0]) not in {dict, Mapping}:
+        if (
+            secret_files
+            and holds_secret(each.annotation)
+            and get_origin(unwrapped(each.annotation)[0]) not in {dict, Mapping}
+        ):
             file = f"{each.name}_file"
             properties[file] = {"type": "string", "title": file, "description": f"A file that holds `{each.name}`."}
             if each.required:
