@@ -20,6 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anystrat.adapters.tick_files import TickReader, open_ticks
+from anystrat.adapters.tick_files.decode import StampReader
+from anystrat.adapters.tick_files.parquet_file import ParquetSource
 from anystrat.domain.errors import MissingExtra, TickFileError
 from anystrat.domain.exact import to_decimal
 from anystrat.domain.tick import TickRow
@@ -311,7 +313,10 @@ def test_prices_that_the_engine_refuses_are_not_malformed(tmp_path: Path, kind: 
     assert all(row.exact is None for row in rows)
 
 
-@pytest.mark.parametrize("text", ["1e-999999999", "1e999999999", "1e400", "-1e400", "1e-400"])
+@pytest.mark.parametrize(
+    "text",
+    ["1e-999999999", "1e999999999", "1e-99999999999999999999", "1e99999999999999999999", "1e400", "-1e400", "1e-400"],
+)
 def test_a_price_beyond_the_doubles_has_no_endless_decimal(text_file, text: str):
     rows, reader = read(text_file("t.csv", f"ts_ns,instrument_token,price\n1,1,{text}\n"))
     assert reader.malformed == 0
@@ -416,6 +421,29 @@ def test_flags_in_csv_are_words_or_digits(text_file):
     ]
 
 
+def test_a_part_of_a_column_is_read_from_where_it_begins(tmp_path: Path):
+    path = parquet(tmp_path / "t.parquet", {"ts_ns": [1], "instrument_token": [1], "price": [1.0]})
+    source = ParquetSource(path)
+    whole = [1, 0, None, 1, 1, 0, None, 0, 1, 1, 0, 1]
+    for kind in (pa.int64(), pa.int8(), pa.bool_(), pa.decimal128(5, 1), pa.float32(), pa.string()):
+        array = (
+            pa.array(whole).cast(kind)
+            if kind != pa.decimal128(5, 1)
+            else pa.array([None if value is None else Decimal(value) for value in whole], kind)
+        )
+        for start in (0, 3, 9):
+            column = (
+                source._column("size", pa.record_batch({"size": array.slice(start, 3)}), StampReader())
+                if kind != pa.bool_()
+                else source._column("halted", pa.record_batch({"halted": array.slice(start, 3)}), StampReader())
+            )
+            expected = [
+                math.nan if value is None and kind != pa.bool_() else float(value or 0)
+                for value in whole[start : start + 3]
+            ]
+            assert repr([float(value) for value in column.values]) == repr(expected)
+
+
 # ---- malformed rows
 
 
@@ -461,7 +489,7 @@ BAD_JSON = [
 
 @pytest.mark.parametrize("bad", BAD_JSON, ids=range(len(BAD_JSON)))
 def test_a_bad_json_line_is_counted_and_the_rest_goes_on(text_file, bad: str):
-    path = text_file("t.jsonl", f"{GOOD_JSON}\n{bad}\n\n{GOOD_JSON}\n")
+    path = text_file("t.jsonl", f"{GOOD_JSON}\n{bad}\n{GOOD_JSON}\n")
     rows, reader = read(path)
     assert [(r.ts_ns, r.instrument_token, r.price) for r in rows] == [(1, 7, 100.5)] * 2
     assert reader.malformed == 1
@@ -485,11 +513,32 @@ BAD_CSV = [
 
 @pytest.mark.parametrize("bad", BAD_CSV, ids=range(len(BAD_CSV)))
 def test_a_bad_csv_line_is_counted_and_the_rest_goes_on(text_file, bad: str):
-    path = text_file("t.csv", f'ts_ns,instrument_token,price,size\n1,7,100.5,3\n{bad}\n\n1,7,"100.5",3\n')
+    path = text_file("t.csv", f"ts_ns,instrument_token,price,size\n1,7,100.5,3\n{bad}\n1,7,100.5,3\n")
     rows, reader = read(path)
     assert [(r.ts_ns, r.instrument_token, r.price, r.volume) for r in rows] == [(1, 7, 100.5, 3.0)] * 2
     assert reader.malformed == 1
     assert reader.first_malformed[0].startswith(f"{path}:3: ")
+
+
+def test_lines_whose_fields_only_add_up_together_are_malformed(text_file):
+    header = "ts_ns,instrument_token,price\n"
+    for text in ("1\n2\n3\n4,5,6\n", "1,7,5,2\n8,6\n4,5,6\n"):
+        rows, reader = read(text_file("t.csv", header + text))
+        assert [row.ts_ns for row in rows] == [4]
+        assert reader.malformed == text.count("\n") - 1
+
+
+def test_quotes_and_blank_lines_are_no_fault_but_an_open_quote_is_one(text_file):
+    text = 'ts_ns,instrument_token,price,venue\n1,7,"1.5","a, b"\n\n2,7,1.5,"x\n \n3,7,1.5,"say ""x"""\n'
+    path = text_file("t.csv", text)
+    rows, reader = read(path)
+    assert [row.ts_ns for row in rows] == [1, 3]
+    assert reader.malformed == 1
+    assert reader.first_malformed[0].startswith(f"{path}:4: no CSV: ")
+    rows, reader = read(text_file("t.csv", 'ts_ns,instrument_token,price,venue\n1,7,1.5,a\n2,7,1.5,"x\n'))
+    assert ([row.ts_ns for row in rows], reader.malformed) == ([1], 1)
+    rows, reader = read(text_file("t.jsonl", f"\n{GOOD_JSON}\r\n  \n{GOOD_JSON}\n\n"))
+    assert (len(rows), reader.malformed) == (2, 0)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

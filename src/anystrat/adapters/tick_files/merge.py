@@ -41,14 +41,15 @@ class _Head:
         self.block: TickColumns
         self.keys: NDArray[np.int64] = np.empty(0, np.int64)
 
-    def refill(self, floor: int | None) -> bool:
-        """Take the next block, its times raised to `floor`; False at the end."""
+    def refill(self) -> bool:
+        """Take the next block; False at the end.
+
+        The running maximum starts anew: whatever is older than what the stream has already given comes first anyway.
+        """
         for block in self._blocks:
             if len(block):
                 self.block = block
                 self.keys = np.maximum.accumulate(block.ts_ns)
-                if floor is not None and self.keys[0] < floor:
-                    self.keys = np.maximum(self.keys, floor)
                 return True
         return False
 
@@ -77,7 +78,7 @@ def merged(streams: Sequence[Stream], block_rows: int) -> Iterator[TickColumns]:
         while waiting and (not heads or waiting[-1] <= min((int(h.keys[-1]), h.index) for h in heads)):
             _, index = waiting.pop()
             head = _Head(index, streams[index].open(max(_FEWEST_ROWS, block_rows // (len(heads) + 1))))
-            if head.refill(None):
+            if head.refill():
                 heads.append(head)
                 heads.sort(key=lambda h: h.index)
         # All that any stream may still bring has a key of at least the smallest of the blocks' last keys. Equal keys
@@ -89,7 +90,7 @@ def merged(streams: Sequence[Stream], block_rows: int) -> Iterator[TickColumns]:
             if rows:
                 keys.append(head.keys[:rows])
                 pieces.append(head.take(rows))
-        heads = [head for head in heads if len(head.keys) or head.refill(end)]
+        heads = [head for head in heads if len(head.keys) or head.refill()]
         if len(pieces) == 1:
             yield pieces[0]
         else:
