@@ -117,7 +117,7 @@ class KernelCompiler:
             # No counting of references to arrays: a third of the time to compile for kernels over many of them.
             options["_nrt"] = False
         compiled = numba.njit(**options)(rebuilt)
-        digest = _digest(function, [self._digests[callee] for callee in callees.values()])
+        digest = _digest(function, [self._digests[callee] for callee in callees.values()], repr(options))
         self._digests[function] = digest
         compiled._cache = _DiskCache(self, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
         self._done[function] = compiled
@@ -203,11 +203,11 @@ class _DiskCache:
         return folder / f"{self._function.__name__}-{key}.kernel"
 
 
-def _digest(function: types.FunctionType, callees: list[str | None]) -> str | None:
+def _digest(function: types.FunctionType, callees: list[str | None], options: str) -> str | None:
     """What a kernel's machine code follows from, apart from the processor and its arguments' types; None: unknown."""
     if function.__closure__ is not None or None in callees:
         return None
-    parts = [_versions(), f"{function.__module__}.{function.__qualname__}", repr(function.__defaults__)]
+    parts = [_versions(), options, f"{function.__module__}.{function.__qualname__}", repr(function.__defaults__)]
     if not _code_texts(function.__code__, function.__globals__, parts):
         return None
     parts += [each for each in callees if each is not None]

@@ -128,8 +128,11 @@ class BatchCapable(Protocol):
 class SometimesBatchable(Protocol):
     """Belongs to `BatchCapable`: whether `process_columns` can be called now. A processor without it always can."""
 
-    def batchable(self) -> bool:
-        """Asked before each block; False where only `process_tick` can say: no model serves, a policy has no columns."""
+    def batchable(self, *, shortest: bool = False) -> bool:
+        """Asked before each block; False where only `process_tick` can say: no model serves, a policy has no columns.
+
+        `shortest`: whether each price of the block, and of the history before it, is the shortest decimal of its double.
+        """
         ...
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from anystrat.domain.errors import AnystratError, MissingExtra, ModelRefused
 from anystrat.domain.parameters import Doc, Ge, Gt, Le, PathParameter, Unit
-from anystrat.domain.protocols import InferenceModel
+from anystrat.domain.protocols import Compiler, InferenceModel
 from anystrat.domain.signal import SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
@@ -97,6 +97,7 @@ class MLStrategy:
         self._models = models
         self._registry = features
         self._bound: _Bound | None = None
+        self._compiler: Compiler | None = None
 
     @property
     def model(self) -> InferenceModel | None:
@@ -192,6 +193,13 @@ class MLStrategy:
         memo[keys[0]], memo[keys[1]], memo[keys[2]] = row
         return row
 
+    def batchable(self, *, shortest: bool = False) -> bool:  # noqa: ARG002  the model reads doubles
+        """Whether a model serves whose rows do not depend on the rows beside them."""
+        return self.load_model() and self._bound is not None and self._bound.model.batchable
+
+    def use_compiler(self, compiler: Compiler) -> None:
+        self._compiler = compiler
+
     def process_columns(
         self, prices: NDArray[np.float64], first: int
     ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
@@ -210,7 +218,7 @@ class MLStrategy:
         need = bound.features.history_length
         start = max(first, need - 1)
         if start < len(prices):
-            rows = bound.features.matrix(prices[start - need + 1 :])
+            rows = bound.features.matrix(prices[start - need + 1 :], self._compiler)
             sides[start - first :], confidences[start - first :] = self.decide_features(rows)
         return sides, confidences, confidences, quantities
 
@@ -227,7 +235,7 @@ class MLStrategy:
             batch = slice(begin, begin + _BATCH)
             probabilities[batch], error = _predict_rows(bound.model, rows[batch])
             raised = error or raised
-        sides, confidences, failed = decide_rows(probabilities, self.parameters.min_conf)
+        sides, confidences, failed = decide_rows(probabilities, self.parameters.min_conf, self._compiler)
         failures = int(failed.sum())
         if failures:
             sell, hold, buy = probabilities[np.flatnonzero(failed)[-1]].tolist()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anystrat.domain.protocols import Compiler
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -42,13 +44,36 @@ def are_probabilities(sell: float, hold: float, buy: float) -> bool:
     return low <= sell <= high and low <= hold <= high and low <= buy <= high
 
 
+def decide_loop(
+    probabilities: NDArray[np.float32],
+    min_conf: float,
+    sides: NDArray[np.int8],
+    confidences: NDArray[np.float64],
+    failed: NDArray[np.bool_],
+) -> None:
+    """`decide_rows` as one loop for a compiler, into the last three."""
+    for i in range(len(probabilities)):
+        # Doubles of the float32: as exact as they are, and what the decision compares.
+        sell, hold, buy = float(probabilities[i, 0]), float(probabilities[i, 1]), float(probabilities[i, 2])
+        sides[i] = 0
+        confidences[i] = 0.0
+        failed[i] = not are_probabilities(sell, hold, buy)
+        if not failed[i]:
+            sides[i], confidences[i] = decide_probabilities(sell, hold, buy, min_conf)
+
+
 def decide_rows(
-    probabilities: NDArray[np.float32], min_conf: float
+    probabilities: NDArray[np.float32], min_conf: float, compiler: Compiler | None = None
 ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.bool_]]:
     """Sides int8[N], confidences float64[N] and failures bool[N] for probabilities [N, 3], columns SELL, HOLD, BUY.
 
     Row by row the same as `are_probabilities`, then `decide_probabilities`; a failed row has side 0.
     """
+    if compiler is not None:
+        count = len(probabilities)
+        sides, confidences, failed = np.empty(count, np.int8), np.empty(count), np.empty(count, np.bool_)
+        compiler(decide_loop)(probabilities, min_conf, sides, confidences, failed)
+        return sides, confidences, failed
     wide = probabilities.astype(np.float64)
     sell, hold, buy = wide[:, 0], wide[:, 1], wide[:, 2]
     # Comparisons with NaN are false: such a row fails.
