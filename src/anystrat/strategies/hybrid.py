@@ -4,21 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Final, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runtime_checkable
+
+import numpy as np
 
 from anystrat.domain.parameters import Doc
-from anystrat.domain.protocols import DecisionPolicy, MLCapable, SeedAware, StrategyProcessor
+from anystrat.domain.protocols import (
+    BatchCapable,
+    ColumnRule,
+    Compiler,
+    CompilerAware,
+    DecisionPolicy,
+    MLCapable,
+    PriceRule,
+    SeedAware,
+    SometimesBatchable,
+    StrategyProcessor,
+)
 from anystrat.domain.signal import SignalResult
 from anystrat.domain.signal_id import mixed
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
+from anystrat.strategies.breakout import Breakout
 from anystrat.strategies.catalog import BuildContext, Catalog, Composition, Kind, Part, StrategyType
+from anystrat.strategies.mean_reversion import MeanReversion
+from anystrat.strategies.momentum import Momentum
+from anystrat.strategies.policies.answer import ColumnPolicy, Decided, Pairs
+from anystrat.strategies.price_rule import SignalColumns, dense_columns
+from anystrat.strategies.sma_crossover import SmaCrossover
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: The hybrid's own keys beside those of its parts.
 OWN_KEYS: Final = ("policy", "on_model_failure")
 
 # What to do without a model is the whole hybrid's affair: no part is asked.
 _NO_PART_KEYS: Final = frozenset({"on_model_failure"})
+
+# Rules whose metadata holds no flags for a policy; what others put there is seen tick by tick.
+_WITHOUT_FLAGS: Final = (Momentum, MeanReversion, Breakout, SmaCrossover)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +222,7 @@ class HybridProcessor:
     asked for when the history is: nothing is loaded here.
     """
 
-    __slots__ = ("_lengths", "_name", "ml", "policy", "rules")
+    __slots__ = ("_compiler", "_lengths", "_name", "ml", "policy", "rules")
 
     def __init__(
         self, rules: StrategyProcessor, ml: StrategyProcessor, policy: DecisionPolicy, name: str = "hybrid"
@@ -205,6 +230,7 @@ class HybridProcessor:
         self.rules, self.ml, self.policy = rules, ml, policy
         self._name = name
         self._lengths: tuple[int, int] | None = None
+        self._compiler: Compiler | None = None
 
     def _part_lengths(self) -> tuple[int, int]:
         # Asked for once: they are constant, and an answer may cost a look at the model.
@@ -243,6 +269,61 @@ class HybridProcessor:
         ml_signal = self.ml.process_tick(tick, history.last(ml_length))
         return self.policy.decide(rules_signal, ml_signal, {"tick": tick, "history": history})
 
+    def batchable(self, *, shortest: bool = False) -> bool:
+        """Whether both parts and the policy can go over columns now, and doubles say all that they read."""
+        if not (isinstance(self.policy, ColumnPolicy) and all(_batchable(each, shortest) for each in self._parts())):
+            return False
+        return type(self.rules) in _WITHOUT_FLAGS or not getattr(self.policy, "reads_rules_metadata", False)
+
+    def use_compiler(self, compiler: Compiler) -> None:
+        self._compiler = compiler
+        for part in self._parts():
+            if isinstance(part, CompilerAware):
+                part.use_compiler(compiler)
+
+    def process_columns(self, prices: NDArray[np.float64], first: int) -> SignalColumns:
+        """Many ticks of one instrument; the measured value is the confidence. See `BatchCapable`."""
+        count = len(prices) - first
+        # A tick without the whole history is asked of neither part.
+        begin = min(max(first, self.get_required_history_length() - 1), len(prices))
+        skipped = begin - first
+        sides, confidences, quantities = np.zeros(count, np.int8), np.zeros(count), np.zeros(count, np.int64)
+        if begin < len(prices):
+            rules, ml = (self._columns(part, prices, begin) for part in self._parts())
+            self._decide(
+                Pairs(*rules, *ml),  # type: ignore[arg-type]  # arrays are sequences of their numbers
+                Decided(sides[skipped:], confidences[skipped:], quantities[skipped:]),  # type: ignore[arg-type]  # as above
+                prices,
+                begin,
+            )
+        return sides, confidences, confidences, quantities
+
+    def _decide(self, pairs: Pairs, decided: Decided, prices: NDArray[np.float64], first: int) -> None:
+        assert isinstance(self.policy, ColumnPolicy)
+        loop, arguments = self.policy.decisions()
+        if self._compiler is not None:
+            self._compiler(loop)(pairs, decided, prices, first, *arguments)
+            return
+        # Interpreted loops are several times faster over lists, and divide as Python does.
+        plain = Pairs(*(np.asarray(column).tolist() for column in pairs))
+        answers = Decided(*([0] * len(plain.ml_side) for _ in decided))  # type: ignore[arg-type]  # numbers of each kind
+        loop(plain, answers, prices.tolist(), first, *arguments)
+        for column, answer in zip(decided, answers, strict=True):
+            column[:] = answer  # type: ignore[index]  # an array
+
+    def _columns(
+        self, part: StrategyProcessor, prices: NDArray[np.float64], first: int
+    ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.int64]]:
+        if isinstance(part, ColumnRule):
+            sides, confidences, _, quantities = dense_columns(part, prices, first, self._compiler)  # type: ignore[arg-type]  # a ColumnRule has a quantity
+        else:
+            assert isinstance(part, BatchCapable)
+            sides, confidences, _, quantities = part.process_columns(prices, first)
+        return sides, confidences, np.where(sides > 0, quantities, 0)
+
+    def _parts(self) -> tuple[StrategyProcessor, StrategyProcessor]:
+        return self.rules, self.ml
+
     def load_model(self) -> bool:
         return self._model_part().load_model()
 
@@ -259,6 +340,15 @@ class HybridProcessor:
                 "it needs load_model, extract_features and predict_signal"
             )
         return self.ml
+
+
+def _batchable(part: StrategyProcessor, shortest: bool) -> bool:  # noqa: FBT001  passed on
+    if isinstance(part, SometimesBatchable) and not part.batchable(shortest=shortest):
+        return False
+    if isinstance(part, ColumnRule):
+        # A rule that cannot decide from doubles would need the exact prices, which columns do not have.
+        return shortest or isinstance(part, PriceRule)
+    return isinstance(part, BatchCapable)
 
 
 def _builder(name: str) -> Callable[[HybridParameters, BuildContext], HybridProcessor]:

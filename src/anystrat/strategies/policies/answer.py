@@ -9,7 +9,8 @@ it is, 3 the merge with this quantity.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, MutableSequence, Sequence
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from anystrat.domain.signal import SIDE_CODE, SignalResult
 
@@ -20,6 +21,42 @@ FROM_NOTHING: Final = 0
 FROM_RULES: Final = 1
 FROM_ML: Final = 2
 FROM_BOTH: Final = 3
+
+
+class Pairs(NamedTuple):
+    """The rules' and ML's answers to many ticks, an entry a tick: what a core takes, in its order.
+
+    Quantities are 0 where there is no signal.
+    """
+
+    rules_side: Sequence[int]
+    rules_confidence: Sequence[float]
+    rules_quantity: Sequence[int]
+    ml_side: Sequence[int]
+    ml_confidence: Sequence[float]
+    ml_quantity: Sequence[int]
+
+
+class Decided(NamedTuple):
+    """Room for the policy's answers to the same ticks; side 0 is no signal."""
+
+    side: MutableSequence[int]
+    confidence: MutableSequence[float]
+    quantity: MutableSequence[int]
+
+
+@runtime_checkable
+class ColumnPolicy(Protocol):
+    """An optional capability of a policy: its decisions over many ticks, as one loop that can be compiled."""
+
+    def decisions(self) -> tuple[Callable[..., None], tuple[float, ...]]:
+        """(loop, arguments) with `loop(pairs, decided, prices, first, *arguments)`.
+
+        Entry `k` of `pairs` and `decided` belongs to the tick of `prices[first + k]`; the history that the policy needs
+        stands before it. The loop writes what `decide` has, to the last bit, where a tick has no metadata.
+        """
+        ...
+
 
 #: Floors are taken of doubles below this: beyond it (or for NaN) there is no quantity to speak of.
 LARGEST_QUANTITY: Final = 9e18

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from anystrat.domain.signal import SignalResult
 from anystrat.strategies.catalog import PolicyType
-from anystrat.strategies.policies.answer import Decision, answer, numbers_of
+from anystrat.strategies.policies.answer import Decided, Decision, Pairs, answer, numbers_of
 
 
 def confirm_core(rs: int, rc: float, rq: int, ms: int, mc: float, mq: int) -> Decision:
@@ -16,6 +16,19 @@ def confirm_core(rs: int, rc: float, rq: int, ms: int, mc: float, mq: int) -> De
     if rs in (1, 2) and rs == ms:
         return rs, (rc + mc) / 2.0, max(rq, mq), 3
     return 0, 0.0, 0, 0
+
+
+def confirm_loop(pairs: Pairs, decided: Decided, prices: Sequence[float], first: int) -> None:  # noqa: ARG001
+    """`confirm_core` for many ticks; see `ColumnPolicy`."""
+    for k in range(len(pairs.ml_side)):
+        decided.side[k], decided.confidence[k], decided.quantity[k], _ = confirm_core(
+            pairs.rules_side[k],
+            pairs.rules_confidence[k],
+            pairs.rules_quantity[k],
+            pairs.ml_side[k],
+            pairs.ml_confidence[k],
+            pairs.ml_quantity[k],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,9 @@ class Confirm:
 
     def get_required_history_length(self) -> int:
         return 1
+
+    def decisions(self) -> tuple[Callable[..., None], tuple[float, ...]]:
+        return confirm_loop, ()
 
     def decide(
         self,

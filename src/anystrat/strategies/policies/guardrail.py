@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from anystrat.domain.parameters import Doc, Ge, Le, Unit
 from anystrat.domain.signal import HOLD, SignalResult
 from anystrat.strategies.catalog import PolicyType
 from anystrat.strategies.indicators import rsi
-from anystrat.strategies.policies.answer import Decision, answer, numbers_of
+from anystrat.strategies.policies.answer import Decided, Decision, Pairs, answer, numbers_of
 
 
 def guardrail_core(
@@ -29,6 +29,35 @@ def guardrail_core(
     if (ms == 1 and not is_overbought) or (ms == 2 and not is_oversold):
         return ms, mc, mq, 2
     return 0, 0.0, 0, 0
+
+
+def guardrail_loop(
+    pairs: Pairs,
+    decided: Decided,
+    prices: Sequence[float],
+    first: int,
+    overbought: float,
+    oversold: float,
+    rsi_periods: int,
+) -> None:
+    """`guardrail_core` for many ticks; see `ColumnPolicy`. For rules whose metadata holds no flags."""
+    for k in range(len(pairs.ml_side)):
+        decided.side[k] = 0
+        decided.confidence[k] = 0.0
+        decided.quantity[k] = 0
+        if pairs.ml_side[k] == 1 or pairs.ml_side[k] == 2:
+            end = first + k + 1
+            strength = rsi(prices, end - 5 * rsi_periods - 1, end, rsi_periods)
+            decided.side[k], decided.confidence[k], decided.quantity[k], _ = guardrail_core(
+                pairs.rules_side[k],
+                pairs.rules_confidence[k],
+                pairs.rules_quantity[k],
+                pairs.ml_side[k],
+                pairs.ml_confidence[k],
+                pairs.ml_quantity[k],
+                int(strength >= overbought),
+                int(strength <= oversold),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +82,13 @@ class Guardrail:
 
     def get_required_history_length(self) -> int:
         return 5 * self.parameters.rsi_periods + 1
+
+    #: What rules say in their metadata can decide here, and columns have no metadata.
+    reads_rules_metadata: ClassVar[bool] = True
+
+    def decisions(self) -> tuple[Callable[..., None], tuple[float, ...]]:
+        parameters = self.parameters
+        return guardrail_loop, (parameters.overbought, parameters.oversold, parameters.rsi_periods)
 
     def decide(
         self, rules_signal: SignalResult | None, ml_signal: SignalResult | None, context: Mapping[str, Any]

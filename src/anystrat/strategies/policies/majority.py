@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anystrat.domain.parameters import Doc, Ge, Le, Unit
 from anystrat.domain.signal import SignalResult
 from anystrat.strategies.catalog import PolicyType
-from anystrat.strategies.policies.answer import Decision, answer, numbers_of
+from anystrat.strategies.policies.answer import Decided, Decision, Pairs, answer, numbers_of
 
 
 def majority_core(rs: int, rc: float, rq: int, ms: int, mc: float, mq: int, min_ml_conf: float) -> Decision:
@@ -22,6 +22,20 @@ def majority_core(rs: int, rc: float, rq: int, ms: int, mc: float, mq: int, min_
     if rs in (1, 2):
         return rs, rc, rq, 1
     return 0, 0.0, 0, 0
+
+
+def majority_loop(pairs: Pairs, decided: Decided, prices: Sequence[float], first: int, min_ml_conf: float) -> None:  # noqa: ARG001
+    """`majority_core` for many ticks; see `ColumnPolicy`."""
+    for k in range(len(pairs.ml_side)):
+        decided.side[k], decided.confidence[k], decided.quantity[k], _ = majority_core(
+            pairs.rules_side[k],
+            pairs.rules_confidence[k],
+            pairs.rules_quantity[k],
+            pairs.ml_side[k],
+            pairs.ml_confidence[k],
+            pairs.ml_quantity[k],
+            min_ml_conf,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,9 @@ class Majority:
 
     def get_required_history_length(self) -> int:
         return 1
+
+    def decisions(self) -> tuple[Callable[..., None], tuple[float, ...]]:
+        return majority_loop, (self.parameters.threshold,)
 
     def decide(
         self,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from anystrat.domain.signal import SignalResult
 from anystrat.strategies.catalog import PolicyType
-from anystrat.strategies.policies.answer import LARGEST_QUANTITY, Decision, answer, numbers_of
+from anystrat.strategies.policies.answer import LARGEST_QUANTITY, Decided, Decision, Pairs, answer, numbers_of
 
 
 def probability_weighted_core(rs: int, rc: float, rq: int, ms: int, mc: float, mq: int) -> Decision:
@@ -25,6 +25,19 @@ def probability_weighted_core(rs: int, rc: float, rq: int, ms: int, mc: float, m
     return rs, (rc + mc) / 2.0, quantity, 3
 
 
+def probability_weighted_loop(pairs: Pairs, decided: Decided, prices: Sequence[float], first: int) -> None:  # noqa: ARG001
+    """`probability_weighted_core` for many ticks; see `ColumnPolicy`."""
+    for k in range(len(pairs.ml_side)):
+        decided.side[k], decided.confidence[k], decided.quantity[k], _ = probability_weighted_core(
+            pairs.rules_side[k],
+            pairs.rules_confidence[k],
+            pairs.rules_quantity[k],
+            pairs.ml_side[k],
+            pairs.ml_confidence[k],
+            pairs.ml_quantity[k],
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class ProbabilityWeightedParameters:
     """`probability_weighted` has no parameters."""
@@ -38,6 +51,9 @@ class ProbabilityWeighted:
 
     def get_required_history_length(self) -> int:
         return 1
+
+    def decisions(self) -> tuple[Callable[..., None], tuple[float, ...]]:
+        return probability_weighted_loop, ()
 
     def decide(
         self,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anystrat.domain.parameters import Doc, Ge, ParameterError, Unit
 from anystrat.domain.signal import SignalResult
 from anystrat.strategies.catalog import PolicyType
-from anystrat.strategies.policies.answer import LARGEST_QUANTITY, Decision, numbers_of
+from anystrat.strategies.policies.answer import LARGEST_QUANTITY, Decided, Decision, Pairs, numbers_of
 
 
 def sizer_scale(rs: int, ms: int, mc: float, min_scale: float, max_scale: float) -> float:
@@ -43,6 +43,28 @@ def sizer_core(
     return rs, rc, quantity, 1
 
 
+def sizer_loop(
+    pairs: Pairs,
+    decided: Decided,
+    prices: Sequence[float],  # noqa: ARG001  all loops begin with the same four
+    first: int,  # noqa: ARG001
+    min_scale: float,
+    max_scale: float,
+) -> None:
+    """`sizer_core` for many ticks; see `ColumnPolicy`."""
+    for k in range(len(pairs.ml_side)):
+        decided.side[k], decided.confidence[k], decided.quantity[k], _ = sizer_core(
+            pairs.rules_side[k],
+            pairs.rules_confidence[k],
+            pairs.rules_quantity[k],
+            pairs.ml_side[k],
+            pairs.ml_confidence[k],
+            pairs.ml_quantity[k],
+            min_scale,
+            max_scale,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class SizerParameters:
     """Parameters of `sizer`."""
@@ -67,6 +89,9 @@ class Sizer:
 
     def get_required_history_length(self) -> int:
         return 1
+
+    def decisions(self) -> tuple[Callable[..., None], tuple[float, ...]]:
+        return sizer_loop, (self.parameters.min_scale, self.parameters.max_scale)
 
     def decide(
         self,

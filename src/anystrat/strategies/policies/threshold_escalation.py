@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -11,7 +11,7 @@ from anystrat.domain.signal import HOLD, SignalResult
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import PolicyType
 from anystrat.strategies.indicators import volatility as return_deviation
-from anystrat.strategies.policies.answer import Decision, answer, numbers_of
+from anystrat.strategies.policies.answer import Decided, Decision, Pairs, answer, numbers_of
 
 #: The one-step returns in `vol_20`, and the prices that they need.
 VOLATILITY_PERIODS: Final = 20
@@ -39,6 +39,36 @@ def threshold_escalation_core(
     return 0, 0.0, 0, 0
 
 
+def threshold_escalation_loop(
+    pairs: Pairs,
+    decided: Decided,
+    prices: Sequence[float],
+    first: int,
+    min_conf: float,
+    high_vol_conf: float,
+    vol_threshold: float,
+) -> None:
+    """`threshold_escalation_core` for many ticks; see `ColumnPolicy`. The volatility is that of the prices."""
+    for k in range(len(pairs.ml_side)):
+        decided.side[k] = 0
+        decided.confidence[k] = 0.0
+        decided.quantity[k] = 0
+        if pairs.ml_side[k] == 1 or pairs.ml_side[k] == 2:
+            end = first + k + 1
+            decided.side[k], decided.confidence[k], decided.quantity[k], _ = threshold_escalation_core(
+                pairs.rules_side[k],
+                pairs.rules_confidence[k],
+                pairs.rules_quantity[k],
+                pairs.ml_side[k],
+                pairs.ml_confidence[k],
+                pairs.ml_quantity[k],
+                return_deviation(prices, end - VOLATILITY_HISTORY, end),
+                min_conf,
+                high_vol_conf,
+                vol_threshold,
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdEscalationParameters:
     """Parameters of `threshold_escalation`."""
@@ -62,6 +92,10 @@ class ThresholdEscalation:
 
     def get_required_history_length(self) -> int:
         return VOLATILITY_HISTORY
+
+    def decisions(self) -> tuple[Callable[..., None], tuple[float, ...]]:
+        parameters = self.parameters
+        return threshold_escalation_loop, (parameters.min_conf, parameters.high_vol_conf, parameters.vol_threshold)
 
     def decide(
         self, rules_signal: SignalResult | None, ml_signal: SignalResult | None, context: Mapping[str, Any]
