@@ -1,0 +1,241 @@
+"""What programs and installed packages add: by call, by entry point, never under a name that is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+from anystrat import plugins
+from anystrat.domain.errors import UnknownName
+from anystrat.plugins import (
+    FEATURE_GROUP,
+    BrokenPlugin,
+    NoParameters,
+    catalog,
+    installed,
+    register_policy,
+    register_strategy,
+    register_validator,
+)
+from anystrat.strategies.builtin import STRATEGIES, builtin_catalog
+from anystrat.strategies.catalog import PolicyType, StrategyType, ValidatorType
+from anystrat.strategies.function_rule import rule
+from anystrat.strategies.momentum import MOMENTUM
+from anystrat.strategies.policies import POLICIES
+
+
+@pytest.fixture(autouse=True)
+def nothing_registered() -> Iterator[None]:
+    """Whatever a test registers is gone after it."""
+    kept = list(plugins._registered)
+    plugins._registered.clear()
+    yield
+    plugins._registered[:] = kept
+
+
+@dataclass(frozen=True)
+class Parameters:
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Never trades."""
+
+    parameters: Any = None
+
+
+FADE = StrategyType("fade", "rules", Parameters, lambda values, _: Nothing(values), "Fades.", origin="elsewhere")  # type: ignore[arg-type, return-value]
+CALM = PolicyType("calm", Parameters, Nothing, "Calm.", origin="elsewhere")  # type: ignore[arg-type]
+EVEN = ValidatorType("even", Nothing, "Even.", origin="elsewhere")  # type: ignore[arg-type]
+
+Offer = Callable[..., None]
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
+    """Let installed packages offer these objects: (group, name, object or exception)."""
+
+    def offered(*entries: tuple[str, str, Any]) -> None:
+        class Point:
+            def __init__(self, name: str, found: Any) -> None:
+                self.name, self.value, self.found = name, f"somewhere:{name}", found
+                self.dist = type("Distribution", (), {"name": "some-package", "version": "2.0"})
+
+            def load(self) -> Any:
+                if isinstance(self.found, Exception):
+                    raise self.found
+                return self.found
+
+        def points(group: str) -> list[Point]:
+            return [Point(name, found) for place, name, found in entries if place == group]
+
+        monkeypatch.setattr(plugins, "entry_points", points)
+
+    return offered
+
+
+# ------------------------------------------------------------------------------------------------------------- by call
+
+
+def test_a_catalogue_begins_with_everything_built_in(offer: Offer) -> None:
+    offer()
+    found = catalog()
+    assert set(found.strategies) == {entry.name for entry in STRATEGIES}
+    assert set(found.policies) == {entry.name for entry in POLICIES}
+    assert found.validators == {}
+
+
+def test_a_catalogue_is_its_callers_own() -> None:
+    catalog().register(FADE)
+    assert "fade" not in catalog().strategies
+
+
+def test_a_strategy_is_registered_by_name_builder_and_parameters() -> None:
+    def build(values: Parameters) -> Any:
+        """Fades moves.
+
+        At length.
+        """
+        return Nothing(values)
+
+    entry = register_strategy("fade", build, parameters=Parameters, kind="rules")
+    found = catalog().strategy("fade")
+    assert found is entry
+    assert (found.kind, found.parameters, found.summary, found.origin) == (
+        "rules",
+        Parameters,
+        "Fades moves.",
+        "this program",
+    )
+    assert found.build(Parameters(3), None).parameters == Parameters(3)  # type: ignore[arg-type, attr-defined]
+
+
+def test_a_strategy_without_parameters_of_its_own_takes_none() -> None:
+    entry = register_strategy("fade", lambda _: Nothing())  # type: ignore[arg-type, return-value]
+    assert entry.parameters is NoParameters
+    assert entry.summary == ""
+
+
+def test_a_rule_is_registered_as_it_is() -> None:
+    @rule(history=2)
+    def chase(prices: Any) -> str | None:
+        """Buys a tick up."""
+        return "BUY" if prices[-1] > prices[0] else None
+
+    assert register_strategy(chase) is chase
+    assert catalog().strategy("chase").summary == "Buys a tick up."
+
+
+def test_a_name_without_a_builder_is_a_mistake() -> None:
+    with pytest.raises(TypeError, match="needs build"):
+        register_strategy("fade")
+
+
+def test_the_same_entry_can_be_registered_again_and_another_of_its_name_cannot() -> None:
+    register_strategy(FADE)
+    register_strategy(FADE)
+    assert catalog().strategy("fade") is FADE
+    with pytest.raises(ValueError, match="'fade' is already registered by elsewhere; choose another name"):
+        register_strategy("fade", lambda _: Nothing())  # type: ignore[arg-type, return-value]
+    assert catalog().strategy("fade") is FADE
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda: register_strategy("momentum", lambda _: Nothing()),  # type: ignore[arg-type, return-value]
+        lambda: register_policy("majority", lambda _: Nothing()),  # type: ignore[arg-type, return-value]
+    ],
+)
+def test_a_built_ins_name_is_taken(register: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="is already registered by anystrat; choose another name"):
+        register()
+    assert catalog().strategy("momentum") is MOMENTUM
+
+
+def test_policies_and_validators_are_registered_by_call() -> None:
+    policy = register_policy("calm", Nothing, parameters=Parameters, summary="Calm.")  # type: ignore[arg-type]
+    validator = register_validator("even", Nothing, summary="Even.")  # type: ignore[arg-type]
+    found = catalog()
+    assert found.policy("calm") is policy
+    assert (policy.parameters, policy.summary, policy.origin) == (Parameters, "Calm.", "this program")
+    assert found.validator("even") is validator
+    assert found.validator("standard") is None
+
+
+def test_standard_is_no_name_for_a_validator_of_ones_own() -> None:
+    with pytest.raises(ValueError, match="'standard' is the built-in validator"):
+        register_validator("standard", Nothing)  # type: ignore[arg-type]
+
+
+def test_what_a_program_registers_may_share_a_name_with_another_kind() -> None:
+    register_strategy(FADE)
+    register_policy("fade", Nothing)  # type: ignore[arg-type]
+    assert catalog().strategy("fade") is FADE
+
+
+def test_an_unknown_name_is_answered_with_what_was_registered_too() -> None:
+    register_strategy(FADE)
+    with pytest.raises(UnknownName, match="did you mean 'fade'"):
+        catalog().strategy("fad")
+
+
+# ------------------------------------------------------------------------------------------------------ by entry point
+
+
+def test_installed_packages_are_asked_for_every_kind(offer: Offer) -> None:
+    calls: list[str] = []
+    offer(
+        ("anystrat.strategies", "fade", FADE),
+        ("anystrat.policies", "calm", CALM),
+        ("anystrat.validators", "even", EVEN),
+        (FEATURE_GROUP, "wiggle", lambda: calls.append("registered")),
+    )
+    found = catalog()
+    assert (found.strategy("fade"), found.policy("calm"), found.validator("even")) == (FADE, CALM, EVEN)
+    assert calls == ["registered"]
+
+
+def test_what_is_installed_is_listed_with_its_package(offer: Offer) -> None:
+    offer(("anystrat.policies", "calm", CALM), ("anystrat.strategies", "gone", ImportError("no such library")))
+    listed = {each.name: each for each in installed()}
+    assert (listed["calm"].package, listed["calm"].version, listed["calm"].error) == ("some-package", "2.0", "")
+    assert listed["gone"].error == (
+        "plug-in 'gone' of some-package (somewhere:gone) does not load: ImportError: no such library"
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "found", "text"),
+    [
+        ("anystrat.strategies", ImportError("no such library"), "does not load: ImportError: no such library"),
+        ("anystrat.strategies", SyntaxError("bad"), "does not load: SyntaxError: bad"),
+        ("anystrat.strategies", CALM, "is PolicyType; expected StrategyType"),
+        ("anystrat.policies", "calm", "is str; expected PolicyType"),
+        ("anystrat.validators", Nothing, "is type; expected ValidatorType"),
+        (FEATURE_GROUP, 3, "is int; expected a function that registers features"),
+    ],
+)
+def test_a_broken_package_is_refused_by_name(offer: Offer, group: str, found: Any, text: str) -> None:
+    offer((group, "shaky", found))
+    with pytest.raises(BrokenPlugin) as caught:
+        catalog()
+    assert str(caught.value) == f"plug-in 'shaky' of some-package (somewhere:shaky) {text}"
+    assert caught.value.exit_code == 4
+    assert [each.error for each in installed()] == [str(caught.value)]
+
+
+def test_a_package_is_never_loaded_before_a_catalogue_is_asked_for(offer: Offer) -> None:
+    offer(("anystrat.strategies", "shaky", RuntimeError("loaded")))
+    assert builtin_catalog().strategy("momentum") is MOMENTUM
+    register_strategy(FADE)
+
+
+def test_real_entry_points_have_what_is_read_from_them() -> None:
+    point = EntryPoint("name", "module:object", "anystrat.strategies")
+    assert (point.name, point.value, point.dist) == ("name", "module:object", None)
