@@ -193,7 +193,7 @@ def summary(engine: Engine) -> dict[tuple[Any, ...], dict[str, Any]]:
             key += (executor.tokens[0],)
         found[key] = {
             "state": executor.state.name,
-            "positions": {token: (book.position[slot], book.average[slot]) for token, slot in executor.slots.items()},
+            "positions": {token: (book.slot.position[slot], book.slot.average[slot]) for token, slot in executor.slots.items()},
             "cash": portfolio.cash,
             "realised": portfolio.realised,
             "fees": portfolio.fees,

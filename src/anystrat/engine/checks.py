@@ -86,10 +86,10 @@ def check_prices(limits: Limits, e: int, last: float, opened: float, reference: 
 
 def check_position(limits: Limits, book: Book, e: int, s: int, ts: int, signed: int, price: float) -> int:
     """Checks 6 to 9: flips, position, exposure and the loss streak of this executor's paper account."""
-    position = book.position[s]
+    position = book.slot.position[s]
     after = position + signed
     if (position > 0 and after < 0) or (position < 0 and after > 0):
-        if ts - book.changed_at[s] < limits.min_flip[e]:
+        if ts - book.slot.changed_at[s] < limits.min_flip[e]:
             return POSITION_GUARD
         nearer = False
     else:
@@ -98,10 +98,10 @@ def check_position(limits: Limits, book: Book, e: int, s: int, ts: int, signed: 
         if abs(after) > limits.max_position[e] or (after < 0 and limits.long_only[e] != 0):
             return POSITION_LIMIT
         if limits.max_exposure[e] < math.inf:
-            total = exposure(limits, book, e, s) + signed * price * book.slot_multiplier[s]
+            total = exposure(limits, book, e, s) + signed * price * book.slot.multiplier[s]
             if abs(total) > limits.max_exposure[e]:
                 return EXPOSURE
-    if book.loss_streak[e] >= limits.max_loss_streak[e]:
+    if book.executor.loss_streak[e] >= limits.max_loss_streak[e]:
         return CIRCUIT_OPEN
     return EMITTED
 
@@ -110,30 +110,30 @@ def exposure(limits: Limits, book: Book, e: int, s: int) -> float:
     """Positions at last prices over the executor's instruments, in its row's order, then what waits on others than `s`."""
     total = 0.0
     for k in range(limits.first_slot[e], limits.last_slot[e]):
-        total += book.position[k] * book.last_price[book.slot_instrument[k]] * book.slot_multiplier[k]
+        total += book.slot.position[k] * book.instrument.last_price[book.slot.instrument[k]] * book.slot.multiplier[k]
     for k in range(limits.first_slot[e], limits.last_slot[e]):
         if k != s:
-            for j in range(k * book.pending_room, k * book.pending_room + book.pending_count[k]):
-                total += book.pending_quantity[j] * book.pending_price[j] * book.slot_multiplier[k]
+            for j in range(k * book.pending_room, k * book.pending_room + book.slot.pending_count[k]):
+                total += book.pending.quantity[j] * book.pending.price[j] * book.slot.multiplier[k]
     return total
 
 
 def check_gate(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, bucket: int) -> int:
     """Checks 10 to 13: cool-down, duplicates, spacing and rate of what this executor already emitted."""
-    if book.slot_emit[s] != LONG_AGO and ts - book.slot_emit[s] < limits.cooldown[e]:
+    if book.slot.last_emit[s] != LONG_AGO and ts - book.slot.last_emit[s] < limits.cooldown[e]:
         return COOLDOWN
     forget_old(limits, book, e, s, ts)
     room = book.recent_room
-    newest = book.recent_next[s]
-    for back in range(1, book.recent_count[s] + 1):
+    newest = book.slot.recent_next[s]
+    for back in range(1, book.slot.recent_count[s] + 1):
         k = s * room + (newest - back) % room
-        if book.recent_side[k] == side and book.recent_bucket[k] == bucket:
+        if book.recent.side[k] == side and book.recent.bucket[k] == bucket:
             return DUPLICATE
-    if book.last_emit[e] != LONG_AGO and ts - book.last_emit[e] < limits.min_interval[e]:
+    if book.executor.last_emit[e] != LONG_AGO and ts - book.executor.last_emit[e] < limits.min_interval[e]:
         return MIN_INTERVAL
     allowed = limits.per_minute[e]
-    if allowed > 0 and book.rate_count[e] >= allowed:
-        oldest = book.rate_ts[limits.rate_start[e] + book.rate_next[e]]
+    if allowed > 0 and book.executor.rate_count[e] >= allowed:
+        oldest = book.rate_ts[limits.rate_start[e] + book.executor.rate_next[e]]
         if ts - oldest < MINUTE_NS:
             return RATE_LIMITED
     return EMITTED
@@ -142,25 +142,25 @@ def check_gate(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, b
 def forget_old(limits: Limits, book: Book, e: int, s: int, ts: int) -> None:
     """Let go of emissions that are at least the dedupe window old: they are kept in time order."""
     room = book.recent_room
-    count = book.recent_count[s]
+    count = book.slot.recent_count[s]
     while count > 0:
-        oldest = book.recent_ts[s * room + (book.recent_next[s] - count) % room]
+        oldest = book.recent.ts[s * room + (book.slot.recent_next[s] - count) % room]
         if ts - oldest < limits.dedupe[e]:
             break
         count -= 1
-    book.recent_count[s] = count
+    book.slot.recent_count[s] = count
 
 
 def remember(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, bucket: int) -> None:
     """Enter an emission into the gate. The slot's ring must have room."""
-    book.slot_emit[s] = ts
-    book.last_emit[e] = ts
-    k = s * book.recent_room + book.recent_next[s] % book.recent_room
-    book.recent_ts[k] = ts
-    book.recent_side[k] = side
-    book.recent_bucket[k] = bucket
-    book.recent_next[s] = (book.recent_next[s] + 1) % book.recent_room
-    book.recent_count[s] += 1
+    book.slot.last_emit[s] = ts
+    book.executor.last_emit[e] = ts
+    k = s * book.recent_room + book.slot.recent_next[s] % book.recent_room
+    book.recent.ts[k] = ts
+    book.recent.side[k] = side
+    book.recent.bucket[k] = bucket
+    book.slot.recent_next[s] = (book.slot.recent_next[s] + 1) % book.recent_room
+    book.slot.recent_count[s] += 1
     if limits.per_minute[e] > 0:
         remember_rate(limits, book, e, ts)
 
@@ -173,13 +173,13 @@ def remember_rate(limits: Limits, book: Book, e: int, ts: int) -> None:
     """
     allowed = limits.per_minute[e]
     start = limits.rate_start[e]
-    count = book.rate_count[e]
-    place = book.rate_next[e]
+    count = book.executor.rate_count[e]
+    place = book.executor.rate_next[e]
     if count == allowed and ts < book.rate_ts[start + place]:
         return
-    book.rate_next[e] = (place + 1) % allowed
+    book.executor.rate_next[e] = (place + 1) % allowed
     if count < allowed:
-        book.rate_count[e] = count + 1
+        book.executor.rate_count[e] = count + 1
     else:
         count -= 1
     while count > 0:

@@ -133,7 +133,9 @@ class Engine:
         specs = [self.instruments.get(token) for token in watched]
         slots = [(row, float(spec.multiplier) if spec else 1.0) for row, spec in zip(rows, specs, strict=True)]
         first = self.state.slots
-        executor.row = self.state.add_executor(limits_of(executor.risk, executor.costs), slots)
+        executor.row = self.state.add_executor(
+            limits_of(executor.risk, executor.costs) | {"need": executor.need}, slots
+        )
         for k, (token, row, spec) in enumerate(zip(watched, rows, specs, strict=True)):
             executor.slots[token] = first + k
             if spec is not None and spec.round_to_lot and spec.lot_size > 1:
@@ -228,31 +230,31 @@ class Engine:
             self._drop_tick(TickDrop.BAD_PRICE, row, out)
             return
         book = self.state.book
-        if ts < book.last_ts[i]:
+        if ts < book.instrument.last_ts[i]:
             self._drop_tick(TickDrop.OUT_OF_ORDER, row, out)
             return
         session = self._session(i, row.instrument_token, ts)
         blocked = row.halted or row.auction or session == CLOSED
         self.ticks += 1
-        book.last_ts[i] = ts
-        book.last_price[i] = price
-        book.ticks[i] += 1
-        if not blocked and book.minute[i] != (minute := ts // MINUTE_NS):
-            book.minute[i] = minute
-            book.minute_open[i] = price
+        book.instrument.last_ts[i] = ts
+        book.instrument.last_price[i] = price
+        book.instrument.ticks[i] += 1
+        if not blocked and book.instrument.minute[i] != (minute := ts // MINUTE_NS):
+            book.instrument.minute[i] = minute
+            book.instrument.minute_open[i] = price
         window = self.windows[i]
         window.push(row)
         for executor, s in self._watchers[i]:
             e = executor.row
-            if not blocked and book.pending_count[s]:
+            if not blocked and book.slot.pending_count[s]:
                 self._fill_waiting(executor, s, row, out)
-            state = book.state[e]
+            state = book.executor.state[e]
             if state == _WARMUP and window.count >= executor.need:
                 self._move(executor, Trigger.WINDOW_FULL, ts, out, row.instrument_token)
-                state = book.state[e]
-            if ts >= book.due[e]:
+                state = book.executor.state[e]
+            if ts >= book.executor.due[e]:
                 self._run_timer(executor, ts, out, row.instrument_token)
-                state = book.state[e]
+                state = book.executor.state[e]
             if state == _ACTIVE and window.count >= executor.need:
                 self._evaluate(executor, s, i, window, row, session, age_ns, out)
                 book = self.state.book
@@ -269,10 +271,10 @@ class Engine:
     def _fill_waiting(self, executor: StrategyExecutor, s: int, row: TickRow, out: list[Outcome]) -> None:
         book = self.state.book
         start = s * book.pending_room
-        waiting = book.pending_count[s]
-        book.pending_count[s] = 0
+        waiting = book.slot.pending_count[s]
+        book.slot.pending_count[s] = 0
         for k in range(start, start + waiting):
-            self._fill(executor, s, book.pending_quantity[k], row, out)
+            self._fill(executor, s, book.pending.quantity[k], row, out)
 
     def _fill(self, executor: StrategyExecutor, s: int, signed: int, row: TickRow, out: list[Outcome]) -> None:
         book = self.state.book
@@ -289,8 +291,8 @@ class Engine:
                 price,
                 fee,
                 realised,
-                book.position[s],
-                book.average[s],
+                book.slot.position[s],
+                book.slot.average[s],
                 round_trip,
             )
         )
@@ -308,7 +310,7 @@ class Engine:
         age_ns: int,
         out: list[Outcome],
     ) -> None:
-        self.state.book.evaluations[executor.row] += 1
+        self.state.book.executor.evaluations[executor.row] += 1
         try:
             signal, side, confidence, quantity, price, reference = self._ask(executor, window, row)
         except Exception as error:  # whatever a strategy raises is contained
@@ -318,7 +320,7 @@ class Engine:
             return
         token, ts = row.instrument_token, row.ts_ns
         if side == _HOLD:
-            self.state.book.holds[executor.row] += 1
+            self.state.book.executor.holds[executor.row] += 1
             out.append(Held(signal, executor.strategy_id, executor.broker, token, ts))
             return
         sized = self.sized(executor, token, quantity)
@@ -447,7 +449,7 @@ class Engine:
                 )
             return
         remember(limits, book, e, s, ts, side, _as_int64(bucket))
-        book.signals[e] += 1
+        book.executor.signals[e] += 1
         out.append(
             Emitted(
                 EmittedSignal(
@@ -474,7 +476,7 @@ class Engine:
 
     def _minute_open(self, i: int, ts: int) -> float:
         book = self.state.book
-        return book.minute_open[i] if book.minute[i] == ts // MINUTE_NS else math.nan
+        return book.instrument.minute_open[i] if book.instrument.minute[i] == ts // MINUTE_NS else math.nan
 
     # -- lifecycle ------------------------------------------------------------------------------------------------
 
@@ -482,12 +484,12 @@ class Engine:
         self, executor: StrategyExecutor, trigger: Trigger, ts: int, out: list[Outcome], token: int | None = None
     ) -> None:
         book, e = self.state.book, executor.row
-        before = Life(book.state[e])
+        before = Life(book.executor.state[e])
         after = next_state(before, trigger)
-        book.state[e] = after
-        book.since[e] = ts
+        book.executor.state[e] = after
+        book.executor.since[e] = ts
         if after is not Life.ERROR:
-            book.due[e] = NEVER
+            book.executor.due[e] = NEVER
         out.append(Transition(executor.strategy_id, executor.broker, before, after, trigger, ts, token))
 
     def _pause(
@@ -501,25 +503,25 @@ class Engine:
     ) -> None:
         self._move(executor, trigger, ts, out, token)
         book, e = self.state.book, executor.row
-        book.pause_cause[e] = CIRCUIT_OPEN if trigger is Trigger.CIRCUIT_OPEN else 0
+        book.executor.pause_cause[e] = CIRCUIT_OPEN if trigger is Trigger.CIRCUIT_OPEN else 0
         if resume_after is not None:
-            book.due[e] = ts + resume_after
+            book.executor.due[e] = ts + resume_after
 
     def _run_timer(
         self, executor: StrategyExecutor, ts: int, out: list[Outcome], token: int | None = None
     ) -> None:
         book, e = self.state.book, executor.row
-        if ts < book.due[e]:
+        if ts < book.executor.due[e]:
             return
-        if book.state[e] == _PAUSED and book.pause_cause[e] == CIRCUIT_OPEN:
-            book.loss_streak[e] = 0
+        if book.executor.state[e] == _PAUSED and book.executor.pause_cause[e] == CIRCUIT_OPEN:
+            book.executor.loss_streak[e] = 0
         self._move(executor, Trigger.TIMER, ts, out, token)
 
     def _failed(
         self, executor: StrategyExecutor, window: Window, row: TickRow, error: Exception, out: list[Outcome]
     ) -> None:
         book, e, ts, risk = self.state.book, executor.row, row.ts_ns, executor.risk
-        book.errors[e] += 1
+        book.executor.errors[e] += 1
         out.append(
             ProcessorFailed(
                 executor.strategy_id,
@@ -534,20 +536,20 @@ class Engine:
         times = executor.error_times
         recent = sum(ts - earlier < risk.error_window_ns for earlier in times)
         if not recent:
-            book.retries[e] = 0
+            book.executor.retries[e] = 0
         # An older time cannot matter again once so many later ones are known.
         insort(times, ts)
         del times[: -(risk.max_errors + 1)]
         if sum(ts - earlier < risk.error_window_ns for earlier in times) <= risk.max_errors:
             return
         self._move(executor, Trigger.TOO_MANY_ERRORS, ts, out, row.instrument_token)
-        retries = book.retries[e]
+        retries = book.executor.retries[e]
         if retries >= risk.max_retries:
             self._move(executor, Trigger.RETRIES_EXHAUSTED, ts, out, row.instrument_token)
-            book.pause_cause[e] = 0
+            book.executor.pause_cause[e] = 0
             return
-        book.due[e] = ts + (risk.retry_backoff_ns << min(retries, 40))
-        book.retries[e] = retries + 1
+        book.executor.due[e] = ts + (risk.retry_backoff_ns << min(retries, 40))
+        book.executor.retries[e] = retries + 1
 
     # -- other events ---------------------------------------------------------------------------------------------
 
@@ -564,10 +566,10 @@ class Engine:
                 continue
             self._move(executor, trigger, command.ts_ns, out)
             book, e = self.state.book, executor.row
-            book.pause_cause[e] = 0
+            book.executor.pause_cause[e] = 0
             if trigger is Trigger.OPERATOR_RESUME:
-                book.loss_streak[e] = 0
-                book.retries[e] = 0
+                book.executor.loss_streak[e] = 0
+                book.executor.retries[e] = 0
                 executor.error_times.clear()
 
     def _delivery_failed(self, event: DeliveryFailed, out: list[Outcome]) -> None:

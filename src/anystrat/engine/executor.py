@@ -89,25 +89,25 @@ class StrategyExecutor:
     @property
     def state(self) -> State:
         """Where its lifecycle stands."""
-        return State(self._engine.state.book.state[self.row])
+        return State(self._engine.state.book.executor.state[self.row])
 
     @property
     def last_transition_ns(self) -> int:
         """Event time of the last transition."""
-        return self._engine.state.book.since[self.row]
+        return self._engine.state.book.executor.since[self.row]
 
     @property
     def portfolio(self) -> PortfolioState:
         """The paper account now."""
         book = self._engine.state.book
-        held = {token: slot for token, slot in self.slots.items() if book.position[slot]}
+        held = {token: slot for token, slot in self.slots.items() if book.slot.position[slot]}
         return PortfolioState(
-            positions={token: book.position[slot] for token, slot in held.items()},
-            average_prices={token: book.average[slot] for token, slot in held.items()},
-            cash=book.cash[self.row],
-            realised=book.realised[self.row],
-            fees=book.fees[self.row],
-            loss_streak=book.loss_streak[self.row],
+            positions={token: book.slot.position[slot] for token, slot in held.items()},
+            average_prices={token: book.slot.average[slot] for token, slot in held.items()},
+            cash=book.executor.cash[self.row],
+            realised=book.executor.realised[self.row],
+            fees=book.executor.fees[self.row],
+            loss_streak=book.executor.loss_streak[self.row],
         )
 
     @property
@@ -115,9 +115,9 @@ class StrategyExecutor:
         """P&L of the open positions at the instruments' last prices, before the fees of closing them."""
         book = self._engine.state.book
         return math.fsum(
-            book.position[slot]
-            * (book.last_price[book.slot_instrument[slot]] - book.average[slot])
-            * book.slot_multiplier[slot]
+            book.slot.position[slot]
+            * (book.instrument.last_price[book.slot.instrument[slot]] - book.slot.average[slot])
+            * book.slot.multiplier[slot]
             for slot in self.slots.values()
         )
 
@@ -126,7 +126,7 @@ class StrategyExecutor:
         """The open positions at the instruments' last prices; cash plus this is the P&L, all fees included."""
         book = self._engine.state.book
         return math.fsum(
-            book.position[slot] * book.last_price[book.slot_instrument[slot]] * book.slot_multiplier[slot]
+            book.slot.position[slot] * book.instrument.last_price[book.slot.instrument[slot]] * book.slot.multiplier[slot]
             for slot in self.slots.values()
         )
 
@@ -140,14 +140,14 @@ class StrategyExecutor:
             if reason is not None and book.drops[e * width + code]
         }
         return {
-            "ticks": sum(book.ticks[book.slot_instrument[slot]] for slot in self.slots.values()),
-            "evaluations": book.evaluations[e],
-            "signals": book.signals[e],
-            "holds": book.holds[e],
+            "ticks": sum(book.instrument.ticks[book.slot.instrument[slot]] for slot in self.slots.values()),
+            "evaluations": book.executor.evaluations[e],
+            "signals": book.executor.signals[e],
+            "holds": book.executor.holds[e],
             "drops": drops | self.own_drops,
-            "errors": book.errors[e],
-            "fills": book.fills[e],
-            "round_trips": book.round_trips[e],
+            "errors": book.executor.errors[e],
+            "fills": book.executor.fills[e],
+            "round_trips": book.executor.round_trips[e],
         }
 
     def on_tick(self, tick: MarketTick) -> EmittedSignal | None:
@@ -173,10 +173,13 @@ def limits_of(risk: RiskLimits, costs: PaperCosts) -> dict[str, float]:
         "long_only": int(risk.long_only),
         "max_exposure": _or(risk.max_exposure, math.inf),
         "max_loss_streak": _or(risk.max_loss_streak, NEVER),
+        "resume_after": _or(risk.resume_after_ns, -1),
         "cooldown": _or(risk.cooldown_ns, LONG_AGO),
         "dedupe": risk.dedupe_window_ns,
         "min_interval": _or(risk.min_signal_interval_ns, LONG_AGO),
         "per_minute": _or(risk.max_signals_per_min, 0),
+        "pause_on_throttle": int(risk.pause_on_throttle),
+        "throttle_pause": risk.throttle_pause_ns,
         "allow_preopen": int(Session.PREOPEN in risk.allow_sessions),
         "allow_closed": int(Session.CLOSED in risk.allow_sessions),
         "max_age": _or(risk.max_tick_age_ns, NEVER),

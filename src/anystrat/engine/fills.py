@@ -12,33 +12,33 @@ if TYPE_CHECKING:
 
 def enqueue(book: Book, s: int, signed: int, price: float) -> None:
     """Let an accepted signal wait for its fill. The slot's ring must have room."""
-    k = s * book.pending_room + book.pending_count[s]
-    book.pending_quantity[k] = signed
-    book.pending_price[k] = price
-    book.pending_count[s] += 1
+    k = s * book.pending_room + book.slot.pending_count[s]
+    book.pending.quantity[k] = signed
+    book.pending.price[k] = price
+    book.slot.pending_count[s] += 1
 
 
 def fill(limits: Limits, book: Book, e: int, s: int, ts: int, signed: int, tick_price: float) -> tuple[float, float, float, bool]:
     """Fill `signed` units at the tick's price with slippage and fee: (price, fee, realised P&L, round trip ended)."""
-    multiplier = book.slot_multiplier[s]
+    multiplier = book.slot.multiplier[s]
     price = fill_price(tick_price, signed, limits.slippage_bps[e])
     fee = fill_fee(price, abs(signed), limits.fee_bps[e])
     position, average, realised, closing, round_trip = position_after(
-        book.position[s], book.average[s], signed, price, fee, multiplier
+        book.slot.position[s], book.slot.average[s], signed, price, fee, multiplier
     )
-    book.position[s] = position
-    book.average[s] = average
-    book.changed_at[s] = ts
-    book.cash[e] = book.cash[e] - signed * price * multiplier - fee
-    book.fees[e] += fee
-    book.fills[e] += 1
+    book.slot.position[s] = position
+    book.slot.average[s] = average
+    book.slot.changed_at[s] = ts
+    book.executor.cash[e] = book.executor.cash[e] - signed * price * multiplier - fee
+    book.executor.fees[e] += fee
+    book.executor.fills[e] += 1
     if closing:
-        book.realised[e] += realised
-        book.slot_realised[s] += realised
+        book.executor.realised[e] += realised
+        book.slot.realised[s] += realised
         if realised < 0.0:
-            book.loss_streak[e] += 1
+            book.executor.loss_streak[e] += 1
         elif realised > 0.0:
-            book.loss_streak[e] = 0
+            book.executor.loss_streak[e] = 0
     if round_trip:
-        book.round_trips[e] += 1
+        book.executor.round_trips[e] += 1
     return price, fee, realised, round_trip

@@ -1,8 +1,9 @@
-"""The engine's whole mutable state as flat columns of numbers.
+"""The engine's whole mutable state as tables of numbers.
 
-One row an executor, one row a slot (an executor's instrument), one row an instrument. The columns are NumPy arrays, so
-that a snapshot is their bytes and compiled code can work on them in place; interpreted code sees the same memory through
-`memoryview`s, which give plain Python numbers several times faster than NumPy's own indexing.
+One row an executor, one row a slot (an executor's instrument), one row an instrument. The tables are NumPy's structured
+arrays, so that a snapshot is their bytes and compiled code works on them in place; interpreted code sees the columns of
+the same memory through `memoryview`s, which give plain Python numbers several times faster than NumPy's own indexing.
+Either way a cell is `book.executor.state[e]`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ LONG_AGO: Final = -(2**63)
 REASON_COLUMNS: Final = len(REASONS)
 
 T = TypeVar("T", int, float)
+C = TypeVar("C", bound=tuple[Any, ...])
 
 
 class Column(Protocol[T]):
@@ -42,7 +44,7 @@ class Limits(NamedTuple):
 
     A limit that is not configured holds a value that nothing reaches: infinity, `NEVER`, or `LONG_AGO` for durations
     (an executor of several instruments can meet a tick that is older than its last signal, so that 0 is no such value).
-    A `per_minute` of 0 is off.
+    A `per_minute` of 0 is off; a `resume_after` below 0 waits for an operator.
     """
 
     min_confidence: Floats
@@ -54,27 +56,27 @@ class Limits(NamedTuple):
     long_only: Ints
     max_exposure: Floats
     max_loss_streak: Ints
+    resume_after: Ints
     cooldown: Ints
     dedupe: Ints
     min_interval: Ints
     per_minute: Ints
+    pause_on_throttle: Ints
+    throttle_pause: Ints
     allow_preopen: Ints
     allow_closed: Ints
     max_age: Ints
     fee_bps: Floats
     slippage_bps: Floats
     same_tick: Ints
+    need: Ints
     first_slot: Ints
     last_slot: Ints
     rate_start: Ints
 
 
-class Book(NamedTuple):
-    """What changes. The first group has a row an executor, the second a row a slot, the third a row an instrument.
-
-    Rings are flat: waiting orders of slot `s` at `s * pending_room + k`, its recent emissions at `s * recent_room + k`,
-    the emissions of the last minute of executor `e` from `Limits.rate_start[e]`.
-    """
+class ExecutorColumns(NamedTuple):
+    """A row an executor. Times are event time in nanoseconds, money is in doubles."""
 
     state: Ints
     since: Ints
@@ -94,24 +96,25 @@ class Book(NamedTuple):
     signals: Ints
     holds: Ints
     errors: Ints
-    drops: Ints
-    rate_ts: Ints
 
+
+class SlotColumns(NamedTuple):
+    """A row a slot: one instrument of one executor."""
+
+    instrument: Ints
+    multiplier: Floats
     position: Ints
     average: Floats
     changed_at: Ints
-    slot_emit: Ints
-    slot_realised: Floats
-    slot_instrument: Ints
-    slot_multiplier: Floats
+    last_emit: Ints
+    realised: Floats
     pending_count: Ints
-    pending_quantity: Ints
-    pending_price: Floats
     recent_count: Ints
     recent_next: Ints
-    recent_ts: Ints
-    recent_side: Ints
-    recent_bucket: Ints
+
+
+class InstrumentColumns(NamedTuple):
+    """A row an instrument; `minute_open` is that of `minute`, the number of a UTC minute."""
 
     last_ts: Ints
     last_price: Floats
@@ -119,126 +122,153 @@ class Book(NamedTuple):
     minute_open: Floats
     ticks: Ints
 
+
+class PendingColumns(NamedTuple):
+    """Orders that wait for their fill: those of slot `s` at `s * pending_room` and on, in the order of acceptance."""
+
+    quantity: Ints
+    price: Floats
+
+
+class RecentColumns(NamedTuple):
+    """What a slot emitted within the dedupe window: a ring of `recent_room` places from `s * recent_room` on."""
+
+    ts: Ints
+    side: Ints
+    bucket: Ints
+
+
+class Book(NamedTuple):
+    """Everything that changes. `rate_ts` are an executor's emissions of the last minute, from `Limits.rate_start[e]` on;
+    `drops` has `REASON_COLUMNS` counters an executor."""
+
+    executor: ExecutorColumns
+    slot: SlotColumns
+    instrument: InstrumentColumns
+    pending: PendingColumns
+    recent: RecentColumns
+    drops: Ints
+    rate_ts: Ints
     pending_room: int
     recent_room: int
 
 
-_F8, _I8 = "<f8", "<i8"
-_LIMITS: Final[dict[str, str]] = {
-    name: _F8
-    if name in ("min_confidence", "band", "slippage_budget", "max_exposure", "fee_bps", "slippage_bps")
-    else _I8
-    for name in Limits._fields
+def table_type(columns: type[tuple[Any, ...]]) -> np.dtype[Any]:
+    """The structured type of a table with these columns."""
+    # A NamedTuple wraps what is written as text into forward references.
+    kinds = {name: getattr(kind, "__forward_arg__", kind) for name, kind in columns.__annotations__.items()}
+    return np.dtype([(name, "<f8" if kind == "Floats" else "<i8") for name, kind in kinds.items()])
+
+
+def views(columns: type[C], table: NDArray[Any]) -> C:
+    """The columns of a table as memoryviews, for interpreted code."""
+    return cast("C", columns(*(memoryview(table[name]) for name in cast("Any", columns)._fields)))
+
+
+_TABLES: Final[dict[str, Any]] = {
+    "limits": Limits,
+    "executor": ExecutorColumns,
+    "slot": SlotColumns,
+    "instrument": InstrumentColumns,
+    "pending": PendingColumns,
+    "recent": RecentColumns,
 }
-_EXECUTOR: Final[dict[str, tuple[str, float]]] = {
-    "state": (_I8, 0),
-    "since": (_I8, LONG_AGO),
-    "due": (_I8, NEVER),
-    "pause_cause": (_I8, 0),
-    "loss_streak": (_I8, 0),
-    "last_emit": (_I8, LONG_AGO),
-    "retries": (_I8, 0),
-    "rate_count": (_I8, 0),
-    "rate_next": (_I8, 0),
-    "cash": (_F8, 0.0),
-    "realised": (_F8, 0.0),
-    "fees": (_F8, 0.0),
-    "round_trips": (_I8, 0),
-    "fills": (_I8, 0),
-    "evaluations": (_I8, 0),
-    "signals": (_I8, 0),
-    "holds": (_I8, 0),
-    "errors": (_I8, 0),
+#: What a fresh row holds where that is not 0.
+_FRESH: Final[dict[str, dict[str, float]]] = {
+    "executor": {"since": LONG_AGO, "due": NEVER, "last_emit": LONG_AGO},
+    "slot": {"changed_at": LONG_AGO, "last_emit": LONG_AGO, "multiplier": 1.0},
+    "instrument": {"last_ts": LONG_AGO, "minute": LONG_AGO},
 }
-_SLOT: Final[dict[str, tuple[str, float]]] = {
-    "position": (_I8, 0),
-    "average": (_F8, 0.0),
-    "changed_at": (_I8, LONG_AGO),
-    "slot_emit": (_I8, LONG_AGO),
-    "slot_realised": (_F8, 0.0),
-    "slot_instrument": (_I8, 0),
-    "slot_multiplier": (_F8, 1.0),
-    "pending_count": (_I8, 0),
-    "recent_count": (_I8, 0),
-    "recent_next": (_I8, 0),
-}
-_INSTRUMENT: Final[dict[str, tuple[str, float]]] = {
-    "last_ts": (_I8, LONG_AGO),
-    "last_price": (_F8, 0.0),
-    "minute": (_I8, LONG_AGO),
-    "minute_open": (_F8, 0.0),
-    "ticks": (_I8, 0),
-}
-_PENDING: Final[dict[str, str]] = {"pending_quantity": _I8, "pending_price": _F8}
-_RECENT: Final[dict[str, str]] = {"recent_ts": _I8, "recent_side": _I8, "recent_bucket": _I8}
 
 
 class State:
-    """Owns the columns, makes room in them, and hands them out as `book` and `limits`."""
+    """Owns the tables, makes room in them, and hands them out as `book` and `limits`."""
 
     def __init__(self) -> None:
-        self.arrays: dict[str, NDArray[Any]] = {
-            **{name: np.zeros(0, kind) for name, kind in _LIMITS.items()},
-            **{name: np.zeros(0, kind) for name, (kind, _) in (_EXECUTOR | _SLOT | _INSTRUMENT).items()},
-            **{name: np.zeros(0, kind) for name, kind in (_PENDING | _RECENT).items()},
-            "drops": np.zeros(0, _I8),
-            "rate_ts": np.zeros(0, _I8),
+        self.tables: dict[str, NDArray[Any]] = {
+            **{name: np.zeros(0, table_type(columns)) for name, columns in _TABLES.items()},
+            "drops": np.zeros(0, np.int64),
+            "rate_ts": np.zeros(0, np.int64),
         }
         self.pending_room = 1
         self.recent_room = 4
-        self.executors = self.slots = self.instruments = 0
         self._bind()
 
-    def _bind(self) -> None:
-        views = {name: memoryview(array) for name, array in self.arrays.items()}  # type: ignore[arg-type]  # arrays have the buffer protocol
-        rooms = {"pending_room": self.pending_room, "recent_room": self.recent_room}
-        self.limits = Limits(**{name: cast("Any", views[name]) for name in Limits._fields})
-        self.book = Book(**{name: cast("Any", (views | rooms)[name]) for name in Book._fields})
+    @property
+    def executors(self) -> int:
+        """How many executors there are."""
+        return len(self.tables["executor"])
 
-    def _extend(self, name: str, count: int, value: float) -> None:
-        old = self.arrays[name]
-        self.arrays[name] = np.concatenate([old, np.full(count, value, old.dtype)])
+    @property
+    def slots(self) -> int:
+        """How many slots there are."""
+        return len(self.tables["slot"])
+
+    def _bind(self) -> None:
+        tables = self.tables
+        self.limits = views(Limits, tables["limits"])
+        self.book = Book(
+            views(ExecutorColumns, tables["executor"]),
+            views(SlotColumns, tables["slot"]),
+            views(InstrumentColumns, tables["instrument"]),
+            views(PendingColumns, tables["pending"]),
+            views(RecentColumns, tables["recent"]),
+            cast("Ints", memoryview(tables["drops"])),  # type: ignore[arg-type]  # arrays have the buffer protocol
+            cast("Ints", memoryview(tables["rate_ts"])),  # type: ignore[arg-type]
+            self.pending_room,
+            self.recent_room,
+        )
+
+    def for_compiled(self) -> tuple[Limits, Book]:
+        """The same memory as structured arrays, which compiled code reads by the same names."""
+        tables: Any = self.tables
+        book = Book(
+            *(tables[name] for name in Book._fields[:-2]), pending_room=self.pending_room, recent_room=self.recent_room
+        )
+        return tables["limits"], book
+
+    def _extend(self, name: str, count: int) -> NDArray[Any]:
+        """Make `count` fresh rows, and answer with them."""
+        old = self.tables[name]
+        new = np.zeros(len(old) + count, old.dtype)
+        new[: len(old)] = old
+        for column, value in _FRESH.get(name, {}).items():
+            new[column][len(old) :] = value
+        self.tables[name] = new
+        fresh: NDArray[Any] = new[len(old) :]
+        return fresh
 
     def add_instrument(self) -> int:
         """Room for one more instrument; its row."""
-        for name, (_, value) in _INSTRUMENT.items():
-            self._extend(name, 1, value)
-        self.instruments += 1
+        self._extend("instrument", 1)
         self._bind()
-        return self.instruments - 1
+        return len(self.tables["instrument"]) - 1
 
     def add_executor(self, limits: dict[str, float], slots: list[tuple[int, float]]) -> int:
         """Room for one more executor, with a slot for each (instrument row, multiplier); its row."""
-        per_minute = int(limits["per_minute"])
         limits |= {
             "first_slot": self.slots,
             "last_slot": self.slots + len(slots),
-            "rate_start": len(self.arrays["rate_ts"]),
+            "rate_start": len(self.tables["rate_ts"]),
         }
-        for name in Limits._fields:
-            self._extend(name, 1, limits[name])
-        for name, (_, value) in _EXECUTOR.items():
-            self._extend(name, 1, value)
-        for name, (_, value) in _SLOT.items():
-            self._extend(name, len(slots), value)
-        for name in _PENDING:
-            self._extend(name, len(slots) * self.pending_room, 0)
-        for name in _RECENT:
-            self._extend(name, len(slots) * self.recent_room, 0)
-        self._extend("drops", REASON_COLUMNS, 0)
-        self._extend("rate_ts", per_minute, LONG_AGO)
-        for k, (instrument, multiplier) in enumerate(slots):
-            self.arrays["slot_instrument"][self.slots + k] = instrument
-            self.arrays["slot_multiplier"][self.slots + k] = multiplier
-        self.executors += 1
-        self.slots += len(slots)
+        row = self._extend("limits", 1)
+        for name, value in limits.items():
+            row[name] = value
+        self._extend("executor", 1)
+        self._extend("drops", REASON_COLUMNS)
+        self._extend("rate_ts", int(limits["per_minute"]))[:] = LONG_AGO
+        self._extend("pending", len(slots) * self.pending_room)
+        self._extend("recent", len(slots) * self.recent_room)
+        fresh = self._extend("slot", len(slots))
+        fresh["instrument"] = [instrument for instrument, _ in slots]
+        fresh["multiplier"] = [multiplier for _, multiplier in slots]
         self._bind()
         return self.executors - 1
 
     def make_room(self, slot: int) -> bool:
         """Widen the rings if this slot's is full; True if anything moved, so that bound books must be taken anew."""
-        pending = self.book.pending_count[slot] >= self.pending_room
-        recent = self.book.recent_count[slot] >= self.recent_room
+        pending = self.book.slot.pending_count[slot] >= self.pending_room
+        recent = self.book.slot.recent_count[slot] >= self.recent_room
         if pending:
             self.widen(pending=True)
         if recent:
@@ -248,43 +278,39 @@ class State:
     def widen(self, *, pending: bool) -> None:
         """Double the room of the rings of waiting orders, or of those of recent emissions."""
         if pending:
-            self._widen(tuple(_PENDING), self.pending_room, self.pending_room * 2)
+            self._widen("pending", self.pending_room)
             self.pending_room *= 2
         else:
             self._unroll_recent()
-            self._widen(tuple(_RECENT), self.recent_room, self.recent_room * 2)
+            self._widen("recent", self.recent_room)
             self.recent_room *= 2
         self._bind()
 
-    def _widen(self, names: tuple[str, ...], room: int, wider: int) -> None:
-        for name in names:
-            old = self.arrays[name].reshape(self.slots, room)
-            new = np.zeros((self.slots, wider), old.dtype)
-            new[:, :room] = old
-            self.arrays[name] = new.reshape(-1)
+    def _widen(self, name: str, room: int) -> None:
+        old = self.tables[name].reshape(self.slots, room)
+        new = np.zeros((self.slots, 2 * room), old.dtype)
+        new[:, :room] = old
+        self.tables[name] = new.reshape(-1)
 
     def _unroll_recent(self) -> None:
         """Turn every ring so that its oldest entry comes first and the next free place follows its last."""
         room = self.recent_room
-        counts, nexts = self.arrays["recent_count"], self.arrays["recent_next"]
-        first = (nexts - counts) % room
-        order = (first[:, None] + np.arange(room)) % room
-        for name in _RECENT:
-            grid = self.arrays[name].reshape(self.slots, room)
-            self.arrays[name] = np.take_along_axis(grid, order, axis=1).reshape(-1)
+        counts, nexts = self.tables["slot"]["recent_count"], self.tables["slot"]["recent_next"]
+        order = ((nexts - counts) % room)[:, None] + np.arange(room)
+        grid = self.tables["recent"].reshape(self.slots, room)
+        self.tables["recent"] = np.take_along_axis(grid, order % room, axis=1).reshape(-1)
         nexts[:] = counts
 
     def dump(self) -> dict[str, Any]:
         """Everything, as bytes by name."""
         return {
             "rooms": [self.pending_room, self.recent_room],
-            "counts": [self.executors, self.slots, self.instruments],
-            "arrays": {name: array.tobytes() for name, array in self.arrays.items()},
+            "tables": {name: table.tobytes() for name, table in self.tables.items()},
         }
 
     def load(self, dumped: dict[str, Any]) -> None:
-        """Take over what `dump` gave; the shapes must be those of this state's executors and instruments."""
+        """Take over what `dump` gave; the executors and instruments must be those of this state."""
         self.pending_room, self.recent_room = dumped["rooms"]
-        for name, old in self.arrays.items():
-            self.arrays[name] = np.frombuffer(dumped["arrays"][name], old.dtype).copy()
+        for name, old in self.tables.items():
+            self.tables[name] = np.frombuffer(dumped["tables"][name], old.dtype).copy()
         self._bind()

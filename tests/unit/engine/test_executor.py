@@ -77,6 +77,21 @@ def test_counters_count_what_happened() -> None:
     }
 
 
+def test_positions_are_kept_by_instrument() -> None:
+    rig = Rig(tokens=(30, 10, 20))
+    rig.engine.register(StrategyConfig("other", "scripted", None, (20, 30)), "paper", Scripted())
+    for token, quantity in ((10, 1), (20, 2), (30, 3)):
+        rig.tick(0, 100 + token, "BUY", quantity, token=token)
+    for token in (10, 20, 30):
+        rig.tick(1, 100 + token, token=token)
+    portfolio = rig.executor.portfolio
+    assert portfolio.positions == {30: 3, 10: 1, 20: 2}
+    assert portfolio.average_prices == {30: 130.0, 10: 110.0, 20: 120.0}
+    assert rig.executor.market_value == 3 * 130 + 110 + 2 * 120
+    assert rig.engine.executors[1].portfolio.positions == {}
+    assert rig.engine.ticks == 6
+
+
 def test_every_reason_has_a_counter_of_its_own() -> None:
     rig = Rig()
     rig.engine.killed = True

@@ -99,10 +99,10 @@ def test_orders_wait_in_their_ring_and_leave_it_in_order() -> None:
         rig.engine.state.make_room(0)
         enqueue(rig.engine.state.book, 0, quantity, 100.0)
     book = rig.engine.state.book
-    assert [book.pending_quantity[k] for k in range(book.pending_count[0])] == [1, 2, 3, 4, 5]
+    assert [book.pending.quantity[k] for k in range(book.slot.pending_count[0])] == [1, 2, 3, 4, 5]
     rig.tick(0, 100)
     assert [filled.quantity for filled in rig.fills] == [1, 2, 3, 4, 5]
-    assert rig.engine.state.book.pending_count[0] == 0
+    assert rig.engine.state.book.slot.pending_count[0] == 0
 
 
 def test_room_for_one_instruments_orders_moves_no_other_ones() -> None:
@@ -121,4 +121,4 @@ def test_a_fill_can_be_entered_into_the_book_directly() -> None:
     rig = Rig(costs=PaperCosts(fee_bps=10.0, slippage_bps=100.0))
     state = rig.engine.state
     assert fill(state.limits, state.book, 0, 0, 5, 10, 100.0) == (101.0, 101.0 * 10 * 10.0 / 10_000.0, 0.0, False)
-    assert state.book.changed_at[0] == 5
+    assert state.book.slot.changed_at[0] == 5

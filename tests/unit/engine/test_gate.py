@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from anystrat.domain.configuration import InstrumentSpec, PaperCosts, RiskLimits, Session
+from anystrat.domain.configuration import InstrumentSpec, PaperCosts, RiskLimits, Session, StrategyConfig
 from anystrat.domain.events import Operation
 from anystrat.domain.outcomes import Dropped
+from anystrat.domain.signal import SignalResult
+from anystrat.engine.engine import Engine
 
-from .scripted import MINUTE, SECOND, Rig
+from .scripted import MINUTE, SECOND, Rig, Scripted
+from .scripted import tick as scripted_tick
 
 NANO = Decimal("0.000000001")
 
@@ -188,6 +192,43 @@ def test_a_rate_of_several_instruments_counts_times_and_not_calls() -> None:
     assert rig.tick(62, 102, "BUY", token=1) == "rate_limited"
 
 
+def test_rates_of_several_strategies_are_kept_apart() -> None:
+    engine = Engine()
+    executors = [
+        engine.register(
+            StrategyConfig(name, "scripted", None, (1,), risk=RiskLimits(max_signals_per_min=allowed)),
+            "paper",
+            Scripted(lambda tick, _: SignalResult("BUY", 0.5, 1, tick.last_price)),
+        )
+        for name, allowed in (("a", 3), ("b", 1), ("c", 2))
+    ]
+    for second in (0, 1, 2, 3, 61, 61.5, 62):
+        engine.step(scripted_tick(second, 100.0 + second))
+    # a: at 0, 1, 2, then 61, 61.5, 62; b: at 0, 61; c: at 0, 1, 61, 61.5
+    assert [executor.counters()["signals"] for executor in executors] == [6, 2, 4]
+
+
+@pytest.mark.parametrize("allowed", [1, 2, 3, 5, 8])
+def test_a_rate_is_the_count_of_signals_less_than_sixty_seconds_ago_however_late_instruments_are(allowed: int) -> None:
+    rng = random.Random(allowed)
+    rig = Rig(risk=RiskLimits(max_signals_per_min=allowed), tokens=(1, 2, 3))
+    clocks = {1: 0, 2: -40, 3: -90}  # seconds by which each instrument's clock differs
+    emitted: list[int] = []
+    limited = 0
+    for k in range(1500):
+        token = rng.choice([1, 2, 3])
+        clocks[token] += rng.choice([0, 1, 5, 20])
+        second = clocks[token]
+        recent = sum(second - earlier < 60 for earlier in emitted)
+        found = rig.tick(second, 100.0 + k, "BUY", token=token)
+        assert found == ("rate_limited" if recent >= allowed else "emitted"), (k, second, emitted[-10:])
+        if found == "emitted":
+            emitted.append(second)
+        limited += found == "rate_limited"
+    assert limited > 50
+    assert len(emitted) > 40
+
+
 def test_reaching_the_rate_pauses_where_that_is_asked_for_until_exactly_its_end() -> None:
     rig = Rig(risk=RiskLimits(max_signals_per_min=1, pause_on_throttle=True, throttle_pause_ns=7 * SECOND))
     rig.tick(0, 100, "BUY")
@@ -285,6 +326,17 @@ def test_a_flip_waits_until_the_position_stood_long_enough(quantity: int, second
     assert rig.tick(second, 100, "SELL", quantity) == expected
 
 
+def test_opening_the_other_side_from_flat_is_no_flip() -> None:
+    rig = Rig(risk=RiskLimits(min_flip_ns=15 * SECOND))
+    long(rig)
+    rig.tick(0, 100, "SELL", 10)
+    rig.tick(1, 100)
+    assert rig.position() == 0
+    assert rig.tick(2, 101, "SELL", 10) == "emitted"
+    rig.tick(3, 100)
+    assert rig.tick(4, 100, "BUY", 11) == "position_guard"
+
+
 def test_a_position_limit_is_on_what_the_position_would_be() -> None:
     rig = Rig(risk=RiskLimits(max_position_size=Decimal(15)))
     long(rig)
@@ -296,7 +348,7 @@ def test_a_position_limit_is_on_what_the_position_would_be() -> None:
 def test_what_brings_a_too_large_position_nearer_zero_passes() -> None:
     rig = Rig(risk=RiskLimits(max_position_size=Decimal(15)))
     long(rig)
-    rig.engine.state.book.position[0] = 40  # as a broker's own fills could have left it
+    rig.engine.state.book.slot.position[0] = 40  # as a broker's own fills could have left it
     assert rig.tick(0, 100, "BUY", 1) == "position_limit"
     assert rig.tick(0, 100, "SELL", 5) == "emitted"
     assert rig.tick(1, 101, "SELL", 51) == "position_limit"  # to -16

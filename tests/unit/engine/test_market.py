@@ -178,9 +178,9 @@ def test_a_minute_is_that_of_utc_before_1970_too() -> None:
     rig.step(TickRow(1, -60 * SECOND, 100.0))
     rig.processor.answer = None
     rig.step(TickRow(1, -1, 100.0))
-    assert rig.engine.state.book.minute_open[0] == 100.0
+    assert rig.engine.state.book.instrument.minute_open[0] == 100.0
     rig.step(TickRow(1, 0, 110.0))
-    assert rig.engine.state.book.minute_open[0] == 110.0
+    assert rig.engine.state.book.instrument.minute_open[0] == 110.0
 
 
 def test_a_strategy_that_is_registered_within_a_minute_is_held_to_the_minutes_open() -> None:

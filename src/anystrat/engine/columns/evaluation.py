@@ -39,9 +39,7 @@ def can_batch(executor: StrategyExecutor) -> bool:
     batchable = getattr(processor, "batchable", None)
     if batchable is not None and not batchable():
         return False
-    if isinstance(processor, ColumnRule):
-        return executor.decide is not None
-    return isinstance(processor, BatchCapable)
+    return isinstance(processor, ColumnRule | BatchCapable)
 
 
 class Evaluator:
@@ -67,12 +65,22 @@ class Evaluator:
         self._known.clear()
 
     def hits(
-        self, executor: StrategyExecutor, i: int, prices: NDArray[np.float64], first: int, exact: ExactWindow
+        self,
+        executor: StrategyExecutor,
+        i: int,
+        prices: NDArray[np.float64],
+        first: int,
+        *,
+        shortest: bool,
+        exact: ExactWindow,
     ) -> Hits:
-        """Where the executor's processor fires among `prices[first:]`; `i` names the instrument within the block."""
+        """Where the executor's processor fires among `prices[first:]`; `i` names the instrument within the block.
+
+        `shortest` promises that every price is the shortest decimal of its double.
+        """
         processor = executor.processor
         if isinstance(processor, ColumnRule):
-            kernel, arguments = processor.fired()
+            kernel, arguments = processor.fired(shortest=shortest)
             key = (i, kernel, arguments)
             found = self._known.get(key)
             if found is None:

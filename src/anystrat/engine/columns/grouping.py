@@ -13,6 +13,8 @@ from anystrat.engine.checks import MINUTE_NS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from anystrat.engine.columns.block import GroupedColumns
+
 UNROUTED: Final = -1
 BAD_PRICE: Final = -2
 OUT_OF_ORDER: Final = -3
@@ -74,11 +76,8 @@ def lay_out(
     following: NDArray[Any],
     minute: NDArray[Any],
     minute_open: NDArray[Any],
-    grouped_tick: NDArray[Any],
-    grouped_ts: NDArray[Any],
+    grouped: GroupedColumns,
     grouped_price: NDArray[Any],
-    grouped_flags: NDArray[Any],
-    grouped_open: NDArray[Any],
 ) -> None:
     """Write every accepted tick to its instrument's next place, `following[i]`, and the open of its minute beside it."""
     for j in range(len(place)):
@@ -91,11 +90,11 @@ def lay_out(
         if minute[i] != now and flags[j] & BLOCKED_BITS == 0:
             minute[i] = now
             minute_open[i] = price[j]
-        grouped_tick[k] = j
-        grouped_ts[k] = ts[j]
+        grouped.tick[k] = j
+        grouped.ts[k] = ts[j]
         grouped_price[k] = price[j]
-        grouped_flags[k] = flags[j]
-        grouped_open[k] = minute_open[i] if minute[i] == now else math.nan
+        grouped.market[k] = flags[j]
+        grouped.open[k] = minute_open[i] if minute[i] == now else math.nan
 
 
 def shift_in(

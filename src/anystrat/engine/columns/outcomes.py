@@ -83,23 +83,23 @@ class _Maker:
         return exact if exact is not None else to_decimal(float(block.price[tick]))
 
     def _signals(self) -> list[tuple[int, int, int, int, Outcome]]:
-        result, fired = self._result, self._result.fired
+        result, fired = self._result, self._result.tables.fired
         made: list[tuple[int, int, int, int, Outcome]] = []
         for k in result.order.tolist():
             executor = self._engine.executors[int(result.executor[k])]
-            p = int(fired.position[k])
-            tick = int(result.grouped.tick[p])
+            p = int(fired["position"][k])
+            tick = int(result.tables.grouped["tick"][p])
             made.append((tick, executor.row, _SIGNAL, 0, self._outcome(executor, k, p, tick)))
         return made
 
     def _outcome(self, executor: StrategyExecutor, k: int, p: int, tick: int) -> Outcome:
-        result, fired = self._result, self._result.fired
-        side, confidence = int(fired.side[k]), float(fired.confidence[k])
-        quantity, price = int(fired.quantity[k]), self._price(tick)
-        ts = int(result.grouped.ts[p])
+        result, fired = self._result, self._result.tables.fired
+        side, confidence = int(fired["side"][k]), float(fired["confidence"][k])
+        quantity, price = int(fired["quantity"][k]), self._price(tick)
+        ts = int(result.tables.grouped["ts"][p])
         token = int(result.block.instrument_token[tick])
         reasoning, metadata = self._why(executor, k, p) if self._reasons else ("", None)
-        code = int(fired.code[k])
+        code = int(fired["code"][k])
         assert code != NOT_EVALUATED
         reason = REASONS[code]
         if reason is not None:
@@ -118,7 +118,7 @@ class _Maker:
                 instrument_token=token,
                 ts_ns=ts,
                 id_bases=executor.id_bases,
-                price_bucket=int(fired.bucket[k]),
+                price_bucket=int(fired["bucket"][k]),
                 dedupe_epoch=ts // executor.risk.dedupe_window_ns,
             )
         )
@@ -126,48 +126,48 @@ class _Maker:
     def _why(self, executor: StrategyExecutor, k: int, p: int) -> tuple[str, object]:
         rule = executor.processor
         if executor.decide is not None:
-            return rule.describe(int(self._result.fired.side[k]), float(self._result.value[k]))  # type: ignore[attr-defined, no-any-return]
+            return rule.describe(int(self._result.tables.fired["side"][k]), float(self._result.value[k]))  # type: ignore[attr-defined, no-any-return]
         history = history_of(self._result.rows_before(p, executor.need))
         answer = rule.process_tick(history[-1], history)
         return (answer.reasoning, answer.metadata) if answer is not None else ("", None)
 
     def _fills(self) -> list[tuple[int, int, int, int, Outcome]]:
-        log = self._result.log
+        fills = self._result.tables.fills
         made: list[tuple[int, int, int, int, Outcome]] = []
-        inst = self._engine.state.arrays["slot_instrument"]
-        for n in range(int(log.counts[0])):
-            executor = self._engine.executors[int(log.fill_executor[n])]
-            tick = int(log.fill_tick[n])
-            stage = _FILL_BEFORE if int(log.fill_stage[n]) == BEFORE_SIGNAL else _AFTER
+        instrument_of = self._engine.state.tables["slot"]["instrument"]
+        for n in range(len(fills)):
+            executor = self._engine.executors[int(fills["executor"][n])]
+            tick = int(fills["tick"][n])
+            stage = _FILL_BEFORE if int(fills["stage"][n]) == BEFORE_SIGNAL else _AFTER
             outcome = Filled(
                 executor.strategy_id,
                 executor.broker,
-                self._engine.tokens[int(inst[int(log.fill_slot[n])])],
+                self._engine.tokens[int(instrument_of[int(fills["slot"][n])])],
                 int(self._result.block.ts_ns[tick]),
-                int(log.fill_quantity[n]),
-                float(log.fill_price[n]),
-                float(log.fill_fee[n]),
-                float(log.fill_realised[n]),
-                int(log.fill_position[n]),
-                float(log.fill_average[n]),
-                bool(log.fill_trip[n]),
+                int(fills["quantity"][n]),
+                float(fills["price"][n]),
+                float(fills["fee"][n]),
+                float(fills["realised"][n]),
+                int(fills["position"][n]),
+                float(fills["average"][n]),
+                bool(fills["round_trip"][n]),
             )
             made.append((tick, executor.row, stage, n, outcome))
         return made
 
     def _moves(self) -> list[tuple[int, int, int, int, Outcome]]:
-        log = self._result.log
+        moves = self._result.tables.moves
         made: list[tuple[int, int, int, int, Outcome]] = []
-        for n in range(int(log.counts[1])):
-            executor = self._engine.executors[int(log.move_executor[n])]
-            tick = int(log.move_tick[n])
-            stage = _MOVE_BEFORE if int(log.move_stage[n]) == BEFORE_SIGNAL else _AFTER
-            trigger = TRIGGERS[int(log.move_trigger[n])]
+        for n in range(len(moves)):
+            executor = self._engine.executors[int(moves["executor"][n])]
+            tick = int(moves["tick"][n])
+            stage = _MOVE_BEFORE if int(moves["stage"][n]) == BEFORE_SIGNAL else _AFTER
+            trigger = TRIGGERS[int(moves["trigger"][n])]
             outcome = Transition(
                 executor.strategy_id,
                 executor.broker,
-                State(int(log.move_before[n])),
-                State(int(log.move_after[n])),
+                State(int(moves["before"][n])),
+                State(int(moves["after"][n])),
                 trigger,
                 int(self._result.block.ts_ns[tick]),
                 int(self._result.block.instrument_token[tick]),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from anystrat.domain.columns import TickColumns
     from anystrat.domain.protocols import Compiler
-    from anystrat.engine.columns.gate import Grouped
+    from anystrat.engine.columns.block import BlockTables
     from anystrat.engine.engine import Engine
 
 _OPTIONAL = ("volume", "bid", "ask")
@@ -62,32 +62,41 @@ class Tails:
         """Whether any price of this instrument's tail is more than its double says."""
         return i in self._exact
 
-    def take(self, block: TickColumns, flags: NDArray[np.int8], rows: NDArray[np.int64], grouped: Grouped) -> None:
+    def take(self, block: TickColumns, flags: NDArray[np.int8], rows: NDArray[np.int64], tables: BlockTables) -> None:
         """Let the block's ticks push the oldest out. `rows` are the instruments that have any."""
-        self._shift(rows, grouped, block.price, self.price)
-        self._shift(rows, grouped, block.ts_ns, self._ts)
-        self._shift(rows, grouped, flags, self._flags)
+        self._shift(rows, tables, block.price, self.price)
+        self._shift(rows, tables, block.ts_ns, self._ts)
+        self._shift(rows, tables, flags, self._flags)
         for name in _OPTIONAL:
             column = getattr(block, name)
             if column is None and name not in self._more:
                 continue
             tail = self._more.setdefault(name, np.full(len(self.price), math.nan))
-            self._shift(rows, grouped, column if column is not None else np.full(len(block), math.nan), tail)
+            self._shift(rows, tables, column if column is not None else np.full(len(block), math.nan), tail)
         if block.exact is not None or self._exact:
-            self._take_exact(block, rows, grouped)
-        new = grouped.last[rows] - grouped.first[rows]
+            self._take_exact(block, rows, tables)
+        new = tables.instruments["last"][rows] - tables.instruments["first"][rows]
         self.held[rows] = np.minimum(self.room[rows], self.held[rows] + new)
         self._fresh[rows] = np.minimum(self.room[rows], self._fresh[rows] + new)
 
-    def _shift(self, rows: NDArray[np.int64], grouped: Grouped, source: NDArray[Any], tail: NDArray[Any]) -> None:
+    def _shift(self, rows: NDArray[np.int64], tables: BlockTables, source: NDArray[Any], tail: NDArray[Any]) -> None:
         self._shift_in(
-            rows, grouped.first, grouped.last, self.offset, self.room, self.held, grouped.tick, source, tail
+            rows,
+            tables.instruments["first"],
+            tables.instruments["last"],
+            self.offset,
+            self.room,
+            self.held,
+            tables.grouped["tick"],
+            source,
+            tail,
         )
 
-    def _take_exact(self, block: TickColumns, rows: NDArray[np.int64], grouped: Grouped) -> None:
+    def _take_exact(self, block: TickColumns, rows: NDArray[np.int64], tables: BlockTables) -> None:
         for i in rows.tolist():
             room = int(self.room[i])
-            ticks = grouped.tick[grouped.first[i] : grouped.last[i]][-room:].tolist()
+            first, last = int(tables.instruments["first"][i]), int(tables.instruments["last"][i])
+            ticks = tables.grouped["tick"][first:last][-room:].tolist()
             new = [block.exact[tick] for tick in ticks] if block.exact is not None else [None] * len(ticks)
             old = self._exact.get(i) or [None] * int(self.held[i])
             both = [*old, *new][-room:]
