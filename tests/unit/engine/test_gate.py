@@ -346,12 +346,14 @@ def test_a_position_limit_is_on_what_the_position_would_be() -> None:
 
 
 def test_what_brings_a_too_large_position_nearer_zero_passes() -> None:
-    rig = Rig(risk=RiskLimits(max_position_size=Decimal(15)))
-    long(rig)
-    rig.engine.state.book.slot.position[0] = 40  # as a broker's own fills could have left it
-    assert rig.tick(0, 100, "BUY", 1) == "position_limit"
-    assert rig.tick(0, 100, "SELL", 5) == "emitted"
-    assert rig.tick(1, 101, "SELL", 51) == "position_limit"  # to -16
+    risk = RiskLimits(max_position_size=Decimal(15), allow_sessions=frozenset({Session.CLOSED}))
+    rig = Rig(risk=risk, sessions=dict.fromkeys(range(4), Session.CLOSED))
+    for second in range(4):  # each is within the limit while the others wait for the market to open
+        assert rig.tick(second, 100 + second, "BUY", 10) == "emitted"
+    assert rig.tick(4, 100, "BUY", 1) == "position_limit"
+    assert rig.position() == 40
+    assert rig.tick(5, 100, "SELL", 5) == "emitted"
+    assert rig.tick(6, 101, "SELL", 51) == "position_limit"  # from 35 to -16
 
 
 def test_what_brings_a_too_large_exposure_nearer_zero_passes_but_not_beyond() -> None:

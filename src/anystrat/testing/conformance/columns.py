@@ -40,7 +40,7 @@ def columns(subject: Subject) -> None:
     made = subject.make()
     if not isinstance(made, BatchCapable):
         raise NotJudged("the processor has no process_columns")
-    if isinstance(made, SometimesBatchable) and not made.batchable():
+    if isinstance(made, SometimesBatchable) and not made.batchable(shortest=True):
         raise NotJudged("batchable() answers False: every tick is a call of process_tick")
     answered, error = 0, ""
     for path in subject.paths():

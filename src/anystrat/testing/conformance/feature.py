@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from anystrat.testing.conformance.suite import Broken, Check, Finding, Report, S
 
 _TICKS_AFTER_FULL: Final = 40
 _OLDER: Final = 5
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
@@ -156,20 +158,39 @@ def _columns(subject: _Subject) -> None:
         rng = np.random.Generator(np.random.PCG64([path.seed, 33]))
         cuts = [(0, len(path)), *(sorted(rng.choice(len(path) + 1, 2, replace=False).tolist()) for _ in range(6))]
         for start, stop in [*cuts, (len(path) - length, len(path)), (0, length - 1)]:
-            column = ask(lambda: feature.column(prices[start:stop]))  # noqa: B023
-            rows = max(0, stop - start - length + 1)
-            part = f"prices {start + 1} to {stop}"
-            if not isinstance(column.value, np.ndarray) or column.value.shape != (rows,):
-                found = column.error or repr(column.value)
-                advice = "columns(prices) gives float64[n - history_length + 1]; the prices are read-only"
-                what = f"columns does not answer with {rows} values for {part}"
-                raise _at(subject, path, max(stop - 1, 0), what, found, f"float64[{rows}]", advice)
-            for k, found_value in enumerate(column.value.tolist()):
-                i = start + length - 1 + k
-                if Answer(found_value).form != Answer(float(singles[i].value)).form:
-                    advice = "add up in the order of the single value; nothing of the block as a whole may matter"
-                    what = f"a column of {part} and a single value differ"
-                    raise _at(subject, path, i, what, repr(found_value), repr(singles[i].value), advice)
+            for compiler in (None, _interpreted) if feature.loop is not None else (None,):
+                column = ask(lambda: feature.column(prices[start:stop], compiler))  # noqa: B023
+                part = f"prices {start + 1} to {stop}, by {'columns' if compiler is None else 'the loop'}"
+                _compare_column(subject, path, singles, column, (start, stop), part)
+
+
+def _interpreted(function: F, /) -> F:
+    """A compiler that leaves a loop as it is: it runs slowly, with the same results."""
+    return function
+
+
+def _compare_column(
+    subject: _Subject,
+    path: PricePath,
+    singles: dict[int, Answer],
+    column: Answer,
+    cut: tuple[int, int],
+    part: str,
+) -> None:
+    start, stop = cut
+    length = subject.feature.history_length
+    rows = max(0, stop - start - length + 1)
+    if not isinstance(column.value, np.ndarray) or column.value.shape != (rows,):
+        found = column.error or repr(column.value)
+        advice = "columns(prices) gives float64[n - history_length + 1], a loop fills as many; the prices are read-only"
+        what = f"a column does not hold {rows} values for {part}"
+        raise _at(subject, path, max(stop - 1, 0), what, found, f"float64[{rows}]", advice)
+    for k, found_value in enumerate(column.value.tolist()):
+        i = start + length - 1 + k
+        if Answer(found_value).form != Answer(float(singles[i].value)).form:
+            advice = "add up in the order of the single value; nothing of the block as a whole may matter"
+            what = f"a column of {part} and a single value differ"
+            raise _at(subject, path, i, what, repr(found_value), repr(singles[i].value), advice)
 
 
 def _rows(subject: _Subject) -> None:

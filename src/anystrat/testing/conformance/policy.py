@@ -11,14 +11,15 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from anystrat.domain.protocols import DecisionPolicy
-from anystrat.domain.signal import HOLD, SignalResult
+from anystrat.domain.signal import HOLD, SIDE_CODE, SignalResult
 from anystrat.domain.window import Window
 from anystrat.strategies.catalog import PolicyType
+from anystrat.strategies.policies.answer import ColumnPolicy, Decided, Pairs, numbers_of
 from anystrat.testing.conformance.answers import Answer, ask, fault, form, shown, side_by_side
 from anystrat.testing.conformance.holding import contents
 from anystrat.testing.conformance.paths import PricePath, filled, synthetic_paths
 from anystrat.testing.conformance.subject import builder_of, name_of, parameters_of
-from anystrat.testing.conformance.suite import Broken, Check, Finding, Report, Suite
+from anystrat.testing.conformance.suite import Broken, Check, Finding, NotJudged, Report, Suite
 
 #: What `check_policy` takes: a type, a policy (it is copied), or a function that builds one.
 Policy: TypeAlias = PolicyType | DecisionPolicy | Callable[[], DecisionPolicy]
@@ -120,6 +121,13 @@ def _suite(subject: _Subject) -> Suite:
     add("window_only", "What lies before the declared history changes nothing.", _window_only, "answers", "determinism")
     add("hold", "HOLD counts as no signal.", _hold, "answers", "determinism")
     add("memory", "Earlier decisions change nothing.", _memory, "determinism", "untouched", "window_only")
+    add(
+        "columns",
+        "The loop over many ticks and single decisions agree, where there is one.",
+        _columns,
+        "hold",
+        "memory",
+    )
     return suite
 
 
@@ -138,7 +146,7 @@ def _signal(side: str | None, confidence: float, quantity: int, price: str, who:
 
 def _own(signal: SignalResult | None) -> SignalResult | None:
     """A copy, so that what a policy does to its metadata stays in the one call."""
-    return signal and msgspec.structs.replace(signal, metadata=dict(signal.metadata or {}))
+    return signal and msgspec.structs.replace(signal, metadata=signal.metadata and dict(signal.metadata))
 
 
 def _at(subject: _Subject, case: _Case, what: str, found: object, expected: object, advice: str) -> Broken:
@@ -253,3 +261,57 @@ def _memory(subject: _Subject) -> None:
                 advice = "keep nothing between decisions: a restart, a replay and a backtest would differ"
                 what = "a decision depends on earlier ones"
                 raise _at(subject, case, what, f"{shown_found} ({when})", f"{wanted} (a fresh policy)", advice)
+
+
+def _columns(subject: _Subject) -> None:
+    policy = subject.make()
+    if not isinstance(policy, ColumnPolicy):
+        raise NotJudged("the policy has no decisions(): every tick is a call of decide")
+    # What a rule's or a tick's metadata says is beyond columns: here there is none.
+    pairs = [(_bare(case.rules), _bare(case.ml)) for case in subject.cases() if _sides(case)]
+    paths = list(synthetic_paths(subject.seeds, (1,), subject.need + len(pairs) // 8))
+    for number, path in enumerate(paths):
+        shifted = itertools.islice(itertools.cycle(pairs), number * 7, None)
+        cases = [_Case(*pair, path, i) for pair, i in zip(shifted, range(subject.need - 1, len(path)), strict=False)]
+        for first, stop in ((0, len(cases)), (0, 1), (3, 3), (5, len(cases))):
+            _compare_loop(subject, policy, cases[first:stop], subject.need - 1 + first)
+
+
+def _compare_loop(subject: _Subject, policy: ColumnPolicy, cases: list[_Case], first: int) -> None:
+    if not cases:
+        return
+    rules = zip(*(numbers_of(case.rules) for case in cases), strict=True)
+    ml = zip(*(numbers_of(case.ml) for case in cases), strict=True)
+    decided = Decided([0] * len(cases), [0.0] * len(cases), [0] * len(cases))
+    prices = cases[0].path.prices()[: first + len(cases)].tolist()
+    advice = "let the loop call the core that decide calls; it reads the history before each tick, and nothing after it"
+
+    def loop() -> None:
+        run, arguments = policy.decisions()
+        run(Pairs(*map(list, rules), *map(list, ml)), decided, prices, first, *arguments)
+
+    ran = ask(loop)
+    if ran.error:
+        raise _at(subject, cases[0], "the loop of decisions() raises", ran, "an answer for each tick", advice)
+    single = subject.make()
+    for k, case in enumerate(cases):
+        window = filled(case.path.rows(case.i + 1 - subject.need, case.i + 1, plain=True), subject.need)
+        answer = subject.answer(single, case, window)
+        signal = answer.value
+        wanted = (0, 0.0, 0)
+        if signal is not None:
+            wanted = (SIDE_CODE[signal.signal_type], float(signal.confidence), int(signal.quantity))
+        found = (int(decided.side[k]), float(decided.confidence[k]), int(decided.quantity[k]))
+        if form(found if found[0] or wanted[0] else 0) != form(wanted if found[0] or wanted[0] else 0):
+            shown_found = (
+                f"side {found[0]}, confidence {found[1]!r}, quantity {found[2]} (tick {k + 1} of {len(cases)})"
+            )
+            raise _at(subject, case, "the loop of decisions() and decide differ", shown_found, answer, advice)
+
+
+def _bare(signal: SignalResult | None) -> SignalResult | None:
+    return signal and msgspec.structs.replace(signal, metadata=None)
+
+
+def _sides(case: _Case) -> bool:
+    return HOLD not in {signal.signal_type for signal in (case.rules, case.ml) if signal is not None}

@@ -96,6 +96,6 @@ def _suite(subject: Subject) -> Suite:
     add(
         "columns", "Columns and single ticks agree, whatever the block.", columns, "answers", "history_length", "memory"
     )
-    add("column_rule", "The kernel of fired() and decide agree, whatever the block.", column_rule, "price_rule")
+    add("column_rule", "The kernel of fired() and single ticks agree, whatever the block.", column_rule, "columns")
     add("restart", "A restored engine goes on identically.", restart, "memory")
     return suite
