@@ -331,6 +331,27 @@ def test_retries_begin_anew_once_the_window_has_passed_without_errors() -> None:
     assert rig.state == "PAUSED"
 
 
+def test_retries_begin_anew_exactly_when_the_last_error_has_left_the_window() -> None:
+    for second, state in ((60 - NANO, "PAUSED"), (Decimal(60), "ERROR")):
+        rig = failing(RiskLimits(max_errors=0, max_retries=1), [0])
+        rig.tick(30, 100)
+        rig.processor.answer = crash
+        rig.step(tick(second))
+        assert rig.state == state
+
+
+def test_a_throttles_timer_leaves_the_loss_streak_as_it_is() -> None:
+    rig = active(risk=RiskLimits(max_signals_per_min=2, pause_on_throttle=True, max_loss_streak=5))
+    rig.tick(1, 100, "BUY")
+    rig.tick(2, 100)
+    rig.tick(3, 90, "SELL")
+    rig.tick(4, 90, "BUY")
+    assert rig.state == "PAUSED"
+    rig.step(TimerDue(at(1000)))
+    assert rig.state == "ACTIVE"
+    assert rig.executor.portfolio.loss_streak == 1
+
+
 def test_errors_and_their_timers_survive_a_restart() -> None:
     rig = failing(RiskLimits(max_errors=1, max_retries=1), [0])
     rig.reborn()
