@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anystrat.adapters.onnx_model import BatchReport
     from anystrat.adapters.signal_files import SignalWriter as SignalWriter  # noqa: PLC0414  callers annotate with it
     from anystrat.adapters.tick_files import TickReader as TickReader  # noqa: PLC0414  as above
-    from anystrat.domain.protocols import SessionClock
+    from anystrat.domain.protocols import Compiler, SessionClock
     from anystrat.engine.executor import StrategyExecutor
 
 
@@ -164,6 +164,13 @@ def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: 
     return opened(path, reasons=reasons, drops=drops)
 
 
+def kernel_compiler(on_cold: Callable[[str], None] | None = None) -> Compiler | None:
+    """What makes block evaluation quick, or None without the extra `fast`; `on_cold` hears of each kernel compiled anew."""
+    from anystrat.adapters.numba_kernels import numba_compiler
+
+    return numba_compiler(on_cold)
+
+
 def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a model file needs, gives and says about itself. Raises `ModelRefused`, `MissingExtra`."""
     from anystrat.adapters.model_facts import model_facts
@@ -218,6 +225,7 @@ __all__ = [
     "default_catalog",
     "default_wiring",
     "inspect_model",
+    "kernel_compiler",
     "model_failure",
     "open_signals",
     "open_ticks",

@@ -4,25 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from anystrat.domain.outcomes import Outcome
+from anystrat.domain.outcomes import Dropped, Emitted, Outcome
+from anystrat.engine.columns.outcomes import notes_of, outcomes_of, signals_of
+from anystrat.engine.columns.runner import BlockResult, BlockRunner
 
 if TYPE_CHECKING:
-    from anystrat.domain.columns import TickColumns
+    from anystrat.domain.columns import SignalColumns, TickColumns
+    from anystrat.domain.protocols import Compiler
     from anystrat.engine.engine import Engine
 
 OnOutcomes = Callable[[Sequence[Outcome]], None]
+OnSignals = Callable[["SignalColumns"], None]
 OnProgress = Callable[[int], None]
+
+#: Fewer rows than this are over before a compiler would be loaded.
+WORTH_COMPILING: Final = 100_000
+
+
+class Speed(StrEnum):
+    """How ticks are evaluated; what comes out is the same."""
+
+    AUTO = "auto"
+    SCALAR = "scalar"
+    COLUMNS = "columns"
 
 
 @dataclass(slots=True)
 class Replayed:
-    """What a replay took in, and how long the engine alone needed for it."""
+    """What a replay took in, how long the engine alone needed for it, and how many rows went over columns."""
 
     rows: int = 0
     seconds: float = 0.0
+    column_rows: int = 0
+
+
+@dataclass(slots=True)
+class _Drive:
+    engine: Engine
+    on_outcomes: OnOutcomes | None
+    on_signals: OnSignals | None
+    reasons: bool
+    done: Replayed
+
+    def one_by_one(self, block: TickColumns) -> None:
+        outcomes: list[Outcome] = []
+        step = self.engine.step
+        start = perf_counter()
+        for row in block.rows():
+            outcomes += step(row)
+        self.done.seconds += perf_counter() - start
+        if self.on_outcomes is not None and outcomes:
+            self.on_outcomes(outcomes)
+
+    def as_columns(self, runner: BlockRunner, block: TickColumns) -> None:
+        start = perf_counter()
+        result = runner.run(block)
+        self.done.seconds += perf_counter() - start
+        self.done.column_rows += len(block)
+        if self.on_outcomes is None:
+            return
+        if self.on_signals is None or self.reasons or _signals_one_by_one(result):
+            self.on_outcomes(list(outcomes_of(self.engine, result, reasons=self.reasons)))
+            return
+        if len(result.order):
+            self.on_signals(signals_of(self.engine, result))
+        notes = list(notes_of(self.engine, result))
+        if notes:
+            self.on_outcomes(notes)
 
 
 def replay(
@@ -30,24 +82,43 @@ def replay(
     blocks: Iterable[TickColumns],
     *,
     on_outcomes: OnOutcomes | None = None,
+    on_signals: OnSignals | None = None,
     on_progress: OnProgress | None = None,
+    speed: Speed = Speed.SCALAR,
+    compiler: Callable[[], Compiler | None] | None = None,
+    expected_rows: int | None = None,
+    reasons: bool = True,
 ) -> Replayed:
     """Push every tick of `blocks` through `engine`, in order.
 
-    `on_outcomes` gets the outcomes in order, a block's at a time; what it raises ends the replay. `on_progress` gets the
-    number of rows so far after each block. Memory does not grow with the number of ticks.
+    `on_outcomes` gets the outcomes in order, a block's at a time; what it raises ends the replay. With `on_signals`,
+    a block that was evaluated as columns hands its signals and drops there, as columns, and `on_outcomes` gets the
+    rest of what a person may want to know (fills are counted in the engine, and not made objects). `on_progress` gets
+    the number of rows so far after each block. Memory does not grow with the number of ticks.
+
+    With `Speed.AUTO`, columns are used once the rows (those seen, or `expected_rows`) are worth a compiler, where
+    `compiler()` gives one. `reasons` says whether signals must say why at column speed, as they always do one by one.
     """
     done = Replayed()
-    step = engine.step
+    drive = _Drive(engine, on_outcomes, on_signals, reasons, done)
+    runner: BlockRunner | None = None
+    undecided = speed is Speed.AUTO
+    if speed is Speed.COLUMNS:
+        runner = BlockRunner(engine, compiler() if compiler is not None else None)
     for block in blocks:
-        outcomes: list[Outcome] = []
-        start = perf_counter()
-        for row in block.rows():
-            outcomes += step(row)
-        done.seconds += perf_counter() - start
+        if undecided and max(done.rows, expected_rows or 0) >= WORTH_COMPILING:
+            undecided = False
+            found = compiler() if compiler is not None else None
+            runner = BlockRunner(engine, found) if found is not None else None
+        if runner is not None:
+            drive.as_columns(runner, block)
+        else:
+            drive.one_by_one(block)
         done.rows += len(block)
-        if on_outcomes is not None and outcomes:
-            on_outcomes(outcomes)
         if on_progress is not None:
             on_progress(done.rows)
     return done
+
+
+def _signals_one_by_one(result: BlockResult) -> bool:
+    return any(isinstance(outcome, Emitted | Dropped) for _, outcomes in result.scalar for outcome in outcomes)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anystrat.domain.outcomes import Outcome
     from anystrat.engine.engine import Engine
 
-_SPEEDS: Final = ("auto", "scalar")
+_SPEEDS: Final = ("auto", "scalar", "columns")
 _CONFIG_SUFFIXES: Final = {".yaml", ".yml", ".json"}
 _MODEL_EXIT_CODE: Final = 3
 
@@ -67,10 +67,6 @@ def _is_configuration(arg: str) -> bool:
 
 
 def _speed(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if value == "columns":
-        raise click.BadParameter(
-            "this version evaluates a tick at a time only; leave the option out (auto) and nothing else will change"
-        )
     if value not in _SPEEDS:
         raise click.BadParameter(f"{value!r} is not one of {', '.join(_SPEEDS)}.")
     return value
@@ -95,7 +91,7 @@ _FILE: Final = click.Path(path_type=Path)
     "--speed",
     default="auto",
     show_default=True,
-    metavar="[auto|scalar]",
+    metavar="[auto|scalar|columns]",
     callback=_speed,
     help="How ticks are evaluated; the signals are the same.",
 )
@@ -128,7 +124,6 @@ def command(
     from anystrat.cli.screen import print_json
     from anystrat.config import load_configuration
 
-    del speed  # both speeds that there are evaluate a tick at a time
     settings = settings_of(context)
     wiring = bootstrap.default_wiring()
     configured = load_configuration(config, wiring.catalog)
@@ -142,7 +137,7 @@ def command(
         say_error("a model does not load, and --strict was asked for: nothing was replayed")
         context.exit(_MODEL_EXIT_CODE)
 
-    run = _Run(engine, reader, notes, settings)
+    run = _Run(engine, reader, notes, settings, speed)
     run.play(outputs, reasons=reasons)
     report = run.report()
     report["left_out"] = {item.strategy_id: item.reason for item in wiring.left_out}
@@ -206,14 +201,16 @@ class _Run:
     reader: TickReader
     notes: Any
     settings: Settings
+    speed: str
     writers: dict[str, SignalWriter] = field(default_factory=dict)
     rows: int = 0
     seconds: float = 0.0
+    compiling: bool = False
 
     def play(self, outputs: dict[str, Path], *, reasons: bool) -> None:
         """Push every tick through; whatever ends it early, what was written is kept, and said."""
         from anystrat import bootstrap
-        from anystrat.backtest.replay import replay
+        from anystrat.backtest.replay import Speed, replay
 
         try:
             with ExitStack() as files:
@@ -226,7 +223,16 @@ class _Run:
                         self.rows = rows
                         moved(rows)
 
-                    done = replay(self.engine, self.reader, on_outcomes=self._take, on_progress=on_progress)
+                    done = replay(
+                        self.engine,
+                        self.reader,
+                        on_outcomes=self._take,
+                        on_progress=on_progress,
+                        speed=Speed(self.speed),
+                        compiler=lambda: bootstrap.kernel_compiler(self._compiling),
+                        expected_rows=self.reader.total_rows,
+                        reasons=reasons,
+                    )
         except (Exception, KeyboardInterrupt, SystemExit, Terminated):
             self._say_what_was_kept()
             raise
@@ -247,6 +253,11 @@ class _Run:
         for writer in self.writers.values():
             writer.write(outcomes)
         self.notes(outcomes)
+
+    def _compiling(self, _kernel: str) -> None:
+        if not self.compiling and not self.settings.quiet:
+            say("compiling kernels, once for this version and machine (some seconds) …")
+        self.compiling = True
 
     def _say_what_was_kept(self) -> None:
         if not self.writers and not self.rows:

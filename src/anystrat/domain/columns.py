@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from anystrat.domain.signal_id import mixed_columns
 from anystrat.domain.tick import TickRow
 
 if TYPE_CHECKING:
@@ -54,6 +55,59 @@ class TickColumns:
         )
         for fields in columns:
             yield TickRow(*fields)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignalColumns:
+    """Signals and drops in the order of ticks, rows and brokers, every column of shape (n,).
+
+    `executor` is a place in `executors`, (strategy_id, broker) each. `side` is 1 for BUY and 2 for SELL. `code` is 0 for
+    an emitted signal, otherwise the place of its reason in `domain.outcomes.REASONS`. `price` and `exact` are as in
+    `TickColumns`. `bucket` and `epoch` are what a signal's id is made of beside its instrument and side; `bases` holds
+    the two halves' bases of each executor, uint64, shape (executors, 2).
+    """
+
+    ts_ns: NDArray[np.int64]
+    executor: NDArray[np.int64]
+    instrument_token: NDArray[np.int64]
+    side: NDArray[np.int8]
+    confidence: NDArray[np.float64]
+    quantity: NDArray[np.int64]
+    price: NDArray[np.float64]
+    exact: list[Decimal | None] | None
+    code: NDArray[np.int64]
+    bucket: NDArray[np.int64]
+    epoch: NDArray[np.int64]
+    executors: tuple[tuple[str, str], ...]
+    bases: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.ts_ns)
+
+    def taken(self, places: NDArray[np.int64]) -> SignalColumns:
+        """Only those at `places`, in that order."""
+        exact = [self.exact[k] for k in places.tolist()] if self.exact is not None else None
+        return SignalColumns(
+            self.ts_ns[places],
+            self.executor[places],
+            self.instrument_token[places],
+            self.side[places],
+            self.confidence[places],
+            self.quantity[places],
+            self.price[places],
+            exact,
+            self.code[places],
+            self.bucket[places],
+            self.epoch[places],
+            self.executors,
+            self.bases,
+        )
+
+    def ids(self) -> NDArray[np.uint64]:
+        """The signals' ids as two 64-bit halves, shape (n, 2): `signal_id` of each row, as numbers."""
+        return mixed_columns(
+            self.bases[self.executor], [self.instrument_token, self.side, self.bucket, self.epoch]
+        )
 
 
 def _optional(column: NDArray[np.float64] | None, nothing: list[None]) -> list[float | None] | list[None]:

@@ -6,6 +6,12 @@ The mixer is the finaliser of SplitMix64 (Steele, Lea, Flood: "Fast splittable p
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MASK = (1 << 64) - 1
 
@@ -26,6 +32,20 @@ def mixed(base: int, values: tuple[int, ...]) -> int:
         x ^= x >> 27
         x = (x * 0x94D049BB133111EB) & _MASK
         h = x ^ (x >> 31)
+    return h
+
+
+def mixed_columns(bases: NDArray[np.uint64], values: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
+    """`mixed` for many at once: uint64 bases of shape (n, halves), values of shape (n,) each; unsigned columns wrap."""
+    h = bases.copy()
+    for value in values:
+        h ^= value.astype("int64").view("uint64")[:, None]
+        h += 0x9E3779B97F4A7C15
+        h ^= h >> 30
+        h *= 0xBF58476D1CE4E5B9
+        h ^= h >> 27
+        h *= 0x94D049BB133111EB
+        h ^= h >> 31
     return h
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from anystrat.domain.outcomes import TickDrop
 from anystrat.engine.checks import MINUTE_NS
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 UNROUTED: Final = -1
 BAD_PRICE: Final = -2
 OUT_OF_ORDER: Final = -3
+DROP_OF_PLACE: Final = {
+    UNROUTED: TickDrop.UNROUTED,
+    BAD_PRICE: TickDrop.BAD_PRICE,
+    OUT_OF_ORDER: TickDrop.OUT_OF_ORDER,
+}
 
 #: What a tick's market is in, as bits.
 HALTED_BIT: Final = 1

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anystrat.domain.columns import SignalColumns
 from anystrat.domain.exact import to_decimal
 from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Noted, Outcome, TickDropped, Transition
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
 from anystrat.domain.window import history_of
 from anystrat.engine.columns.gate import BEFORE_SIGNAL, NOT_EVALUATED, TRIGGERS
+from anystrat.engine.columns.grouping import DROP_OF_PLACE
 
 if TYPE_CHECKING:
     from anystrat.domain.tick import TickRow
@@ -31,6 +33,37 @@ def outcomes_of(engine: Engine, result: BlockResult, *, reasons: bool = False) -
     With `reasons`, signals say why, as the scalar path's do; that asks each ML and hybrid strategy again.
     """
     return _Maker(engine, result, reasons).all()
+
+
+def signals_of(engine: Engine, result: BlockResult) -> SignalColumns:
+    """The block's signals and drops as columns: those of the strategies that were evaluated over columns."""
+    fired, order = result.tables.fired[result.order], result.order
+    tick = result.tables.grouped["tick"][fired["position"]]
+    ts = result.block.ts_ns[tick]
+    executor = result.executor[order]
+    exact = result.block.exact
+    windows = np.array([one.risk.dedupe_window_ns for one in engine.executors], np.int64)
+    return SignalColumns(
+        ts,
+        executor,
+        result.block.instrument_token[tick],
+        fired["side"].astype(np.int8),
+        fired["confidence"].copy(),
+        fired["quantity"].copy(),
+        result.block.price[tick],
+        [exact[k] for k in tick.tolist()] if exact is not None else None,
+        fired["code"].copy(),
+        fired["bucket"].copy(),
+        ts // windows[executor] if len(executor) else ts,
+        tuple((one.strategy_id, one.broker) for one in engine.executors),
+        np.array([one.id_bases for one in engine.executors], np.uint64).reshape(len(engine.executors), 2),
+    )
+
+
+def notes_of(engine: Engine, result: BlockResult, *, ticks: int = 16) -> Iterator[Outcome]:
+    """What a person may want to be told of the block: transitions, failures, and the first dropped ticks of each kind."""
+    maker = _Maker(engine, result, reasons=False)
+    return maker.notes(ticks)
 
 
 class _Maker:
@@ -58,6 +91,18 @@ class _Maker:
         for *_, outcome in keyed:
             yield outcome
 
+    def notes(self, ticks: int) -> Iterator[Outcome]:
+        keyed = self._moves()
+        if self._result.drops_by_place:
+            keyed += self._tick_drops(ticks)
+        for tick, outcomes in self._result.scalar:
+            for n, outcome in enumerate(outcomes):
+                if not isinstance(outcome, Emitted | Dropped | Filled):
+                    keyed.append((tick, self._executor_row(outcome), _SIGNAL, n, outcome))
+        keyed.sort(key=lambda entry: entry[:4])
+        for *_, outcome in keyed:
+            yield outcome
+
     def _executor_row(self, outcome: Outcome) -> int:
         place = outcome.signal if isinstance(outcome, Emitted) else outcome
         if isinstance(place, TickDropped | Noted):
@@ -65,12 +110,13 @@ class _Maker:
         assert place.instrument_token is not None
         return self._row_of[place.strategy_id, place.broker, place.instrument_token]
 
-    def _tick_drops(self) -> list[tuple[int, int, int, int, Outcome]]:
-        from anystrat.engine.columns.runner import DROP_OF_PLACE
-
+    def _tick_drops(self, at_most: int | None = None) -> list[tuple[int, int, int, int, Outcome]]:
         place = self._result.place
-        dropped = np.flatnonzero(place < 0).tolist()
-        return [(j, -1, 0, 0, TickDropped(DROP_OF_PLACE[int(place[j])], self._row(j))) for j in dropped]
+        return [
+            (j, -1, 0, 0, TickDropped(reason, self._row(j)))
+            for code, reason in DROP_OF_PLACE.items()
+            for j in np.flatnonzero(place == code)[:at_most].tolist()
+        ]
 
     def _row(self, tick: int) -> TickRow:
         if self._rows is None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from anystrat.domain.configuration import Session
 from anystrat.domain.exact import floor_ratio, to_decimal
-from anystrat.domain.outcomes import TickDrop
 from anystrat.domain.tick import TickRow
 from anystrat.engine.columns.evaluation import Evaluator, Hits, can_batch
 from anystrat.engine.columns.block import (
@@ -26,12 +25,10 @@ from anystrat.engine.columns.block import (
 from anystrat.engine.columns.gate import DONE, NEED_PENDING_ROOM, NOT_EVALUATED, run_gate
 from anystrat.engine.columns.grouping import (
     AUCTION_BIT,
-    BAD_PRICE,
     CLOSED_BIT,
+    DROP_OF_PLACE,
     HALTED_BIT,
-    OUT_OF_ORDER,
     PREOPEN_BIT,
-    UNROUTED,
     accept_ticks,
     by_tick,
     floor_buckets,
@@ -52,7 +49,6 @@ if TYPE_CHECKING:
     from anystrat.engine.executor import StrategyExecutor
 
 _SESSION_BITS = {Session.REGULAR: 0, Session.PREOPEN: PREOPEN_BIT, Session.CLOSED: CLOSED_BIT}
-DROP_OF_PLACE = {UNROUTED: TickDrop.UNROUTED, BAD_PRICE: TickDrop.BAD_PRICE, OUT_OF_ORDER: TickDrop.OUT_OF_ORDER}
 
 
 @dataclass(slots=True, eq=False)
