@@ -69,7 +69,9 @@ class Wiring:
             [(token,) for token in row.instrument_tokens] if row.per_instrument else [row.instrument_tokens]
         )
         wanted = [(broker, tokens, build()) for broker in row.active_brokers for tokens in groups]
-        problems = [problem for broker, tokens, processor in wanted for problem in _refused(row, broker, tokens, processor)]
+        problems = [
+            problem for broker, tokens, processor in wanted for problem in _refused(row, broker, tokens, processor)
+        ]
         if problems:
             raise ConfigurationError(problems)
         validator = self.catalog.validator(row.validator)
@@ -126,9 +128,7 @@ def costs_of(brokers: Mapping[str, BrokerSettings], name: str) -> PaperCosts:
     return PaperCosts()
 
 
-def build_engine(
-    configuration: Configuration, wiring: Wiring, *, sessions: SessionClock | None = None
-) -> Engine:
+def build_engine(configuration: Configuration, wiring: Wiring, *, sessions: SessionClock | None = None) -> Engine:
     """An engine with every enabled strategy of the configuration registered, in the order of its rows."""
     engine = Engine(
         {spec.token: spec for spec in configuration.instruments},
@@ -162,6 +162,29 @@ def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: 
     from anystrat.adapters.signal_files import open_signals as opened
 
     return opened(path, reasons=reasons, drops=drops)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """A model file that changed: it serves from now on, or `refused` says why its predecessor goes on serving."""
+
+    path: str
+    sha256: str = ""
+    refused: str = ""
+
+
+def model_changes(models: ModelShelf) -> list[ModelChange]:
+    """Look at every loaded model's file once, and swap in those that changed, are at rest and fit."""
+    from anystrat.adapters.model_shelf import OnnxShelf, Swap
+
+    if not isinstance(models, OnnxShelf):
+        return []
+    return [
+        ModelChange(found.path, found.sha256)
+        if isinstance(found, Swap)
+        else ModelChange(found.path, refused=found.text)
+        for found in models.changed()
+    ]
 
 
 def kernel_compiler(on_cold: Callable[[str], None] | None = None) -> Compiler | None:
@@ -199,9 +222,7 @@ def default_catalog() -> Catalog:
     return catalog()
 
 
-def _refused(
-    row: StrategyConfig, broker: str, tokens: tuple[int, ...], processor: StrategyProcessor
-) -> list[Problem]:
+def _refused(row: StrategyConfig, broker: str, tokens: tuple[int, ...], processor: StrategyProcessor) -> list[Problem]:
     place = f"strategy {row.strategy_id!r}"
     problems = [
         Problem(f"{row.strategy_type} does not support this instrument", path=f"{place}.instruments", found=str(token))
@@ -226,6 +247,7 @@ __all__ = [
     "default_wiring",
     "inspect_model",
     "kernel_compiler",
+    "model_changes",
     "model_failure",
     "open_signals",
     "open_ticks",

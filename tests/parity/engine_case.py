@@ -134,7 +134,7 @@ def make_engine(case: Case) -> Engine:
         tokens = dict.fromkeys(token for row in mapping["strategies"] for token in row["instruments"])
         specs = [{**known.get(token, {"token": token}), "calendar": "TEST"} for token in (known | tokens)]
         mapping = {**mapping, "instruments": specs}
-    configuration = configuration_from_mapping(mapping, catalog, base_dir=Path("."))
+    configuration = configuration_from_mapping(mapping, catalog, base_dir=Path())
     sessions = ReferenceSessions(case.sessions) if case.sessions is not None else None
     return build_engine(configuration, Wiring(catalog, ReferenceShelf(dict(case.models))), sessions=sessions)
 
@@ -193,7 +193,9 @@ def summary(engine: Engine) -> dict[tuple[Any, ...], dict[str, Any]]:
             key += (executor.tokens[0],)
         found[key] = {
             "state": executor.state.name,
-            "positions": {token: (book.slot.position[slot], book.slot.average[slot]) for token, slot in executor.slots.items()},
+            "positions": {
+                token: (book.slot.position[slot], book.slot.average[slot]) for token, slot in executor.slots.items()
+            },
             "cash": portfolio.cash,
             "realised": portfolio.realised,
             "fees": portfolio.fees,

@@ -20,7 +20,6 @@ from anystrat.engine.snapshot import restore, snapshot
 from tests.parity.engine_case import make_engine, summary, tick_rows
 from tests.reference.generate import Case, cases
 
-
 # Shrinking a case of hundreds of ticks takes minutes, and the first difference is shown without it.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 

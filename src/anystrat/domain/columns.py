@@ -105,9 +105,7 @@ class SignalColumns:
 
     def ids(self) -> NDArray[np.uint64]:
         """The signals' ids as two 64-bit halves, shape (n, 2): `signal_id` of each row, as numbers."""
-        return mixed_columns(
-            self.bases[self.executor], [self.instrument_token, self.side, self.bucket, self.epoch]
-        )
+        return mixed_columns(self.bases[self.executor], [self.instrument_token, self.side, self.bucket, self.epoch])
 
 
 def _optional(column: NDArray[np.float64] | None, nothing: list[None]) -> list[float | None] | list[None]:

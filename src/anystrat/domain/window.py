@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from collections.abc import Iterator, MutableSequence, Sequence
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -30,7 +30,8 @@ class Window:
     def __init__(self, capacity: int) -> None:
         self.capacity = max(1, capacity)
         self.prices: NDArray[np.float64] = np.zeros(2 * self.capacity)
-        self.view = memoryview(self.prices)
+        # NumPy's stubs do not know that arrays have the buffer protocol.
+        self.view: MutableSequence[float] = cast("Any", memoryview)(self.prices)
         self.records: list[TickRow | None] = [None] * self.capacity
         self._slot = self.capacity - 1
         self.end = 2 * self.capacity

@@ -11,7 +11,7 @@ import math
 import traceback
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -186,6 +186,10 @@ class Engine:
         """Push one public tick through; the signals that it led to, in the order of rows and brokers."""
         return [outcome.signal for outcome in self.step(row_of(tick)) if isinstance(outcome, Emitted)]
 
+    def latest_ts(self) -> int:
+        """The latest time that any instrument's accepted tick had; 0 before the first."""
+        return max([ts for ts in self.state.tables["instrument"]["last_ts"].tolist() if ts != LONG_AGO], default=0)
+
     # -- for drivers of blocks ------------------------------------------------------------------------------------
 
     def borrow_windows(self, give_back: Callable[[], None] | None) -> None:
@@ -208,7 +212,7 @@ class Engine:
         return out
 
     @contextmanager
-    def watched_only_by(self, executors: Sequence[StrategyExecutor]) -> Iterator[None]:
+    def watched_only_by(self, executors: Sequence[StrategyExecutor]) -> Generator[None]:
         """Let ticks reach these executors alone; windows of all instruments go on."""
         chosen = set(map(id, executors))
         everyone = self._watchers
@@ -278,9 +282,7 @@ class Engine:
 
     def _fill(self, executor: StrategyExecutor, s: int, signed: int, row: TickRow, out: list[Outcome]) -> None:
         book = self.state.book
-        price, fee, realised, round_trip = fill(
-            self.state.limits, book, executor.row, s, row.ts_ns, signed, row.price
-        )
+        price, fee, realised, round_trip = fill(self.state.limits, book, executor.row, s, row.ts_ns, signed, row.price)
         out.append(
             Filled(
                 executor.strategy_id,
@@ -398,9 +400,7 @@ class Engine:
             window.expire()
         if isinstance(judged, str):
             executor.own_drops[judged] = executor.own_drops.get(judged, 0) + 1
-            out.append(
-                Dropped(signal, judged, executor.strategy_id, executor.broker, row.instrument_token, row.ts_ns)
-            )
+            out.append(Dropped(signal, judged, executor.strategy_id, executor.broker, row.instrument_token, row.ts_ns))
             return None
         return judged
 
@@ -444,9 +444,7 @@ class Engine:
                     executor, Trigger.CIRCUIT_OPEN, ts, executor.risk.resume_after_ns, out, row.instrument_token
                 )
             elif code == RATE_LIMITED and executor.risk.pause_on_throttle:
-                self._pause(
-                    executor, Trigger.THROTTLED, ts, executor.risk.throttle_pause_ns, out, row.instrument_token
-                )
+                self._pause(executor, Trigger.THROTTLED, ts, executor.risk.throttle_pause_ns, out, row.instrument_token)
             return
         remember(limits, book, e, s, ts, side, _as_int64(bucket))
         book.executor.signals[e] += 1
@@ -507,9 +505,7 @@ class Engine:
         if resume_after is not None:
             book.executor.due[e] = ts + resume_after
 
-    def _run_timer(
-        self, executor: StrategyExecutor, ts: int, out: list[Outcome], token: int | None = None
-    ) -> None:
+    def _run_timer(self, executor: StrategyExecutor, ts: int, out: list[Outcome], token: int | None = None) -> None:
         book, e = self.state.book, executor.row
         if ts < book.executor.due[e]:
             return
@@ -530,7 +526,7 @@ class Engine:
                 ts,
                 f"{type(error).__name__}: {error}",
                 "".join(traceback.format_exception(error)),
-                tuple(window.view[window.end - min(window.count, _LAST_PRICES_SHOWN) : window.end].tolist()),
+                tuple(window.view[window.end - min(window.count, _LAST_PRICES_SHOWN) : window.end]),
             )
         )
         times = executor.error_times
@@ -596,4 +592,3 @@ def _with_quantity(signal: SignalResult, quantity: int) -> SignalResult:
 
 def _as_int64(value: int) -> int:
     return (value + (_WRAP >> 1)) % _WRAP - (_WRAP >> 1)
-

@@ -126,7 +126,9 @@ class StrategyExecutor:
         """The open positions at the instruments' last prices; cash plus this is the P&L, all fees included."""
         book = self._engine.state.book
         return math.fsum(
-            book.slot.position[slot] * book.instrument.last_price[book.slot.instrument[slot]] * book.slot.multiplier[slot]
+            book.slot.position[slot]
+            * book.instrument.last_price[book.slot.instrument[slot]]
+            * book.slot.multiplier[slot]
             for slot in self.slots.values()
         )
 

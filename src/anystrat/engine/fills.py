@@ -18,7 +18,9 @@ def enqueue(book: Book, s: int, signed: int, price: float) -> None:
     book.slot.pending_count[s] += 1
 
 
-def fill(limits: Limits, book: Book, e: int, s: int, ts: int, signed: int, tick_price: float) -> tuple[float, float, float, bool]:
+def fill(
+    limits: Limits, book: Book, e: int, s: int, ts: int, signed: int, tick_price: float
+) -> tuple[float, float, float, bool]:
     """Fill `signed` units at the tick's price with slippage and fee: (price, fee, realised P&L, round trip ended)."""
     multiplier = book.slot.multiplier[s]
     price = fill_price(tick_price, signed, limits.slippage_bps[e])

@@ -103,7 +103,7 @@ def _row_out(row: TickRow) -> list[Any]:
 def _row_in(fields: list[Any]) -> TickRow:
     token, ts, price, exact, volume, bid, ask, halted, auction, metadata = fields
     return TickRow(
-        token, ts, price, *(_rich(value) for value in (exact, volume, bid, ask)), halted, auction, _rich(metadata)
+        token, ts, price, _rich(exact), _rich(volume), _rich(bid), _rich(ask), halted, auction, _rich(metadata)
     )
 
 

@@ -33,6 +33,7 @@ class Column(Protocol[T]):
 
     def __getitem__(self, index: int, /) -> T: ...
     def __setitem__(self, index: int, value: T, /) -> None: ...
+    def __len__(self) -> int: ...
 
 
 Ints = Column[int]
@@ -140,7 +141,8 @@ class RecentColumns(NamedTuple):
 
 class Book(NamedTuple):
     """Everything that changes. `rate_ts` are an executor's emissions of the last minute, from `Limits.rate_start[e]` on;
-    `drops` has `REASON_COLUMNS` counters an executor."""
+    `drops` has `REASON_COLUMNS` counters an executor.
+    """
 
     executor: ExecutorColumns
     slot: SlotColumns
@@ -162,7 +164,12 @@ def table_type(columns: type[tuple[Any, ...]]) -> np.dtype[Any]:
 
 def views(columns: type[C], table: NDArray[Any]) -> C:
     """The columns of a table as memoryviews, for interpreted code."""
-    return cast("C", columns(*(memoryview(table[name]) for name in cast("Any", columns)._fields)))
+    return columns(*(view_of(table[name]) for name in columns._fields))  # type: ignore[attr-defined]  # a NamedTuple
+
+
+def view_of(array: NDArray[Any]) -> Any:
+    """The array's memory as a memoryview; NumPy's stubs do not know that it has the buffer protocol."""
+    return memoryview(cast("Any", array))
 
 
 _TABLES: Final[dict[str, Any]] = {
@@ -213,8 +220,8 @@ class State:
             views(InstrumentColumns, tables["instrument"]),
             views(PendingColumns, tables["pending"]),
             views(RecentColumns, tables["recent"]),
-            cast("Ints", memoryview(tables["drops"])),  # type: ignore[arg-type]  # arrays have the buffer protocol
-            cast("Ints", memoryview(tables["rate_ts"])),  # type: ignore[arg-type]
+            view_of(tables["drops"]),
+            view_of(tables["rate_ts"]),
             self.pending_room,
             self.recent_room,
         )
@@ -222,9 +229,7 @@ class State:
     def for_compiled(self) -> tuple[Limits, Book]:
         """The same memory as structured arrays, which compiled code reads by the same names."""
         tables: Any = self.tables
-        book = Book(
-            *(tables[name] for name in Book._fields[:-2]), pending_room=self.pending_room, recent_room=self.recent_room
-        )
+        book = Book._make([*(tables[name] for name in Book._fields[:-2]), self.pending_room, self.recent_room])
         return tables["limits"], book
 
     def _extend(self, name: str, count: int) -> NDArray[Any]:

@@ -105,13 +105,11 @@ class Catalog:
 
     def register(self, entry: StrategyType | PolicyType | ValidatorType) -> None:
         """Add an entry. Raises `ValueError` when its name is taken by another one."""
-        shelf: dict[str, Any]
+        shelf: dict[str, Any] = self.validators
         if isinstance(entry, StrategyType):
             shelf = self.strategies
         elif isinstance(entry, PolicyType):
             shelf = self.policies
-        else:
-            shelf = self.validators
         taken = shelf.get(entry.name)
         if taken is not None and taken is not entry:
             raise ValueError(f"{entry.name!r} is already registered by {taken.origin}; choose another name")

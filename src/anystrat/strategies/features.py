@@ -126,12 +126,12 @@ class FeatureSet:
         """float32[F] at the current tick; what any strategy computed for this tick already is taken from `memo`."""
         self._need(len(history))
         memo = history.memo
-        prices: list[float] | None = None
+        prices: list[float] = []
         values = []
         for feature in self.features:
             value = memo.get(feature.name)
             if value is None:
-                if prices is None:
+                if not prices:
                     prices = history.prices[-self.history_length :].tolist()
                 memo[feature.name] = value = feature.compute(prices, len(prices))
             values.append(value)

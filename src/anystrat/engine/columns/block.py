@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anystrat.engine.state import Floats, Ints, table_type, views
+from anystrat.engine.state import Floats, Ints, table_type, view_of, views
 
 
 class FiredColumns(NamedTuple):
@@ -88,7 +88,8 @@ class QueueColumns(NamedTuple):
 
 class Walk(NamedTuple):
     """All that one block is walked over with. `price` goes with `grouped`; `sizes` are the numbers of fills, of moves and
-    of queue entries."""
+    of queue entries.
+    """
 
     fired: FiredColumns
     executors: ExecutorRange
@@ -116,19 +117,19 @@ class BlockTables(NamedTuple):
 
     def walk(self, *, compiled: bool) -> Walk:
         """The same memory, for the gate."""
-        tables: Any = self
         if compiled:
-            return Walk(*tables)
+            tables: Any = self
+            return Walk._make(tables)
         return Walk(
             views(FiredColumns, self.fired),
             views(ExecutorRange, self.executors),
             views(InstrumentRange, self.instruments),
             views(GroupedColumns, self.grouped),
-            memoryview(tables.price),
+            view_of(self.price),
             views(FillColumns, self.fills),
             views(MoveColumns, self.moves),
             views(QueueColumns, self.queue),
-            memoryview(tables.sizes),
+            view_of(self.sizes),
         )
 
 

@@ -58,9 +58,7 @@ BEFORE_SIGNAL: Final = 0
 AFTER_SIGNAL: Final = 1
 
 
-def run_gate(
-    limits: Limits, book: Book, killed: bool, walk: Walk
-) -> int:
+def run_gate(limits: Limits, book: Book, killed: bool, walk: Walk) -> int:
     """Walk every active executor through the block. `DONE`, or which ring was too small: then nothing here counts."""
     for e in range(len(walk.executors.start)):
         if walk.executors.batched[e] != 0:
@@ -248,9 +246,7 @@ def fill_waiting(limits: Limits, book: Book, walk: Walk, e: int) -> None:
         fill_one(limits, book, walk, e, s, p, book.pending.quantity[j], BEFORE_SIGNAL)
 
 
-def fill_one(
-    limits: Limits, book: Book, walk: Walk, e: int, s: int, p: int, signed: int, stage: int
-) -> None:
+def fill_one(limits: Limits, book: Book, walk: Walk, e: int, s: int, p: int, signed: int, stage: int) -> None:
     """Fill one order at the tick at position `p`, and write it into the log."""
     price, fee, realised, trip = fill(limits, book, e, s, walk.grouped.ts[p], signed, walk.price[p])
     n = walk.sizes[_FILLS]
@@ -318,9 +314,7 @@ def first_full(limits: Limits, book: Book, walk: Walk, e: int) -> int:
     return found
 
 
-def evaluations_between(
-    limits: Limits, book: Book, walk: Walk, e: int, start: int, stop: int
-) -> int:
+def evaluations_between(limits: Limits, book: Book, walk: Walk, e: int, start: int, stop: int) -> int:
     """How many ticks within `start..stop`, both included, this executor watches with a full window."""
     total = 0
     for s in range(limits.first_slot[e], limits.last_slot[e]):
@@ -352,4 +346,6 @@ def mark_to_market(limits: Limits, book: Book, walk: Walk, e: int, tick: int) ->
     for s in range(limits.first_slot[e], limits.last_slot[e]):
         i = book.slot.instrument[s]
         p = first_at(walk.grouped.tick, walk.instruments.first[i], walk.instruments.last[i], tick + 1)
-        book.instrument.last_price[i] = walk.price[p - 1] if p > walk.instruments.first[i] else walk.instruments.before[i]
+        book.instrument.last_price[i] = (
+            walk.price[p - 1] if p > walk.instruments.first[i] else walk.instruments.before[i]
+        )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anystrat.engine.columns.block import GroupedColumns
+    from anystrat.engine.state import Floats, Ints
 
 UNROUTED: Final = -1
 BAD_PRICE: Final = -2
@@ -75,15 +76,15 @@ def accept_ticks(
 
 
 def lay_out(
-    place: NDArray[Any],
-    ts: NDArray[Any],
-    price: NDArray[Any],
-    flags: NDArray[Any],
-    following: NDArray[Any],
-    minute: NDArray[Any],
-    minute_open: NDArray[Any],
+    place: Ints,
+    ts: Ints,
+    price: Floats,
+    flags: Ints,
+    following: Ints,
+    minute: Ints,
+    minute_open: Floats,
     grouped: GroupedColumns,
-    grouped_price: NDArray[Any],
+    grouped_price: Floats,
 ) -> None:
     """Write every accepted tick to its instrument's next place, `following[i]`, and the open of its minute beside it."""
     for j in range(len(place)):
@@ -154,6 +155,7 @@ def floor_buckets(
     for j in range(len(price)):
         found = False
         value = price[j]
+        whole = 0
         for attempt in range(10):
             if attempt > 0 or scale > 9:
                 scale = attempt - 1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -169,7 +169,7 @@ class _Maker:
             )
         )
 
-    def _why(self, executor: StrategyExecutor, k: int, p: int) -> tuple[str, object]:
+    def _why(self, executor: StrategyExecutor, k: int, p: int) -> tuple[str, Mapping[str, Any] | None]:
         rule = executor.processor
         if executor.decide is not None:
             return rule.describe(int(self._result.tables.fired["side"][k]), float(self._result.value[k]))  # type: ignore[attr-defined, no-any-return]

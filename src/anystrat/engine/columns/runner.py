@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from anystrat.domain.configuration import Session
 from anystrat.domain.exact import floor_ratio, to_decimal
 from anystrat.domain.tick import TickRow
-from anystrat.engine.columns.evaluation import Evaluator, Hits, can_batch
 from anystrat.engine.columns.block import (
     BlockTables,
     ExecutorRange,
@@ -22,6 +22,7 @@ from anystrat.engine.columns.block import (
     QueueColumns,
     fresh,
 )
+from anystrat.engine.columns.evaluation import Evaluator, Hits, can_batch
 from anystrat.engine.columns.gate import DONE, NEED_PENDING_ROOM, NOT_EVALUATED, run_gate
 from anystrat.engine.columns.grouping import (
     AUCTION_BIT,
@@ -243,7 +244,7 @@ class BlockRunner:
                     tables.price[base:last],
                     int(firsts[i]) - base,
                     shortest=block.exact is None and not self._tails.has_exact(i),
-                    exact=lambda stop, i=i, need=executor.need: self._exact_window(block, tables, i, stop, need),
+                    exact=partial(self._exact_window, block, tables, i, executor.need),
                 )
                 if len(hits.at):
                     own.append((executor, slot, base, hits))
@@ -269,7 +270,7 @@ class BlockRunner:
                 low, high = int(start[executor.row]), int(end[executor.row])
                 order[low:high] = low + np.argsort(ticks[low:high], kind="stable")
             columns = [column[order] for column in columns]
-        position, slots, side, confidence, quantity, value = columns
+        position, *_, value = columns
         fired = fresh(FiredColumns, total)
         for name, column in zip(("position", "slot", "side", "confidence", "quantity"), columns, strict=False):
             fired[name] = column
@@ -311,7 +312,9 @@ class BlockRunner:
             bucket[mine] = found
         return bucket
 
-    def _exact_window(self, block: TickColumns, tables: BlockTables, i: int, stop: int, need: int) -> list[Decimal] | None:
+    def _exact_window(
+        self, block: TickColumns, tables: BlockTables, i: int, need: int, stop: int
+    ) -> list[Decimal] | None:
         """The decimals of the `need` prices before place `stop` of instrument `i`'s prices; None where doubles say all."""
         assert self._tails is not None
         if block.exact is None and not self._tails.has_exact(i):
