@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from anystrat.adapters.signal_files import open_signals as open_signals
     from anystrat.adapters.tick_files import open_ticks as open_ticks
     from anystrat.domain.configuration import Configuration as Configuration
     from anystrat.domain.configuration import ExecutionContext as ExecutionContext
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from anystrat.strategies.function_rule import rule as rule
 
 _HOME = {
+    "adapters.signal_files": ("open_signals",),
     "adapters.tick_files": ("open_ticks",),
     "domain.configuration": (
         "Configuration",

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anystrat.bootstrap import Wiring, build_engine, default_wiring, session_clock
+from anystrat.bootstrap import Wiring, build_engine, default_wiring, open_ticks, session_clock
 from anystrat.config import configuration_from_mapping, load_configuration, row_from_mapping
+from anystrat.domain.columns import TickColumns
 from anystrat.domain.configuration import Configuration
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.events import Event, ModelSwapped
 from anystrat.domain.outcomes import Emitted, Noted, Outcome
-from anystrat.domain.tick import MarketTick, row_of
+from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import restore, snapshot
 from anystrat.observability.log import OutcomeLog
+from anystrat.strategies.catalog import StrategyType
 
 if TYPE_CHECKING:
     from anystrat.domain.signal import EmittedSignal
     from anystrat.engine.executor import StrategyExecutor
 
-Observer = Callable[[Sequence[Outcome]], None]
+Observer = Callable[[Sequence[Outcome]], object]
+TickPath = str | os.PathLike[str]
 
 
 class StrategyRunnerService:
@@ -47,6 +51,7 @@ class StrategyRunnerService:
         self.observers: list[Observer] = list(observers) if observers is not None else [OutcomeLog()]
         self._directory = Path(directory)
         self._log = OutcomeLog()
+        self._models_reported = (0, 0)
         self.engine: Engine = build_engine(
             self.configuration, self.wiring, sessions=session_clock(self.configuration.instruments)
         )
@@ -80,10 +85,54 @@ class StrategyRunnerService:
             row, self.wiring.catalog, base_dir=self._directory, brokers=self.configuration.brokers
         )
         if any(executor.strategy_id == config.strategy_id for executor in self.engine.executors):
-            raise ConfigurationError([Problem("this strategy is registered already", path="id", found=repr(config.strategy_id))])
+            raise ConfigurationError(
+                [Problem("this strategy is registered already", path="id", found=repr(config.strategy_id))]
+            )
         executors = self.wiring.add_row(self.engine, config, self.configuration.brokers)
         self._report_models()
         return executors
+
+    def register(
+        self,
+        strategy: str | StrategyType,
+        /,
+        *,
+        instruments: Iterable[int],
+        id: str | None = None,  # noqa: A002  what a row calls it
+        brokers: Iterable[str] = ("paper",),
+        per_instrument: bool = False,
+        **parameters: Any,
+    ) -> list[StrategyExecutor]:
+        """Register a strategy by its type and its parameters: `register("momentum", instruments=[1], threshold=0.02)`.
+
+        `strategy` is the name of a type, or a type itself, such as a function under `@rule`; this service then knows it
+        by its name. So may be `rules` and `ml` of a hybrid: `register("hybrid", rules=my_rule, ml={...}, ...)`. `risk`
+        and whatever else stands under `parameters` of a row goes the same way. The id, if none is given, is the type's
+        name, with a number where that is taken.
+
+        Answers and raises as `register_from_config` does.
+        """
+        name = self._known(strategy)
+        row = {
+            "id": self._free_id(name) if id is None else id,
+            "strategy_type": name,
+            "parameters": {key: self._named(value) for key, value in parameters.items()},
+            "instruments": list(instruments),
+            "brokers": list(brokers),
+            "per_instrument": per_instrument,
+        }
+        return self.register_from_config(row)
+
+    def run(
+        self, ticks: TickPath | TickColumns | Iterable[TickPath] | Iterable[MarketTick | TickRow | TickColumns]
+    ) -> Iterator[EmittedSignal]:
+        """Push many ticks, and yield every signal as soon as it is there: `for signal in service.run("ticks.csv"): ...`.
+
+        `ticks` is the path of a tick file, a list of paths (merged by time), or anything that gives ticks or blocks of
+        them, endless if need be. Ticks are taken only as fast as signals are asked for.
+        """
+        for row in _rows(ticks):
+            yield from self._push(row)
 
     @property
     def executors(self) -> Sequence[StrategyExecutor]:
@@ -95,12 +144,7 @@ class StrategyRunnerService:
 
         A bad tick, a raising strategy and a refused signal are outcomes, never exceptions.
         """
-        outcomes = self.engine.step(row_of(tick))
-        if not outcomes:
-            return []
-        for observer in self.observers:
-            observer(outcomes)
-        return [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
+        return self._push(row_of(tick))
 
     def handle(self, event: Event) -> list[Outcome]:
         """Push any event (a tick row, an operator's command, a timer); everything that it led to."""
@@ -115,10 +159,12 @@ class StrategyRunnerService:
         A change counts once it was seen unchanged by two calls in a row. A bad new file leaves the old model serving.
         """
         outcomes: list[Outcome] = []
-        latest = max((ts for ts in self.engine.state.book.last_ts), default=0)  # type: ignore[attr-defined]
-        for change in self.wiring.refresh_models():
-            if change.error:
-                outcomes.append(Noted("model_refused", latest, None, {"path": change.path, "error": change.error}))
+        changed: Any = getattr(self.wiring.models, "changed", list)  # a shelf of fixed models has nothing to look at
+        last_ts = self.engine.state.book.instrument.last_ts
+        latest = max((last_ts[i] for i in range(len(self.engine.tokens))), default=0)
+        for change in changed():
+            if refusal := getattr(change, "text", ""):
+                outcomes.append(Noted("model_refused", latest, None, {"path": change.path, "error": refusal}))
             else:
                 outcomes += self.engine.step(ModelSwapped(latest, change.path, change.sha256))
         for observer in self.observers:
@@ -133,7 +179,50 @@ class StrategyRunnerService:
         """Go on where a snapshot of the same rows was taken, to the last bit. Raises `SnapshotRefused`."""
         restore(self.engine, data)
 
+    def _push(self, row: TickRow) -> list[EmittedSignal]:
+        outcomes = self.engine.step(row)
+        if not outcomes:
+            return []
+        for observer in self.observers:
+            observer(outcomes)
+        return [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
+
+    def _known(self, strategy: str | StrategyType) -> str:
+        if isinstance(strategy, StrategyType):
+            self.wiring.catalog.register(strategy)
+            return strategy.name
+        return strategy
+
+    def _named(self, value: Any) -> Any:
+        """A parameter as a row has it: a strategy type in it, alone or as the `type` of a part, by its name."""
+        if isinstance(value, StrategyType):
+            return {"type": self._known(value)}
+        if isinstance(value, Mapping) and isinstance(value.get("type"), StrategyType):
+            return {**value, "type": self._known(value["type"])}
+        return value
+
+    def _free_id(self, name: str) -> str:
+        taken = {executor.strategy_id for executor in self.engine.executors}
+        return next(each for n in range(1, len(taken) + 2) if (each := name if n == 1 else f"{name}-{n}") not in taken)
+
     def _report_models(self) -> None:
-        self._log.models(self.wiring.left_out, self.wiring.degraded)
+        out, degraded = self._models_reported
+        self._log.models(self.wiring.left_out[out:], self.wiring.degraded[degraded:])
+        self._models_reported = (len(self.wiring.left_out), len(self.wiring.degraded))
 
 
+def _rows(
+    ticks: TickPath | TickColumns | Iterable[TickPath] | Iterable[MarketTick | TickRow | TickColumns],
+) -> Iterator[TickRow]:
+    items: Iterable[Any] = [ticks] if isinstance(ticks, str | os.PathLike | TickColumns) else ticks
+    if isinstance(items, list | tuple) and items and all(isinstance(each, str | os.PathLike) for each in items):
+        items = open_ticks(items)
+    for item in items:
+        if isinstance(item, TickColumns):
+            yield from item.rows()
+        elif isinstance(item, TickRow):
+            yield item
+        elif isinstance(item, MarketTick):
+            yield row_of(item)
+        else:
+            raise TypeError(f"expected ticks, blocks of ticks or the paths of tick files, found {type(item).__name__}")
