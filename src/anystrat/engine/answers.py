@@ -41,6 +41,13 @@ def checked_answer(answer: Any) -> tuple[int, float, int, Decimal, float]:
     return side, confidence, quantity, price, float(reference) if not reference.is_snan() else math.nan
 
 
+def checked_verdict(answer: Any) -> SignalResult | str:
+    """What a validator answered: a signal to go on with, or a drop reason. Raises `NoSignal` for anything else."""
+    if not isinstance(answer, str | SignalResult):
+        raise NoSignal(f"the validator returned {_shown(answer)}; expected a SignalResult or a drop reason")
+    return answer
+
+
 def _whole(quantity: Any) -> int:
     if isinstance(quantity, bool):
         raise NoSignal(f"quantity is {quantity!r}; expected a whole number")

@@ -38,7 +38,7 @@ from anystrat.domain.seeds import derived_seed
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Window
-from anystrat.engine.answers import NoSignal, checked_answer
+from anystrat.engine.answers import NoSignal, checked_answer, checked_verdict
 from anystrat.engine.checks import (
     CIRCUIT_OPEN,
     CLOSED,
@@ -315,7 +315,7 @@ class Engine:
         self.state.book.executor.evaluations[executor.row] += 1
         try:
             signal, side, confidence, quantity, price, reference = self._ask(executor, window, row)
-        except Exception as error:  # whatever a strategy raises is contained
+        except Exception as error:  # noqa: BLE001  whatever a strategy raises is contained
             self._failed(executor, window, row, error, out)
             return
         if signal is None:
@@ -390,10 +390,10 @@ class Engine:
         )
         assert executor.validator is not None
         try:
-            judged = executor.validator.validate(signal, row.market_tick(), window.history(executor.need), context)
-            if not isinstance(judged, str | SignalResult):
-                raise NoSignal(f"the validator returned {judged!r}; expected a SignalResult or a drop reason")
-        except Exception as error:  # a validator is a strategy's own code, and contained like it
+            judged = checked_verdict(
+                executor.validator.validate(signal, row.market_tick(), window.history(executor.need), context)
+            )
+        except Exception as error:  # noqa: BLE001  a validator is a strategy's own code, and contained like it
             self._failed(executor, window, row, error, out)
             return None
         finally:

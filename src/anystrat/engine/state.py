@@ -140,8 +140,10 @@ class RecentColumns(NamedTuple):
 
 
 class Book(NamedTuple):
-    """Everything that changes. `rate_ts` are an executor's emissions of the last minute, from `Limits.rate_start[e]` on;
-    `drops` has `REASON_COLUMNS` counters an executor.
+    """Everything that changes.
+
+    `rate_ts` are an executor's emissions of the last minute, from `Limits.rate_start[e]` on; `drops` has
+    `REASON_COLUMNS` counters an executor.
     """
 
     executor: ExecutorColumns

@@ -30,7 +30,7 @@ def logger(level: str = "info", *, json: bool = False) -> FilteringBoundLogger:
 
     Console lines for people (colours only on a terminal, none with NO_COLOR), or one JSON object a line.
     """
-    import structlog
+    import structlog  # noqa: PLC0415  a service that logs nothing does not pay for it
 
     colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=colours)
@@ -75,6 +75,7 @@ class OutcomeLog:
         return self._given
 
     def __call__(self, outcomes: Sequence[Outcome]) -> None:
+        """Write down what a person should know of these outcomes."""
         for outcome in outcomes:
             if isinstance(outcome, Dropped):
                 self._dropped(outcome)
@@ -102,7 +103,9 @@ class OutcomeLog:
                     traceback="\n" + outcome.traceback,
                 )
             elif isinstance(outcome, Noted):
-                self._log.warning(outcome.kind, strategy=outcome.strategy_id, at=_time(outcome.ts_ns), **outcome.details)
+                self._log.warning(
+                    outcome.kind, strategy=outcome.strategy_id, at=_time(outcome.ts_ns), **outcome.details
+                )
 
     def models(self, left_out: Iterable[_Unserved], degraded: Iterable[_Unserved]) -> None:
         """WARN about strategies whose model does not load."""

@@ -87,8 +87,9 @@ class QueueColumns(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """All that one block is walked over with. `price` goes with `grouped`; `sizes` are the numbers of fills, of moves and
-    of queue entries.
+    """All that one block is walked over with.
+
+    `price` goes with `grouped`; `sizes` are the numbers of fills, of moves and of queue entries.
     """
 
     fired: FiredColumns

@@ -89,7 +89,7 @@ def run_executor(
     while True:
         signal_tick = walk.grouped.tick[walk.fired.position[k]] if k < end else NO_TICK
         fill_tick = walk.queue.tick[0] if walk.sizes[_QUEUED] > 0 else NO_TICK
-        now = min(min(signal_tick, fill_tick), min(due_tick, full_tick))
+        now = min(signal_tick, fill_tick, due_tick, full_tick)
         if now == NO_TICK:
             break
         if now == fill_tick:
@@ -99,10 +99,7 @@ def run_executor(
             active_from = now
             full_tick = NO_TICK
         if now == due_tick:
-            if book.executor.state[e] == _PAUSED and book.executor.pause_cause[e] == CIRCUIT_OPEN:
-                book.executor.loss_streak[e] = 0
-            move(book, walk, e, now, ts_at(limits, book, walk, e, now), _ACTIVE, _TIMER, BEFORE_SIGNAL)
-            book.executor.due[e] = NEVER
+            resume(limits, book, walk, e, now)
             active_from = now
             due_tick = NO_TICK
         if now == signal_tick:
@@ -114,26 +111,37 @@ def run_executor(
                 walk.fired.code[k] = code
                 if code > 0:
                     book.drops[e * REASON_COLUMNS + code] += 1
-                ts = walk.grouped.ts[walk.fired.position[k]]
-                pausing = False
-                if code == CIRCUIT_OPEN:
-                    pausing = True
-                    resume = limits.resume_after[e]
-                    move(book, walk, e, now, ts, _PAUSED, _CIRCUIT, AFTER_SIGNAL)
-                    book.executor.pause_cause[e] = CIRCUIT_OPEN
-                    book.executor.due[e] = ts + resume if resume >= 0 else NEVER
-                elif code == RATE_LIMITED and limits.pause_on_throttle[e] != 0:
-                    pausing = True
-                    move(book, walk, e, now, ts, _PAUSED, _THROTTLED, AFTER_SIGNAL)
-                    book.executor.pause_cause[e] = 0
-                    book.executor.due[e] = ts + limits.throttle_pause[e]
-                if pausing:
+                if pause(limits, book, walk, e, now, walk.grouped.ts[walk.fired.position[k]], code):
                     book.executor.evaluations[e] += evaluations_between(limits, book, walk, e, active_from, now)
                     due_tick = first_due(limits, book, walk, e, now)
             k += 1
     if book.executor.state[e] == _ACTIVE:
         book.executor.evaluations[e] += evaluations_between(limits, book, walk, e, active_from, NO_TICK)
     return DONE
+
+
+def resume(limits: Limits, book: Book, walk: Walk, e: int, now: int) -> None:
+    """Run the timer that is due at tick `now`: a paused or failed executor goes on."""
+    if book.executor.state[e] == _PAUSED and book.executor.pause_cause[e] == CIRCUIT_OPEN:
+        book.executor.loss_streak[e] = 0
+    move(book, walk, e, now, ts_at(limits, book, walk, e, now), _ACTIVE, _TIMER, BEFORE_SIGNAL)
+    book.executor.due[e] = NEVER
+
+
+def pause(limits: Limits, book: Book, walk: Walk, e: int, now: int, ts: int, code: int) -> bool:
+    """Pause the executor where this drop does: an open circuit, and the rate limit if it is set to."""
+    if code == CIRCUIT_OPEN:
+        after = limits.resume_after[e]
+        move(book, walk, e, now, ts, _PAUSED, _CIRCUIT, AFTER_SIGNAL)
+        book.executor.pause_cause[e] = CIRCUIT_OPEN
+        book.executor.due[e] = ts + after if after >= 0 else NEVER
+        return True
+    if code == RATE_LIMITED and limits.pause_on_throttle[e] != 0:
+        move(book, walk, e, now, ts, _PAUSED, _THROTTLED, AFTER_SIGNAL)
+        book.executor.pause_cause[e] = 0
+        book.executor.due[e] = ts + limits.throttle_pause[e]
+        return True
+    return False
 
 
 def judge(

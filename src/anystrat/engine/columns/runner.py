@@ -135,7 +135,7 @@ class BlockRunner:
         place, tables, rows = self._group(block, flags, before["last_price"])
         try:
             tables, owner, value = self._fire(block, tables, rows)
-        except Exception:  # whatever a processor raises over columns is found again, and contained, tick by tick
+        except Exception:  # noqa: BLE001  whatever a processor raises over columns is found again, and contained, tick by tick
             instruments[:] = before
             return self._tick_by_tick(block, place, tables)
         scalar = self._others(block, before) if self.one_by_one else []
