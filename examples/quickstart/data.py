@@ -63,6 +63,13 @@ def tick_columns(first: date = date.min, last: date = date.max) -> TickColumns:
     return TickColumns(ts_ns[order], token[order], price[order])
 
 
+def write_csv(path: Path, ticks: TickColumns) -> None:
+    """The ticks as a file that every command takes."""
+    with path.open("w", encoding="ascii", newline="\n") as file:
+        file.write("ts_ns,instrument_token,price\n")
+        file.writelines(f"{row.ts_ns},{row.instrument_token},{row.decimal}\n" for row in ticks.rows())
+
+
 def close_ns(day: date) -> int:
     """The close of a trading day, 16:00 in New York, in nanoseconds since 1970 UTC."""
     return int(datetime.combine(day, _CLOSE).astimezone(UTC).timestamp()) * _NANOS
