@@ -26,6 +26,7 @@ FEATURE_GROUP: Final = "anystrat.features"
 E = TypeVar("E", StrategyType, PolicyType, ValidatorType)
 
 _registered: list[StrategyType | PolicyType | ValidatorType] = []
+_joined: set[tuple[str, str]] = set()
 
 
 class BrokenPlugin(AnystratError):
@@ -86,8 +87,7 @@ def register_policy(
 
 def register_validator(name: str, build: Callable[[], SignalValidator], *, summary: str = "") -> ValidatorType:
     """Make a validator known. Raises `ValueError` when the name is taken by something else."""
-    if name == "standard":
-        raise ValueError("'standard' is the built-in validator; choose another name")
+    _not_standard(name)
     return _add(ValidatorType(name, build, summary, origin="this program"))
 
 
@@ -101,47 +101,71 @@ def catalog() -> Catalog:
     found = builtin_catalog()
     for entry in _registered:
         found.register(entry)
-    for _, loaded in _loaded():
-        if loaded is not None:
-            found.register(loaded)
+    for group, point in _points():
+        _join(found, group, point)
     return found
 
 
 def installed() -> list[Plugin]:
     """Every entry point of anystrat's groups that is installed, loadable or not."""
     found = []
-    for group in (*GROUPS, FEATURE_GROUP):
-        for point in entry_points(group=group):
-            try:
-                _load(group, point)
-                error = ""
-            except BrokenPlugin as broken:
-                error = str(broken)
-            dist = point.dist
-            found.append(Plugin(group, point.name, dist.name if dist else "?", dist.version if dist else "?", error))
+    known = builtin_catalog()
+    for entry in _registered:
+        known.register(entry)
+    for group, point in _points():
+        try:
+            _join(known, group, point)
+            error = ""
+        except BrokenPlugin as broken:
+            error = str(broken)
+        dist = point.dist
+        found.append(Plugin(group, point.name, dist.name if dist else "?", dist.version if dist else "?", error))
     return found
 
 
-def _loaded() -> Iterator[tuple[EntryPoint, Any]]:
+def _points() -> Iterator[tuple[str, EntryPoint]]:
     for group in (FEATURE_GROUP, *GROUPS):
         for point in entry_points(group=group):
-            yield point, _load(group, point)
+            yield group, point
 
 
-def _load(group: str, point: EntryPoint) -> Any:
+def _join(known: Catalog, group: str, point: EntryPoint) -> None:
+    """Add what the entry point offers. Raises `BrokenPlugin`, which names it and its package, for whatever goes wrong."""
     where = f"plug-in {point.name!r} of {point.dist.name if point.dist else '?'} ({point.value})"
     try:
-        found = point.load()
+        entry: Any = point.load()
     except Exception as error:  # a plug-in's import may raise anything
         raise BrokenPlugin(f"{where} does not load: {type(error).__name__}: {error}") from error
     if group == FEATURE_GROUP:
-        if not callable(found):
-            raise BrokenPlugin(f"{where} is {type(found).__name__}; expected a function that registers features")
-        found()
-        return None
-    if not isinstance(found, GROUPS[group]):
-        raise BrokenPlugin(f"{where} is {type(found).__name__}; expected {GROUPS[group].__name__}")
-    return found
+        _join_features(where, point, entry)
+        return
+    kind: Any = GROUPS[group]
+    if not isinstance(entry, kind):
+        raise BrokenPlugin(f"{where} is {type(entry).__name__}; expected {kind.__name__}")
+    try:
+        if isinstance(entry, ValidatorType):
+            _not_standard(entry.name)
+        known.register(entry)
+    except ValueError as taken:
+        raise BrokenPlugin(f"{where}: {taken}") from taken
+
+
+def _join_features(where: str, point: EntryPoint, register: Any) -> None:
+    if not callable(register):
+        raise BrokenPlugin(f"{where} is {type(register).__name__}; expected a function that registers features")
+    key = (point.name, point.value)
+    if key in _joined:
+        return  # features are known to the whole process: a second call would find its own names taken
+    try:
+        register()
+    except Exception as error:  # as above
+        raise BrokenPlugin(f"{where} does not register its features: {type(error).__name__}: {error}") from error
+    _joined.add(key)
+
+
+def _not_standard(name: str) -> None:
+    if name == "standard":
+        raise ValueError("'standard' is the built-in validator; choose another name")
 
 
 def _add(entry: E) -> E:

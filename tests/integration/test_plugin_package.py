@@ -159,12 +159,18 @@ def test_every_part_of_the_package_keeps_its_contract(installed: Path) -> None:
     assert "3 passed" in done.stdout
 
 
-def test_the_service_in_a_program_knows_a_packages_names(installed: Path, project: Path) -> None:
+def test_the_service_in_a_program_knows_a_packages_names_however_often_it_is_made(
+    installed: Path, project: Path
+) -> None:
     program = """
 from datetime import datetime, timedelta
 from anystrat import MarketTick, StrategyRunnerService
+from anystrat.plugins import catalog, installed
 
-service = StrategyRunnerService.from_file("anystrat.yaml")
+for _ in range(3):
+    service = StrategyRunnerService.from_file("anystrat.yaml")
+    assert "fade" in catalog().strategies
+    assert not [each.error for each in installed() if each.error]
 start = datetime(2024, 1, 2, 9, 15)
 for k, price in enumerate((100, 101, 102, 103)):
     for signal in service.on_market_tick(MarketTick(1, price, start + timedelta(seconds=k))):
@@ -177,6 +183,13 @@ for k, price in enumerate((100, 101, 102, 103)):
 
 # ---------------------------------------------------------------------------------------------------------- broken ones
 
+MOMENTUM = """
+from dataclasses import dataclass
+from anystrat.strategies.catalog import StrategyType
+@dataclass(frozen=True)
+class P: pass
+ENTRY = StrategyType("momentum", "rules", P, lambda parameters, context: None, "Not the real one.")
+"""
 BROKEN = {
     "an import that fails": ("anystrat.strategies", "import no_such_library", "ModuleNotFoundError: No module named"),
     "a syntax error": ("anystrat.policies", "ENTRY = (", "SyntaxError"),
@@ -189,6 +202,13 @@ BROKEN = {
         "is StrategyType; expected PolicyType",
     ),
     "features that are no function": ("anystrat.features", "ENTRY = 3", "is int; expected a function that registers"),
+    "features that raise": ("anystrat.features", "def ENTRY(): raise RuntimeError('too old')", "RuntimeError: too old"),
+    "a feature of a taken name": (
+        "anystrat.features",
+        "from anystrat import register_feature\ndef ENTRY(): register_feature('ret', max, lambda k: k)",
+        "'ret' is already registered",
+    ),
+    "a built-in's name": ("anystrat.strategies", MOMENTUM, "'momentum' is already registered by anystrat"),
 }
 
 

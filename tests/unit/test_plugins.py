@@ -239,3 +239,43 @@ def test_a_package_is_never_loaded_before_a_catalogue_is_asked_for(offer: Offer)
 def test_real_entry_points_have_what_is_read_from_them() -> None:
     point = EntryPoint("name", "module:object", "anystrat.strategies")
     assert (point.name, point.value, point.dist) == ("name", "module:object", None)
+
+
+@pytest.mark.parametrize(
+    "entry", [StrategyType("momentum", "rules", Parameters, Nothing, ""), MOMENTUM], ids=["other", "same"]
+)
+def test_a_package_cannot_take_a_built_ins_name(offer: Offer, entry: StrategyType) -> None:
+    offer(("anystrat.strategies", "mine", entry))
+    if entry is MOMENTUM:
+        assert catalog().strategy("momentum") is MOMENTUM
+        return
+    with pytest.raises(
+        BrokenPlugin, match=r"plug-in 'mine' of some-package .* 'momentum' is already registered by anystrat"
+    ):
+        catalog()
+    assert "already registered" in installed()[0].error
+
+
+def test_a_package_cannot_offer_a_validator_called_standard(offer: Offer) -> None:
+    offer(("anystrat.validators", "mine", ValidatorType("standard", Nothing, "")))  # type: ignore[arg-type]
+    with pytest.raises(BrokenPlugin, match="'standard' is the built-in validator"):
+        catalog()
+
+
+def test_features_are_registered_once_in_a_process_however_often_a_catalogue_is_made(offer: Offer) -> None:
+    calls: list[int] = []
+    offer((FEATURE_GROUP, "once", lambda: calls.append(1)))
+    for _ in range(3):
+        catalog()
+        assert not installed()[0].error
+    assert calls == [1]
+
+
+def test_features_that_cannot_be_registered_are_refused_by_name(offer: Offer) -> None:
+    def old() -> None:
+        raise RuntimeError("too old")
+
+    offer((FEATURE_GROUP, "old", old))
+    with pytest.raises(BrokenPlugin, match=r"plug-in 'old' of some-package .* RuntimeError: too old"):
+        catalog()
+    assert "too old" in installed()[0].error

@@ -8,7 +8,7 @@ optionally `brokers`, `enabled`, `name`, `validator`, `per_instrument`, `bars`; 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +104,7 @@ def _sqlite_url(url: URL, reference: TableReference, problems: Problems) -> URL 
 
 
 @contextmanager
-def _engine(url: URL) -> Iterator[Engine]:
+def _engine(url: URL) -> Generator[Engine]:
     from sqlalchemy import create_engine  # noqa: PLC0415
     from sqlalchemy.exc import NoSuchModuleError  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415

@@ -239,7 +239,8 @@ def _container_type(annotation: Any, bounds: tuple[Any, ...], markers: tuple[Any
     whole: Any = annotation
     if origin in {tuple, list, frozenset, set}:
         inside = tuple(each if each is Ellipsis else _pydantic_type(each, bounds, ours) for each in arguments)
-        whole = _annotated(origin[inside], lengths)
+        generic: Any = origin
+        whole = _annotated(generic[inside], lengths)
         # One file, or a list of files: the case that is worth a shorthand.
         return Annotated[whole, BeforeValidator(_listed)] if arguments[:1] == (Path,) else whole
     if isinstance(origin, type) and issubclass(origin, Mapping):

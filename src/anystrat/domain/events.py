@@ -22,7 +22,9 @@ class Operation(StrEnum):
 class Command(msgspec.Struct, frozen=True, tag="command"):
     """An operator's command at event time `ts_ns`; without a `strategy_id` it is for all, without a `broker` for each.
 
-    KILL and UNKILL switch the kill switch of all executors.
+    KILL and UNKILL switch the kill switch of all executors. Executors that the command cannot move are left as they
+    are; one for a named strategy that moves none of its executors raises `InvalidTransition`, and one that names no
+    strategy there is leads to a note.
     """
 
     operation: Operation

@@ -53,6 +53,9 @@ _NEXT: Final[dict[tuple[State, Trigger], State]] = {
     (_S.ERROR, _T.OPERATOR_PAUSE): _S.PAUSED,
     (_S.PAUSED, _T.TIMER): _S.ACTIVE,
     (_S.PAUSED, _T.OPERATOR_RESUME): _S.ACTIVE,
+    # Already paused, but from now on until an operator: a timer that was running is off.
+    (_S.PAUSED, _T.OPERATOR_PAUSE): _S.PAUSED,
+    (_S.PAUSED, _T.DEAD_LETTERED): _S.PAUSED,
 } | {(state, _T.STOP): _S.STOPPED for state in State if state is not State.STOPPED}
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from anystrat.domain.configuration import ExecutionContext, InstrumentSpec, PaperCosts, Session, StrategyConfig
 from anystrat.domain.events import Command, DeliveryFailed, Event, ModelSwapped, Operation, TimerDue
@@ -320,12 +320,10 @@ class Engine:
             return
         if signal is None:
             return
-        token, ts = row.instrument_token, row.ts_ns
         if side == _HOLD:
-            self.state.book.executor.holds[executor.row] += 1
-            out.append(Held(signal, executor.strategy_id, executor.broker, token, ts))
+            self._hold(executor, signal, row, out)
             return
-        sized = self.sized(executor, token, quantity)
+        sized = self.sized(executor, row.instrument_token, quantity)
         if sized != signal.quantity:
             signal = _with_quantity(signal, sized)
         if executor.validator is not None:
@@ -339,6 +337,9 @@ class Engine:
                     self._failed(executor, window, row, error, out)
                     return
                 signal = judged
+                if side == _HOLD:
+                    self._hold(executor, signal, row, out)
+                    return
         self._emit_or_drop(executor, s, i, signal, side, confidence, sized, price, reference, row, session, age_ns, out)
 
     def _ask(
@@ -349,12 +350,10 @@ class Engine:
             if decision is None:
                 return _NOTHING
             side, confidence, value = decision
-            rule = executor.processor
-            quantity: int = rule.quantity()  # type: ignore[attr-defined]  # a PriceRule, looked up at registration
-            reasoning, metadata = rule.describe(side, value)  # type: ignore[attr-defined]
-            price = row.decimal
-            signal = SignalResult(SIDE_NAME[side], confidence, quantity, price, reasoning, metadata)
-            return signal, side, confidence, quantity, price, row.price
+            rule: Any = executor.processor
+            reasoning, metadata = rule.describe(side, value)
+            signal = SignalResult(SIDE_NAME[side], confidence, rule.quantity(), row.decimal, reasoning, metadata)
+            return signal, *checked_answer(signal)
         history = window.history(executor.need)
         try:
             answer = executor.processor.process_tick(row.market_tick(), history)
@@ -363,6 +362,10 @@ class Engine:
         if answer is None:
             return _NOTHING
         return answer, *checked_answer(answer)
+
+    def _hold(self, executor: StrategyExecutor, signal: SignalResult, row: TickRow, out: list[Outcome]) -> None:
+        self.state.book.executor.holds[executor.row] += 1
+        out.append(Held(signal, executor.strategy_id, executor.broker, row.instrument_token, row.ts_ns))
 
     def sized(self, executor: StrategyExecutor, token: int, quantity: int) -> int:
         """A strategy's quantity after the risk multiplier, and down to whole lots where the instrument says so."""
@@ -524,7 +527,7 @@ class Engine:
                 executor.broker,
                 row.instrument_token,
                 ts,
-                f"{type(error).__name__}: {error}",
+                f"{type(error).__name__}: {_text(error)}",
                 "".join(traceback.format_exception(error)),
                 tuple(window.view[window.end - min(window.count, _LAST_PRICES_SHOWN) : window.end]),
             )
@@ -555,11 +558,18 @@ class Engine:
             out.append(Noted(f"{command.operation.value}ed", command.ts_ns))
             return
         trigger = _OPERATOR[command.operation]
-        for executor in self.executors:
-            if command.strategy_id not in (None, executor.strategy_id) or command.broker not in (None, executor.broker):
-                continue
-            if command.strategy_id is None and not can(executor.state, trigger):
-                continue
+        meant = [
+            executor
+            for executor in self.executors
+            if command.strategy_id in (None, executor.strategy_id) and command.broker in (None, executor.broker)
+        ]
+        able = [executor for executor in meant if can(executor.state, trigger)]
+        if not meant:
+            details = {"operation": command.operation.value, "broker": command.broker}
+            out.append(Noted("unknown_strategy", command.ts_ns, command.strategy_id, details))
+        elif not able and command.strategy_id is not None:
+            next_state(meant[0].state, trigger)
+        for executor in able:
             self._move(executor, trigger, command.ts_ns, out)
             book, e = self.state.book, executor.row
             book.executor.pause_cause[e] = 0
@@ -582,6 +592,13 @@ _OPERATOR: Final = {
     Operation.STOP: Trigger.STOP,
 }
 _NOTHING: Final = (None, 0, 0.0, 0, Decimal(0), 0.0)
+
+
+def _text(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  an exception of a strategy's own may fail at this too
+        return "(its text cannot be had)"
 
 
 def _with_quantity(signal: SignalResult, quantity: int) -> SignalResult:

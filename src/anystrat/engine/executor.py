@@ -141,12 +141,14 @@ class StrategyExecutor:
             for code, reason in enumerate(REASONS)
             if reason is not None and book.drops[e * width + code]
         }
+        for label, count in self.own_drops.items():
+            drops[label] = drops.get(label, 0) + count
         return {
             "ticks": sum(book.instrument.ticks[book.slot.instrument[slot]] for slot in self.slots.values()),
             "evaluations": book.executor.evaluations[e],
             "signals": book.executor.signals[e],
             "holds": book.executor.holds[e],
-            "drops": drops | self.own_drops,
+            "drops": drops,
             "errors": book.executor.errors[e],
             "fills": book.executor.fills[e],
             "round_trips": book.executor.round_trips[e],

@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import numpy as np
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _POSITION_SIZE = Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal that does not bring its own.")]
 _PLAIN_TYPES = (bool, int, float, str)
+_LENGTHS: Final = (1, 2, 3)
 _CHOICES = 'None, "BUY", "SELL" or "HOLD", (side, confidence), (side, confidence, quantity), or a SignalResult'
 
 
@@ -75,7 +76,7 @@ class FunctionRule:
         if answer is None or isinstance(answer, SignalResult):
             return answer
         parts: tuple[Any, ...] = answer if isinstance(answer, tuple) else (answer,)
-        if not 1 <= len(parts) <= 3 or not isinstance(parts[0], str) or parts[0] not in SIDE_CODE:
+        if len(parts) not in _LENGTHS or not isinstance(parts[0], str) or parts[0] not in SIDE_CODE:
             raise self._refused(answer)
         confidence = parts[1] if len(parts) > 1 else 1.0
         quantity = parts[2] if len(parts) > 2 else self.position_size

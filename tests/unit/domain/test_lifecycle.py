@@ -22,6 +22,8 @@ ALLOWED = {
     ("ERROR", "operator_pause"): "PAUSED",
     ("PAUSED", "timer"): "ACTIVE",
     ("PAUSED", "operator_resume"): "ACTIVE",
+    ("PAUSED", "operator_pause"): "PAUSED",
+    ("PAUSED", "dead_lettered"): "PAUSED",
     ("INIT", "stop"): "STOPPED",
     ("WARMUP", "stop"): "STOPPED",
     ("ACTIVE", "stop"): "STOPPED",

@@ -96,6 +96,7 @@ class JsonlSource:
         """Refuse what is no JSONL at all, and a file in which nothing has a needed key: that is a wrong name."""
         keys: dict[str, None] = {}
         objects = lines = 0
+        first = b""
         for _, batch in self._lines.batches(_PROBED_LINES):
             for line in batch:
                 if line is not None and not line.strip():
@@ -105,9 +106,10 @@ class JsonlSource:
                 if found is not None:
                     objects += 1
                     keys.update(dict.fromkeys(found))
+            first = batch[0] or b""
             break
         if lines and not objects:
-            array = "; a JSON array is not read" if batch[0] is not None and batch[0].lstrip()[:1] == b"[" else ""
+            array = "; a JSON array is not read" if first.lstrip()[:1] == b"[" else ""
             raise TickFileError(
                 f"{self.path}: not one of the first {lines} lines is a JSON object; expected one object a line{array}"
             )

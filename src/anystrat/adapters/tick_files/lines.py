@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -67,7 +67,7 @@ class Lines:
                 yield [tail], len(tail)
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    def _opened(self) -> Generator[tuple[IO[bytes], IO[bytes]]]:
         try:
             with self.path.open("rb", buffering=0) as raw:
                 if self.path.name.lower().endswith(".gz"):

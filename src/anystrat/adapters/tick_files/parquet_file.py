@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from importlib import import_module
@@ -94,7 +94,7 @@ class ParquetSource:
                 raise TickFileError(f"{self.path}: holds {done} rows; its footer promises {file.metadata.num_rows}")
 
     @contextmanager
-    def _open(self) -> Iterator[Any]:
+    def _open(self) -> Generator[Any]:
         try:
             # Without pre-buffering and with a buffer, a column chunk is read piece by piece. A memory map would count
             # every page ever touched as resident.
@@ -296,12 +296,11 @@ class ParquetSource:
     def _whole(self, name: str, array: Any) -> Column:
         values, good = self._plain(array, 0)
         prices = values.astype(np.float64)
-        exact: list[Decimal | None] | None = None
         large = np.flatnonzero(np.abs(prices) >= 10.0**SURE_DIGITS).tolist()
-        if large:
-            exact = [None] * len(values)
-            for i in large:
-                exact[i] = exact_of_decimal(Decimal(int(values[i])), float(prices[i]))
+        known: dict[int, Decimal | None] = {
+            i: exact_of_decimal(Decimal(int(values[i])), float(prices[i])) for i in large
+        }
+        exact = [known.get(i) for i in range(len(values))] if known else None
         return Column(prices, good, lambda _: f"{name} is null", exact)
 
     def _decimals(self, name: str, array: Any) -> Column:

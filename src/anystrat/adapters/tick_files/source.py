@@ -27,9 +27,21 @@ KNOWN: Final = (TS_NS, TIMESTAMP, INSTRUMENT, PRICE, *NUMBERS, *FLAGS)
 class TickSourceFile(Protocol):
     """One tick file, checked and ready to be read as often as is asked."""
 
-    path: Path
-    total_rows: int | None
-    total_bytes: int
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    @property
+    def total_rows(self) -> int | None:
+        """How many rows it has, where the format says so."""
+        ...
+
+    @property
+    def total_bytes(self) -> int:
+        """Its size on disk."""
+        ...
+
     bytes_read: int
 
     def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
