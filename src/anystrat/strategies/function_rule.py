@@ -75,7 +75,7 @@ class FunctionRule:
         answer: object = self.function(prices, **self.arguments)
         if answer is None or isinstance(answer, SignalResult):
             return answer
-        parts: tuple[Any, ...] = answer if isinstance(answer, tuple) else (answer,)
+        parts: list[Any] = list(answer) if isinstance(answer, tuple) else [answer]
         if len(parts) not in _LENGTHS or not isinstance(parts[0], str) or parts[0] not in SIDE_CODE:
             raise self._refused(answer)
         confidence = parts[1] if len(parts) > 1 else 1.0

@@ -42,7 +42,13 @@ class TickSourceFile(Protocol):
         """Its size on disk."""
         ...
 
-    bytes_read: int
+    @property
+    def bytes_read(self) -> int:
+        """How much of it was read, of `total_bytes`; set back to 0 by whoever reads it anew."""
+        ...
+
+    @bytes_read.setter
+    def bytes_read(self, value: int, /) -> None: ...
 
     def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
         """The file's good rows from its beginning, in blocks that are never empty; bad ones go to `tally`."""
