@@ -383,12 +383,8 @@ def _command(command: click.Command, path: str, parent: click.Context) -> str:
 
 def _help(command: click.Command) -> str:
     """The command's description; what click keeps as it is written becomes a block."""
-    parts = []
-    for part in (command.help or "").replace("\\b", "\b").split("\n\n"):
-        parts.append(
-            f"```text\n{part.strip().removeprefix(chr(8)).strip()}\n```" if part.strip().startswith("\b") else part
-        )
-    return "\n\n".join(parts)
+    parts = [part.strip() for part in (command.help or "").replace("\\b", "\b").split("\n\n")]
+    return "\n\n".join(f"```text\n{part[1:].strip()}\n```" if part.startswith("\b") else part for part in parts)
 
 
 # ------------------------------------------------------------------------------------------------------ files, Python
