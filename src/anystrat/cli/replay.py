@@ -17,6 +17,7 @@ from anystrat.cli.options import Settings, as_json, configuration, settings_of, 
 
 if TYPE_CHECKING:
     from anystrat.bootstrap import SignalWriter, TickReader
+    from anystrat.domain.columns import SignalColumns
     from anystrat.domain.configuration import Configuration
     from anystrat.domain.outcomes import Outcome
     from anystrat.engine.engine import Engine
@@ -227,6 +228,8 @@ class _Run:
                         self.engine,
                         self.reader,
                         on_outcomes=self._take,
+                        # the log of `-v` names drops, one by one
+                        on_signals=None if self.settings.verbose else self._take_columns,
                         on_progress=on_progress,
                         speed=Speed(self.speed),
                         compiler=lambda: bootstrap.kernel_compiler(self._compiling),
@@ -253,6 +256,10 @@ class _Run:
         for writer in self.writers.values():
             writer.write(outcomes)
         self.notes(outcomes)
+
+    def _take_columns(self, columns: SignalColumns) -> None:
+        for writer in self.writers.values():
+            writer.write_columns(columns)
 
     def _compiling(self, _kernel: str) -> None:
         if not self.compiling and not self.settings.quiet:

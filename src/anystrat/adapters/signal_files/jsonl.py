@@ -5,10 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
 
+from anystrat.adapters.signal_files.columns import (
+    REASON_TEXTS,
+    SIDES,
+    doubles_say_all,
+    hex_ids,
+    objects_of,
+    places_of,
+    prices_of,
+    printed,
+    without_point,
+)
 from anystrat.adapters.signal_files.values import (
     clean_text,
     confidence_of,
@@ -19,6 +31,13 @@ from anystrat.adapters.signal_files.values import (
 )
 from anystrat.domain.outcomes import Dropped
 from anystrat.domain.signal import EmittedSignal
+
+if TYPE_CHECKING:
+    from anystrat.domain.columns import SignalColumns
+
+#: Rows that are made text at once; more would leave the processor's caches.
+_AT_ONCE: Final = 16_384
+_QUOTE: Final = ord('"')
 
 
 class _Row(msgspec.Struct, gc=False):
@@ -58,6 +77,8 @@ class JsonlRows:
 
     def __init__(self, partial: Path, *, reasons: bool, drops: bool) -> None:
         self._file = partial.open("wb")
+        self._drops = drops
+        self._reasons = reasons
         self._rows: Callable[[Any], list[_Row]] = _drop_rows if drops else _signal_rows
         if reasons:
             self._rows = _drop_rows_with_reasons if drops else _signal_rows_with_reasons
@@ -69,6 +90,19 @@ class JsonlRows:
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError):
             text = _lines([_plain(row) for row in rows])
         self._file.write(text)
+
+    def add_columns(self, columns: SignalColumns) -> int:
+        if self._reasons:
+            raise ValueError("columns do not say why; a file with reasons takes objects")
+        places = places_of(columns, drops=self._drops)
+        lines = _lines_of(columns, drops=self._drops) if len(places) else None
+        for at in range(0, len(places), _AT_ONCE):
+            part = columns.taken(places[at : at + _AT_ONCE])
+            if lines is None:  # no Arrow here
+                self.add(list(objects_of(part, drops=self._drops)))
+            else:
+                self._file.write(lines(part))
+        return len(places)
 
     def finish(self) -> None:
         if self._file.closed:
@@ -162,3 +196,78 @@ def _plain(row: _Row) -> _Row:
         elif name not in {"confidence", "metadata"}:
             setattr(row, name, clean_text(value))
     return row
+
+
+def _lines_of(columns: SignalColumns, *, drops: bool) -> _Lines | None:
+    try:
+        import pyarrow as pa
+        from pyarrow import compute
+    except ImportError:
+        return None
+    return _Lines(pa, compute, columns.executors, drops=drops)
+
+
+class _Lines:
+    """The lines of columns, joined of a few columns of text."""
+
+    def __init__(self, pa: Any, compute: Any, executors: tuple[tuple[str, str], ...], *, drops: bool) -> None:
+        self._pa = pa
+        self._compute = compute
+        self._executors = pa.array(
+            [
+                f',"strategy_id":{_text(strategy_id)},"broker":{_text(broker)},"instrument_token":'
+                for strategy_id, broker in executors
+            ],
+            pa.string(),
+        )
+        self._sides = pa.array([f',"signal_type":{_text(side)},"confidence":' for side in SIDES])
+        self._reasons = pa.array([f',"reason":{_text(reason)}}}\n' for reason in REASON_TEXTS]) if drops else None
+
+    def __call__(self, columns: SignalColumns) -> Any:
+        pa, n = self._pa, len(columns)
+        confidence = self._strings(*printed(columns.confidence))
+        if self._reasons is not None:
+            last = [self._reasons.take(pa.array(columns.code))]
+        else:
+            ids = self._strings(hex_ids(columns), np.arange(1, n + 1) * 32)
+            last = [',"signal_id":"', ids, '"}\n']
+        texts = self._compute.binary_join_element_wise(
+            '{"ts_ns":',
+            pa.array(columns.ts_ns).cast(pa.string()),
+            self._executors.take(pa.array(columns.executor)),
+            pa.array(columns.instrument_token).cast(pa.string()),
+            self._sides.take(pa.array(columns.side)),
+            confidence,
+            '"quantity":',
+            pa.array(columns.quantity).cast(pa.string()),
+            ',"price":"',
+            self._prices(columns),
+            *last,
+            "",
+        )
+        _, ends, text = texts.buffers()
+        return text[: int(np.frombuffer(ends, np.int32)[n])]
+
+    def _prices(self, columns: SignalColumns) -> Any:
+        """The prices and the quotation marks behind them."""
+        price = columns.price
+        plain = (price >= 1e-3) & (price < 1e15) & doubles_say_all(columns)
+        known = price if plain.all() else np.where(plain, price, 1.5)
+        texts = self._strings(*without_point(*printed(known, _QUOTE), known == np.floor(known)))
+        if known is price:
+            return texts
+        others = [f'{price_text(value)}"' for value in prices_of(columns.taken(np.flatnonzero(~plain)))]
+        return self._compute.replace_with_mask(texts, self._pa.array(~plain), self._pa.array(others, self._pa.string()))
+
+    def _strings(self, text: Any, ends: Any) -> Any:
+        offsets = np.zeros(len(ends) + 1, np.int32)
+        offsets[1:] = ends
+        pa = self._pa
+        return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def _text(text: str) -> str:
+    try:
+        return msgspec.json.encode(text).decode()
+    except (UnicodeError, ValueError):
+        return msgspec.json.encode(clean_text(text)).decode()

@@ -8,14 +8,29 @@ decimal256(76, 38): the row groups written so far are copied once, one at a time
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from anystrat.adapters.signal_files.columns import (
+    REASON_TEXTS,
+    SIDES,
+    decimal_limbs,
+    doubles_say_all,
+    hex_ids,
+    objects_of,
+    places_of,
+    prices_of,
+)
 from anystrat.adapters.signal_files.errors import SignalFileError
 from anystrat.adapters.signal_files.values import clean_text, confidence_of, encoded, price_decimal, signal_ids
 from anystrat.domain.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from anystrat.domain.columns import SignalColumns
 
 _ROW_GROUP = 65_536
 _DIGITS = 76
@@ -36,30 +51,118 @@ class ParquetRows:
         self._drops = drops
         self._reasons = reasons
         self._last = "reason" if drops else "signal_id"
-        self._pending: list[tuple[Any, ...]] = []
+        self._pending: list[list[tuple[Any, ...]] | SignalColumns] = []
+        self._waiting = 0
         self._wide = False
         self._writer: Any = None
         partial.open("wb").close()  # an unwritable place is found now, not after the replay
         self._writer = self._new_writer()
 
     def add(self, items: Sequence[Any]) -> None:
-        self._pending += self._drop_rows(items) if self._drops else self._signal_rows(items)
-        while len(self._pending) >= _ROW_GROUP:
-            group, self._pending = self._pending[:_ROW_GROUP], self._pending[_ROW_GROUP:]
-            self._write(group)
+        rows = self._rows(items)
+        for at in self._parts(len(rows)):
+            if not self._pending or not isinstance(self._pending[-1], list):
+                self._pending.append([])
+            piece = self._pending[-1]
+            assert isinstance(piece, list)
+            piece += rows[at]
+            self._waited(len(rows[at]))
+
+    def add_columns(self, columns: SignalColumns) -> int:
+        if self._reasons:
+            raise ValueError("columns do not say why; a file with reasons takes objects")
+        places = places_of(columns, drops=self._drops)
+        for at in self._parts(len(places)):
+            self._pending.append(columns.taken(places[at]))
+            self._waited(len(places[at]))
+        return len(places)
 
     def finish(self) -> None:
         if self._writer is None:
             return
         try:
-            if self._pending:
-                group, self._pending = self._pending, []
-                self._write(group)
+            self._write_group()
         finally:
             self._writer.close()
             self._writer = None
         with self._partial.open("rb") as file:
             os.fsync(file.fileno())
+
+    def _parts(self, rows: int) -> Iterator[slice]:
+        """So many new rows, cut where row groups end."""
+        at = 0
+        while at < rows:
+            end = min(rows, at + _ROW_GROUP - self._waiting)
+            yield slice(at, end)
+            at = end
+
+    def _waited(self, rows: int) -> None:
+        self._waiting += rows
+        if self._waiting >= _ROW_GROUP:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        pieces, self._pending, self._waiting = self._pending, [], 0
+        tables: list[Any] = [None if isinstance(piece, list) else self._table(piece) for piece in pieces]
+        if any(table is None for table in tables):  # a price of more digits, or rows that came as objects
+            rows: list[tuple[Any, ...]] = []
+            for piece in pieces:
+                rows += piece if isinstance(piece, list) else self._rows(list(objects_of(piece, drops=self._drops)))
+            self._write(rows)
+        elif tables:
+            table = tables[0] if len(tables) == 1 else self._pa.concat_tables(tables).combine_chunks()
+            self._writer.write_table(table, row_group_size=len(table))
+
+    def _table(self, columns: SignalColumns) -> Any:
+        """The columns as Arrow holds them; None where a price has more digits than that."""
+        pa = self._pa
+        price = self._decimals(columns)
+        if price is None:
+            return None
+        strategies, brokers = zip(*columns.executors, strict=True)
+        executor = pa.array(columns.executor)
+        if self._drops:
+            last = pa.array(REASON_TEXTS).take(pa.array(columns.code))
+        else:
+            ends = pa.py_buffer(np.arange(len(columns) + 1, dtype=np.int32) * 32)
+            last = pa.StringArray.from_buffers(len(columns), ends, pa.py_buffer(hex_ids(columns)))
+        return pa.Table.from_arrays(
+            [
+                pa.array(columns.ts_ns),
+                self._texts(strategies).take(executor),
+                self._texts(brokers).take(executor),
+                pa.array(columns.instrument_token),
+                pa.array(SIDES).take(pa.array(columns.side)),
+                pa.array(columns.confidence),
+                pa.array(columns.quantity),
+                price,
+                last,
+            ],
+            schema=self._schema(),
+        )
+
+    def _texts(self, texts: Sequence[str]) -> Any:
+        return self._array(self._pa.field("", self._pa.string()), texts)
+
+    def _decimals(self, columns: SignalColumns) -> Any:
+        pa = self._pa
+        kind = pa.decimal128(38, 18)
+        limbs, sure = decimal_limbs(columns.price)
+        unsure = np.flatnonzero(~(sure & doubles_say_all(columns)))
+        if len(unsure):
+            values = list(prices_of(columns.taken(unsure)))
+            if not all(value.is_finite() and _sane(value) for value in values):
+                return None
+            try:
+                others = pa.array(values, kind)
+            except (pa.ArrowInvalid, OverflowError):
+                return None
+            limbs[unsure] = np.frombuffer(others.buffers()[1], np.uint64).reshape(-1, 2)[: len(unsure)]
+        array = pa.Decimal128Array.from_buffers(kind, len(columns), [None, pa.py_buffer(limbs)])
+        return array.cast(pa.decimal256(76, 38)) if self._wide else array
+
+    def _rows(self, items: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self._drop_rows(items) if self._drops else self._signal_rows(items)
 
     def _signal_rows(self, signals: Sequence[Any]) -> list[tuple[Any, ...]]:
         ids = signal_ids(signals)
@@ -104,7 +207,8 @@ class ParquetRows:
         return pa.schema(fields)
 
     def _new_writer(self) -> Any:
-        repeated = ["strategy_id", "broker", "signal_type", *(["reason"] if self._drops else [])]
+        repeated = ["strategy_id", "broker", "instrument_token", "signal_type", "quantity"]
+        repeated += ["reason"] if self._drops else []
         if self._reasons:
             repeated += ["reasoning", "metadata"]
         return self._pq.ParquetWriter(self._partial, self._schema(), compression="zstd", use_dictionary=repeated)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from anystrat.adapters.signal_files.errors import SignalFileError
 from anystrat.domain.outcomes import Dropped, Emitted
 from anystrat.domain.signal import EmittedSignal
+
+if TYPE_CHECKING:
+    from anystrat.domain.columns import SignalColumns
 
 _BATCH = 8_192
 
@@ -19,6 +22,9 @@ class Rows(Protocol):
 
     def add(self, items: Sequence[Any]) -> None:
         """Append emitted signals or, in a file of drops, `Dropped`."""
+
+    def add_columns(self, columns: SignalColumns) -> int:
+        """Append those of the columns that belong into the file, and say how many they were."""
 
     def finish(self) -> None:
         """Write what is left, and what ends the file, through to the disk; the second call does nothing."""
@@ -68,6 +74,20 @@ class SignalWriter:
             self._add(batch)
         return self.rows - before
 
+    def write_columns(self, columns: SignalColumns) -> int:
+        """As `write`, for signals and drops that were never made objects; the file comes out the same.
+
+        Columns do not say why, so a file with reasons takes objects only.
+        """
+        if not self._open:
+            raise SignalFileError(f"{self.path}: the writer is closed")
+        try:
+            written = self._format.add_columns(columns)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self.rows += written
+        return written
+
     def close(self) -> None:
         """End the file and give it its name; the second call does nothing."""
         if not self._open:
@@ -106,7 +126,7 @@ class SignalWriter:
         try:
             self._format.add(batch)
         except OSError as error:
-            raise SignalFileError(f"{self.path}: cannot be written: {error}; see {self.partial_path}") from error
+            raise self._unwritable(error) from error
         self.rows += len(batch)
 
     def _finish(self) -> None:
@@ -114,4 +134,7 @@ class SignalWriter:
         try:
             self._format.finish()
         except OSError as error:
-            raise SignalFileError(f"{self.path}: cannot be written: {error}; see {self.partial_path}") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> SignalFileError:
+        return SignalFileError(f"{self.path}: cannot be written: {error}; see {self.partial_path}")
