@@ -528,7 +528,7 @@ class Engine:
                 row.instrument_token,
                 ts,
                 f"{type(error).__name__}: {_text(error)}",
-                "".join(traceback.format_exception(error)),
+                _traceback(error),
                 tuple(window.view[window.end - min(window.count, _LAST_PRICES_SHOWN) : window.end]),
             )
         )
@@ -599,6 +599,17 @@ def _text(error: Exception) -> str:
         return str(error)
     except Exception:  # noqa: BLE001  an exception of a strategy's own may fail at this too
         return "(its text cannot be had)"
+
+
+def _traceback(error: Exception) -> str:
+    """The traceback from where the strategy's own code begins: how the engine got there helps nobody."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    except Exception:  # noqa: BLE001  an exception of a strategy's own may fail at being shown
+        return "".join(traceback.format_tb(frames or error.__traceback__))
 
 
 def _with_quantity(signal: SignalResult, quantity: int) -> SignalResult:

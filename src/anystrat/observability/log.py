@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 _FIRST_ROWS: Final = 3
+_TRACEBACKS_KEPT: Final = 1_000
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -50,8 +51,8 @@ def logger(level: str = "info", *, json: bool = False) -> FilteringBoundLogger:
 
 def _escape_control_characters(_logger: Any, _method: str, record: Any) -> Any:
     for key, value in record.items():
-        # A traceback is ours, and its lines are what makes it readable.
-        if isinstance(value, str) and key != "traceback" and not value.isprintable():
+        # A traceback's lines are what makes it readable.
+        if isinstance(value, str) and key != "exception" and not value.isprintable():
             record[key] = value.encode("unicode_escape").decode("ascii")
     return record
 
@@ -67,6 +68,7 @@ class OutcomeLog:
         self._given = log
         self._drops: Counter[tuple[str, str, str]] = Counter()
         self._ticks: Counter[str] = Counter()
+        self._shown: set[tuple[str, str]] = set()
 
     @property
     def _log(self) -> FilteringBoundLogger:
@@ -92,16 +94,7 @@ class OutcomeLog:
                     at=_time(outcome.ts_ns),
                 )
             elif isinstance(outcome, ProcessorFailed):
-                self._log.error(
-                    "strategy raised",
-                    strategy=outcome.strategy_id,
-                    broker=outcome.broker,
-                    instrument=outcome.instrument_token,
-                    at=_time(outcome.ts_ns),
-                    error=outcome.error,
-                    last_prices=list(outcome.last_prices),
-                    traceback="\n" + outcome.traceback,
-                )
+                self._failed(outcome)
             elif isinstance(outcome, Noted):
                 self._log.warning(
                     outcome.kind, strategy=outcome.strategy_id, at=_time(outcome.ts_ns), **outcome.details
@@ -113,6 +106,23 @@ class OutcomeLog:
             self._log.warning("model not loaded, strategy left out", strategy=item.strategy_id, reason=item.reason)
         for item in degraded:
             self._log.warning("model not loaded, rules alone go on", strategy=item.strategy_id, reason=item.reason)
+
+    def _failed(self, outcome: ProcessorFailed) -> None:
+        """The same error again needs no second traceback."""
+        key = (outcome.strategy_id, outcome.traceback)
+        known = key in self._shown
+        if len(self._shown) < _TRACEBACKS_KEPT:
+            self._shown.add(key)
+        self._log.error(
+            "strategy raised",
+            strategy=outcome.strategy_id,
+            broker=outcome.broker,
+            instrument=outcome.instrument_token,
+            at=_time(outcome.ts_ns),
+            error=outcome.error,
+            last_prices=list(outcome.last_prices),
+            **({} if known else {"exception": outcome.traceback}),
+        )
 
     def _dropped(self, outcome: Dropped) -> None:
         key = (outcome.strategy_id, outcome.broker, outcome.reason)
