@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from decimal import Decimal
 from typing import Any
@@ -17,10 +16,9 @@ from anystrat.testing import ticks
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> Any:
-    stream = io.StringIO()
-    monkeypatch.setattr("sys.stderr", stream)
-    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+def written(capsys: pytest.CaptureFixture[str]) -> Any:
+    """What was written to standard error since the last look, a record a line."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
 def failed(line: str) -> ProcessorFailed:
@@ -30,8 +28,9 @@ def failed(line: str) -> ProcessorFailed:
 def test_the_same_traceback_is_shown_once_and_another_one_again(written: Any) -> None:
     log = OutcomeLog(logger(json=True))
     log([failed("line 1"), failed("line 1"), failed("line 2")])
-    assert [record.get("exception") for record in written()] == ["Traceback\n  line 1", None, "Traceback\n  line 2"]
-    assert all(record["last_prices"] == [1.0, 2.0] and record["strategy"] == "s" for record in written())
+    records = written()
+    assert [record.get("exception") for record in records] == ["Traceback\n  line 1", None, "Traceback\n  line 2"]
+    assert all(record["last_prices"] == [1.0, 2.0] and record["strategy"] == "s" for record in records)
 
 
 def test_drops_are_written_at_the_first_the_tenth_and_the_hundredth(written: Any) -> None:
@@ -44,8 +43,9 @@ def test_drops_are_written_at_the_first_the_tenth_and_the_hundredth(written: Any
 def test_the_first_bad_ticks_are_named_with_their_price_and_time(written: Any) -> None:
     log = OutcomeLog(logger(json=True))
     log([TickDropped(TickDrop.BAD_PRICE, TickRow(7, 10**9, float("nan")))] * 9)
-    assert [record["count"] for record in written()] == [1, 2, 3]
-    assert written()[0] | {"timestamp": ""} == {
+    records = written()
+    assert [record["count"] for record in records] == [1, 2, 3]
+    assert records[0] | {"timestamp": ""} == {
         "reason": "bad_price", "count": 1, "instrument": 7, "price": "nan", "at": "1970-01-01T00:00:01+00:00",
         "event": "tick dropped", "level": "warning", "timestamp": "",
     }  # fmt: skip
