@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 import anystrat
 from anystrat.__main__ import main
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).resolve().parent.parent
+_HUGE = re.compile(r"≤ \d{7,}")
 NOTE = "<!-- Filled by docs/generate.py from the code. -->\n\n"
 
 #: Drop -> what it means, and the setting that turns its check on; a test asks for every one of them.
@@ -352,7 +354,7 @@ def command_line() -> str:
         "## Exit codes\n\n| code | meaning |\n|---|---|\n"
     )
     page += "".join(f"| {code} | {meaning} |\n" for code, meaning in exit_codes().items())
-    page += "| 130, 143 | interrupted, terminated |\n| 141 | the reader of a pipe went away |\n"
+    page += "| 130, 143 | Interrupted, terminated |\n| 141 | The reader of a pipe went away |\n"
     with click.Context(cli, info_name="anystrat") as top:
         for name in COMMANDS:
             command = cli.get_command(top, name)
@@ -402,9 +404,16 @@ def python() -> str:
     more = tuple(name for name in anystrat.__all__ if name not in named and name != "__version__")
     for title, names in {**API, "More": more}.items():
         if names:
-            page += f"\n## {title}\n" + "".join(f"\n::: {_home(name)}\n" for name in names)
+            page += f"\n## {title}\n" + "".join(f"\n::: {_home(name)}\n{_options(name)}" for name in names)
     page += "\n## Testing\n\nFrom `anystrat.testing`: the checks that every strategy, policy and feature must pass, built in or yours.\n"
     return page + "".join(f"\n::: {_qualified(_testing(name))}\n" for name in TESTING)
+
+
+def _options(name: str) -> str:
+    """The fields of a Struct are shown one by one: its constructor is not written in the source."""
+    value = getattr(anystrat, name)
+    is_struct = isinstance(value, type) and issubclass(value, msgspec.Struct)
+    return "    options: {show_if_no_docstring: true}\n" if is_struct else ""
 
 
 def _testing(name: str) -> Any:
@@ -429,24 +438,36 @@ def _type(one: dict[str, Any]) -> str:
     return heading + (_parameters(one["parameters"]) if one["parameters"] else "It takes no parameters.\n")
 
 
-def _parameters(parameters: Sequence[dict[str, Any]]) -> str:
+def _parameters(parameters: Iterable[dict[str, Any]]) -> str:
     rows = []
     for each in parameters:
         default = "required" if each["required"] else _code(each["default"])
-        limits = ", ".join(part for part in (each["type"], each["bounds"], each["unit"]) if part)
-        rows.append((f"`{each['name']}`", limits, default, each["doc"]))
+        kind = ", ".join(part for part in (each["type"], _bounds(each["bounds"]), each["unit"]) if part)
+        rows.append((f"`{each['name']}`", kind, default, each["doc"]))
     return _table(("key", "type", "default", "meaning"), rows)
 
 
 def _shape(shape: type[Any]) -> str:
     from anystrat.config.describe import default_text  # noqa: PLC0415  loads Pydantic's part of the configuration
 
-    rows = []
-    for each in fields_of(shape):
-        default = "required" if each.required else _code(default_text(each.default))
-        limits = ", ".join(part for part in (each.type_text, each.bounds_text, each.unit) if part)
-        rows.append((f"`{each.name}`", limits, default, each.doc))
-    return _table(("key", "type", "default", "meaning"), rows)
+    return _parameters(
+        {
+            "name": each.name,
+            "type": each.type_text,
+            "bounds": each.bounds_text,
+            "unit": each.unit,
+            "required": each.required,
+            "default": "" if each.required else default_text(each.default),
+            "doc": each.doc,
+        }
+        for each in fields_of(shape)
+    )
+
+
+def _bounds(text: str) -> str:
+    """Bounds as a reader needs them: without those that keep a number of nanoseconds within 64 bits."""
+    shown = [part for part in text.replace("≥ 0.000000001", "> 0").split(", ") if not _HUGE.fullmatch(part)]
+    return ", ".join(shown).replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
 
 
 def _code(text: str) -> str:

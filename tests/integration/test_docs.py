@@ -33,10 +33,11 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 _FENCE = re.compile(
-    r"^(?P<fence>```+)(?:\{\.)?(?P<language>[\w-]*)(?P<rest>[^\n]*)\n(?P<text>.*?)^(?P=fence)[ \t]*$", re.M | re.S
+    r"^(?P<fence>```+)(?:\{\.)?(?P<language>[\w-]*)(?P<rest>[^\n]*)\n(?P<text>.*?)^(?P=fence)[ \t]*$",
+    re.MULTILINE | re.DOTALL,
 )
 _TITLE = re.compile(r'title="([^"]+)"')
-_INCLUDED = re.compile(r'^--8<-- "([^":]+)"$', re.M)
+_INCLUDED = re.compile(r'^--8<-- "([^":]+)"$', re.MULTILINE)
 #: What the front pages show: examples, run where they are.
 SNIPPETS = ("examples/snippets/own_rule.py", "examples/snippets/hybrid.yaml")
 _SHOWN_ONLY = {"", "csv", "json", "shell", "text", "toml"}
@@ -97,7 +98,7 @@ class Reader:
             self._type(block.text, where)
         elif block.language == "python" and not block.title:
             self._run([sys.executable, "-c", block.text], where)
-        elif block.language == "yaml" and re.search("^strategies:", block.text, re.M):
+        elif block.language == "yaml" and re.search("^strategies:", block.text, re.MULTILINE):
             self._check(block, where)
         elif block.language not in {"python", "yaml"}:
             assert block.language in _SHOWN_ONLY, f"{where}: what is to be done with {block.language!r}?"
@@ -148,7 +149,7 @@ def _compare(expected: str, found: str, where: str) -> None:
         return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
 
     pattern = re.escape(squeezed(expected)).replace(re.escape("..."), ".*")
-    assert re.fullmatch(pattern, squeezed(found), re.S), f"{where}\nthe page says:\n{expected}\nfound:\n{found}"
+    assert re.fullmatch(pattern, squeezed(found), re.DOTALL), f"{where}\nthe page says:\n{expected}\nfound:\n{found}"
 
 
 def pages_that_are_run() -> list[Path]:
@@ -191,7 +192,7 @@ def test_the_snippets_of_the_readme_are_files_that_run(tmp_path: Path):
 
 def test_the_readme_has_the_exit_codes_of_the_command_line():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    codes = dict(re.findall(r"^\| (\d) \| (.+) \|$", text, re.M))
+    codes = dict(re.findall(r"^\| (\d) \| (.+) \|$", text, re.MULTILINE))
     assert {code: meaning[0].upper() + meaning[1:] for code, meaning in codes.items()} == generated().exit_codes()
 
 
