@@ -143,6 +143,10 @@ class Compiler(Protocol):
         """The compiled function; the same one for the same function."""
         ...
 
+    def direct(self, function: F, example: tuple[Any, ...], /) -> F:
+        """The compiled function for arguments of the example's types alone, quicker to call; others are not checked."""
+        ...
+
 
 @runtime_checkable
 class CompilerAware(Protocol):

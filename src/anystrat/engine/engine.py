@@ -39,6 +39,7 @@ from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Window
 from anystrat.engine.answers import NoSignal, checked_answer, checked_verdict
+from anystrat.engine.attention import WORTH_A_CALL, Attention
 from anystrat.engine.checks import (
     CIRCUIT_OPEN,
     CLOSED,
@@ -58,7 +59,7 @@ from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.state import LONG_AGO, NEVER, REASON_COLUMNS, State
 
 if TYPE_CHECKING:
-    from anystrat.domain.protocols import SessionClock, SignalValidator, StrategyProcessor
+    from anystrat.domain.protocols import Compiler, SessionClock, SignalValidator, StrategyProcessor
 
 _WARMUP, _ACTIVE, _PAUSED = int(Life.WARMUP), int(Life.ACTIVE), int(Life.PAUSED)
 _HOLD: Final = 3
@@ -96,6 +97,8 @@ class Engine:
         self._watchers: list[list[tuple[StrategyExecutor, int]]] = []
         self._timed: list[bool] = []
         self._lender: Callable[[], None] | None = None
+        self._compiler: Compiler | None = None
+        self._attention: dict[int, Attention] = {}
 
     # -- registration ---------------------------------------------------------------------------------------------
 
@@ -141,6 +144,7 @@ class Engine:
             if spec is not None and spec.round_to_lot and spec.lot_size > 1:
                 executor.lots[token] = spec.lot_size
             self._watchers[row].append((executor, first + k))
+            self._attention.pop(row, None)
         self.executors.append(executor)
         self._move(executor, Trigger.REGISTERED, LONG_AGO, [])
         return executor
@@ -161,6 +165,14 @@ class Engine:
                 wider.push(kept)
             self.windows[row] = wider
         return row
+
+    def use_compiler(self, compiler: Compiler | None) -> None:
+        """From the next tick on, look at many strategies of an instrument in one compiled call; what comes out is the same.
+
+        The first tick then waits for the compiler, some seconds on a machine that has not compiled it before.
+        """
+        self._compiler = compiler
+        self._attention.clear()
 
     # -- the front door -------------------------------------------------------------------------------------------
 
@@ -215,12 +227,13 @@ class Engine:
     def watched_only_by(self, executors: Sequence[StrategyExecutor]) -> Generator[None]:
         """Let ticks reach these executors alone; windows of all instruments go on."""
         chosen = set(map(id, executors))
-        everyone = self._watchers
+        everyone, compiler = self._watchers, self._compiler
+        self._compiler = None
         self._watchers = [[(one, slot) for one, slot in watching if id(one) in chosen] for watching in everyone]
         try:
             yield
         finally:
-            self._watchers = everyone
+            self._watchers, self._compiler = everyone, compiler
 
     # -- one tick -------------------------------------------------------------------------------------------------
 
@@ -248,7 +261,10 @@ class Engine:
             book.instrument.minute_open[i] = price
         window = self.windows[i]
         window.push(row)
-        for executor, s in self._watchers[i]:
+        watchers = self._watchers[i]
+        if self._compiler is not None and len(watchers) >= WORTH_A_CALL:
+            watchers = self._attention_of(i).needed(self.state.tables, window, blocked, ts)
+        for executor, s in watchers:
             e = executor.row
             if not blocked and book.slot.pending_count[s]:
                 self._fill_waiting(executor, s, row, out)
@@ -262,6 +278,13 @@ class Engine:
             if state == _ACTIVE and window.count >= executor.need:
                 self._evaluate(executor, s, i, window, row, session, age_ns, out)
                 book = self.state.book
+
+    def _attention_of(self, i: int) -> Attention:
+        attention = self._attention.get(i)
+        if attention is None:
+            assert self._compiler is not None
+            attention = self._attention[i] = Attention(self._compiler, self._watchers[i])
+        return attention
 
     def _drop_tick(self, reason: TickDrop, row: TickRow, out: list[Outcome]) -> None:
         self.tick_drops[reason.value] += 1

@@ -158,15 +158,23 @@ def _columns(subject: _Subject) -> None:
         rng = np.random.Generator(np.random.PCG64([path.seed, 33]))
         cuts = [(0, len(path)), *(sorted(rng.choice(len(path) + 1, 2, replace=False).tolist()) for _ in range(6))]
         for start, stop in [*cuts, (len(path) - length, len(path)), (0, length - 1)]:
-            for compiler in (None, _interpreted) if feature.loop is not None else (None,):
+            for compiler in (None, _INTERPRETED) if feature.loop is not None else (None,):
                 column = ask(lambda: feature.column(prices[start:stop], compiler))  # noqa: B023
                 part = f"prices {start + 1} to {stop}, by {'columns' if compiler is None else 'the loop'}"
                 _compare_column(subject, path, singles, column, (start, stop), part)
 
 
-def _interpreted(function: F, /) -> F:
+class _Interpreted:
     """A compiler that leaves a loop as it is: it runs slowly, with the same results."""
-    return function
+
+    def __call__(self, function: F, /) -> F:
+        return function
+
+    def direct(self, function: F, _example: tuple[Any, ...], /) -> F:
+        return function
+
+
+_INTERPRETED: Final = _Interpreted()
 
 
 def _compare_column(
