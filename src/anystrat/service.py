@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anystrat.bootstrap import Wiring, build_engine, default_wiring, kernel_compiler, open_ticks, session_clock
+from anystrat.bootstrap import (
+    Wiring,
+    build_engine,
+    default_wiring,
+    kernel_compiler,
+    model_changes,
+    open_ticks,
+    session_clock,
+)
 from anystrat.config import configuration_from_mapping, load_configuration, row_from_mapping
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.configuration import Configuration
@@ -166,12 +174,10 @@ class StrategyRunnerService:
         A change counts once it was seen unchanged by two calls in a row. A bad new file leaves the old model serving.
         """
         outcomes: list[Outcome] = []
-        changed: Any = getattr(self.wiring.models, "changed", list)  # a shelf of fixed models has nothing to look at
-        last_ts = self.engine.state.book.instrument.last_ts
-        latest = max((last_ts[i] for i in range(len(self.engine.tokens))), default=0)
-        for change in changed():
-            if refusal := getattr(change, "text", ""):
-                outcomes.append(Noted("model_refused", latest, None, {"path": change.path, "error": refusal}))
+        latest = self.engine.latest_ts()
+        for change in model_changes(self.wiring.models):
+            if change.refused:
+                outcomes.append(Noted("model_refused", latest, None, {"path": change.path, "error": change.refused}))
             else:
                 outcomes += self.engine.step(ModelSwapped(latest, change.path, change.sha256))
         for observer in self.observers:

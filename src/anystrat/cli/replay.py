@@ -114,13 +114,13 @@ def command(
     strict: bool,
     as_json: bool,
 ) -> None:
-    r"""Run recorded ticks through the configured strategies and paper fills.
+    """Run recorded ticks through the configured strategies and paper fills.
 
     CONFIG is a YAML or JSON file, or a directory of them; else $ANYSTRAT_CONFIG, else ./anystrat.yaml.
 
     \b
     anystrat replay anystrat.yaml --ticks monday.parquet tuesday.csv --signals signals.jsonl
-    """
+    """  # noqa: D301  click takes a real backspace as "keep these lines"
     from anystrat import bootstrap
     from anystrat.cli.screen import print_json
     from anystrat.config import load_configuration

@@ -31,13 +31,13 @@ _FEATURES: Final = {
 @as_json
 @verbosity
 def command(name: str | None, *, as_json: bool) -> None:
-    r"""List strategies, policies, validators, features, sources, brokers and journals; with NAME, one of them whole.
+    """List strategies, policies, validators, features, sources, brokers and journals; with NAME, one of them whole.
 
     \b
     anystrat types
     anystrat types hybrid_momentum
     anystrat types risk              what every strategy takes beside its own parameters
-    """
+    """  # noqa: D301  click takes a real backspace as "keep these lines"
     from anystrat import bootstrap
     from anystrat.cli.screen import print_json
     from anystrat.domain.errors import UnknownName

@@ -128,7 +128,10 @@ def type_text(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return " or ".join(str(member.value) for member in annotation)
     if origin in {tuple, list, frozenset, set}:
-        return f"list of {type_text(args[0])}s" if args else "list"
+        if not args:
+            return "list"
+        inside = type_text(args[0])
+        return f"list of {inside}" if " " in inside else f"list of {inside}s"
     name = getattr(origin or annotation, "__name__", str(annotation))
     return _NAMES.get(name, name)
 
