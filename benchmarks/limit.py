@@ -206,7 +206,9 @@ def full_w1(ticks, lookback, threshold, accounts, recent, kept, window_ns, quant
 
 
 @njit(cache=True, _nrt=False)
-def full_w2(ticks, windows, instruments, threshold, entry, market, orders, accounts, recent, kept, window_ns, quantity, costs):  # noqa: ANN001, ANN201, C901, PLR0912, PLR0914, PLR0915
+def full_w2(
+    ticks, windows, instruments, threshold, entry, market, orders, accounts, recent, kept, window_ns, quantity, costs
+):
     """As `full_w1`, over all instruments in the order of the ticks."""
     fee_bps, slippage_bps = costs
     longest, many = windows[-1], windows.size
@@ -311,7 +313,13 @@ def full(workload: str, ticks: Any) -> tuple[int, Kept, Accounts]:
     else:
         windows, rows = np.array(WINDOWS), INSTRUMENTS
         grids = np.zeros((rows, windows.size)), np.zeros((rows, windows.size))
-        market = (np.zeros((rows, windows[-1])), np.zeros(rows, np.int64), np.zeros(rows), np.zeros(rows, np.int64), *grids)
+        market = (
+            np.zeros((rows, windows[-1])),
+            np.zeros(rows, np.int64),
+            np.zeros(rows),
+            np.zeros(rows, np.int64),
+            *grids,
+        )
         orders = np.zeros((rows, rules), np.int64), np.zeros((rows, rules), np.int64), np.zeros(rows, np.int64)
         hits, many = full_w2(
             ticks, windows, rows, THRESHOLD, Z_ENTRY, market, orders, accounts, recent, kept, WINDOW_NS, QUANTITY, costs

@@ -218,6 +218,8 @@ def whole_command(workload: str, ticks: Ticks) -> None:
         ids = pq.read_table(folder / "all-signals.parquet", columns=["signal_id"])["signal_id"].to_pylist()
     digest = hashlib.sha256(b"".join(map(bytes.fromhex, ids))).hexdigest()[:16]
     wall, cpu = (late - early for late, early in zip(seconds["all"], seconds["few"], strict=True))
+    if wall <= 0.0 or cpu <= 0.0:
+        raise RuntimeError("the machine is too busy: four times the ticks took no longer")
     raw = said["signals"] + sum(said["drops"].values())
     emit(
         version=version("anystrat"),

@@ -109,9 +109,7 @@ def main() -> None:
     asked = arguments("NautilusTrader", ["tick"])
     run(asked.workload, 2_000)
     clock = run(asked.workload, asked.ticks)
-    emit(
-        version=nautilus_trader.__version__, ticks=asked.ticks, wall=clock.wall, cpu=clock.cpu, raw=signals[0]
-    )
+    emit(version=nautilus_trader.__version__, ticks=asked.ticks, wall=clock.wall, cpu=clock.cpu, raw=signals[0])
 
 
 main()

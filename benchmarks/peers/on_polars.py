@@ -6,10 +6,10 @@ import os
 
 os.environ["POLARS_MAX_THREADS"] = "1"
 
-import polars as pl  # noqa: E402
+import polars as pl
 
-from benchmarks.timing import arguments, emit, repeated  # noqa: E402
-from benchmarks.workloads import LOOKBACK, THRESHOLD, WINDOWS, Z_ENTRY, ticks_of  # noqa: E402
+from benchmarks.timing import arguments, emit, repeated
+from benchmarks.workloads import LOOKBACK, THRESHOLD, WINDOWS, Z_ENTRY, ticks_of
 
 
 def momentum(window: int) -> pl.Expr:

@@ -1,0 +1,123 @@
+"""Runs the benchmarks, prints their tables, and keeps the numbers: `python -m benchmarks --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import contest, machine, tables
+from benchmarks.contest import Failed, own, say
+
+PARTS = ("W1", "W2", "latency", "ml", "curves", "memory", "startup")
+CURVES = {
+    "strategies": ((10, 100, 1_000), (10, 100, 1_000, 10_000)),
+    "instruments": ((1, 100, 10_000), (1, 10, 100, 1_000, 10_000)),
+    "momentum window": ((10, 1_000), (10, 30, 100, 300, 1_000)),
+    "reversion window": ((10, 1_000), (10, 30, 100, 300, 1_000)),
+}
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, with commas between: {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer ticks, points and repetitions: some minutes")
+    parser.add_argument("--no-peers", action="store_true", help="anystrat and the hand-written loops alone")
+    parser.add_argument("--reps", type=int, help="repetitions (5; with --quick 2)")
+    parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu", help="what ratios are taken of (cpu)")
+    parser.add_argument("--out", type=Path, default=Path("out/bench/results.json"), help="the JSON of all numbers")
+    asked = parser.parse_args()
+    asked.only = [part for part in asked.only.split(",") if part]
+    unknown = sorted(set(asked.only) - set(PARTS))
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
+    asked.reps = asked.reps or (2 if asked.quick else 5)
+    return asked
+
+
+def repeated(times: int, what: str, *command: str) -> list[dict[str, Any]]:
+    """The answers of so many processes; fewer where one fails, which is said."""
+    answers: list[dict[str, Any]] = []
+    for _ in range(times):
+        try:
+            answers.append(own(*command))
+        except Failed as error:
+            say(f"{what}: {error}")
+            break
+    return answers
+
+
+def latencies(asked: argparse.Namespace, pythons: dict[str, Path]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {"anystrat": [], "csp": []}
+    ticks = "50000" if asked.quick else "200000"
+    for _ in range(asked.reps):
+        found["anystrat"] += repeated(1, "latency", "benchmarks.latency", "--workload", "W1", "--ticks", ticks)
+        if "csp" in pythons:
+            arguments = ("latency", "--workload", "W1", "--ticks", ticks)
+            try:
+                found["csp"].append(contest.measured(pythons["csp"], "benchmarks.peers.on_csp", *arguments))
+            except Failed as error:
+                say(f"csp's latency: {error}")
+    say("latency: done")
+    return found
+
+
+def curves(asked: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Point by point, then all of them again."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in CURVES}
+    for repetition in range(1 if asked.quick else min(3, asked.reps)):
+        for name, points in CURVES.items():
+            for point in points[0 if asked.quick else 1]:
+                answers = repeated(1, f"{name} {point}", "benchmarks.curves", name, str(point))
+                found[name].setdefault(str(point), []).extend(answers)
+            say(f"[{repetition + 1}] {name}: done")
+    return found
+
+
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    wants_peers = not asked.no_peers and bool({"W1", "W2", "latency"} & set(asked.only))
+    pythons, missing = contest.interpreters(peers=wants_peers)
+    results: dict[str, Any] = {
+        "machine": machine.description(),
+        "options": {"quick": asked.quick, "repetitions": asked.reps, "clock": asked.clock},
+        "load": {"before": machine.load()["load"]},
+        "missing": missing if wants_peers or asked.no_peers else {},
+    }
+    workloads = [part for part in ("W1", "W2") if part in asked.only]
+    parts: dict[str, Callable[[], Any]] = {
+        "latency": lambda: latencies(asked, pythons),
+        "ml": lambda: repeated(asked.reps, "ml", "benchmarks.models", "--ticks", "50000" if asked.quick else "200000"),
+        "curves": lambda: curves(asked),
+        "memory": lambda: {
+            of: repeated(1 if asked.quick else 3, "memory", "benchmarks.memory", of, "2000")
+            for of in ("strategy", "instrument")
+        },
+        "startup": lambda: repeated(1, "startup", "benchmarks.startup", "--repetitions", str(asked.reps)),
+    }
+    if workloads:
+        results["contest"] = contest.run(workloads, asked.reps, 0.25 if asked.quick else 1.0, pythons)
+    for name, part in parts.items():
+        if name in asked.only:
+            results[name] = part()
+    results["load"]["after"] = machine.load()["load"]
+    return results
+
+
+def main() -> int:
+    asked = parsed()
+    results = measure(asked)
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(tables.all_of(results))
+    print(f"\nAll numbers: {asked.out}")
+    wrong = tables.disagreements(results)
+    for line in wrong:
+        say(f"not the same signals: {line}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

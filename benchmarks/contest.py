@@ -1,0 +1,201 @@
+"""The contest: every engine in a process of its own, a repetition of all, then the next one of all."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.machine import load
+from benchmarks.timing import MARK, Clock
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_SECONDS: Final = 600
+#: What ratios are to: another engine that calls Python on every tick, and the most that compiled loops reach.
+PEER: Final = "csp"
+LIMIT: Final = "loop, all of it"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine in one of its forms. `ticks` is how many each workload gives it; `does` is what it does beside the rules."""
+
+    name: str
+    module: str
+    variant: str
+    ticks: dict[str, int]
+    does: str
+    peer: str | None = None
+    least: int = 50_000  # fewer would be over before every window of W2 is full
+
+
+_ALL = "checks, fills, signals kept"
+_COUNTS = "signals counted; no checks, no fills"
+ENGINES: Final = (
+    Engine("anystrat, tick", "benchmarks.own", "tick", {"W1": 200_000, "W2": 100_000}, _ALL),
+    Engine("anystrat, tick built", "benchmarks.own", "built", {"W1": 200_000, "W2": 100_000}, f"builds ticks, {_ALL}"),
+    Engine("anystrat, row", "benchmarks.own", "rows", {"W1": 200_000, "W2": 100_000}, f"builds rows, {_ALL}"),
+    Engine("anystrat, blocks of 64", "benchmarks.own", "blocks64", {"W1": 200_000, "W2": 50_000}, _ALL, least=30_000),
+    Engine("anystrat, blocks of 256", "benchmarks.own", "blocks256", {"W1": 400_000, "W2": 100_000}, _ALL),
+    Engine("anystrat, columns", "benchmarks.own", "columns", {"W1": 1_000_000, "W2": 1_000_000}, _ALL),
+    Engine(
+        "anystrat replay",
+        "benchmarks.own",
+        "replay",
+        {"W1": 4_000_000, "W2": 1_000_000},
+        f"reads and writes files, {_ALL}",
+        least=800_000,  # a quarter of them must be worth a compiler
+    ),
+    Engine("csp", "benchmarks.peers.on_csp", "tick", {"W1": 1_000_000, "W2": 100_000}, _COUNTS, "csp"),
+    Engine(
+        "NautilusTrader",
+        "benchmarks.peers.on_nautilus",
+        "tick",
+        {"W1": 200_000, "W2": 100_000},
+        "its matching engine sees each tick; signals counted, no orders",
+        "nautilus",
+    ),
+    Engine("vectorbt", "benchmarks.peers.on_vectorbt", "columns", {"W1": 1_000_000}, _COUNTS, "vectorbt"),
+    Engine("Polars", "benchmarks.peers.on_polars", "columns", {"W1": 1_000_000, "W2": 1_000_000}, _COUNTS, "polars"),
+    Engine("loop, rules alone", "benchmarks.limit", "raw", {"W1": 1_000_000, "W2": 1_000_000}, _COUNTS),
+    Engine("loop, all of it", "benchmarks.limit", "full", {"W1": 1_000_000, "W2": 1_000_000}, _ALL),
+)
+
+
+class Failed(Exception):
+    """A measured process did not give its numbers; the message says why."""
+
+
+def measured(python: Path | str, module: str, *arguments: str) -> dict[str, Any]:
+    """The answer of a measured process, with the load of the machine around it. Raises `Failed`."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    before = load()
+    command = [str(python), "-m", module, *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"took more than {PATIENCE_SECONDS} s") from None
+    lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
+    if done.returncode or not lines:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no answer"]
+        raise Failed(last[0])
+    answer: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
+    return answer | before
+
+
+def own(module: str, *arguments: str) -> dict[str, Any]:
+    """As `measured`, in this environment."""
+    return measured(sys.executable, module, *arguments)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def interpreters(*, peers: bool) -> tuple[dict[str, Path], dict[str, str]]:
+    """The other engines' interpreters, and why one is missing."""
+    from benchmarks.peers.environments import MODULES, python_of
+
+    found: dict[str, Path] = {}
+    missing: dict[str, str] = {}
+    for peer in MODULES:
+        if not peers:
+            missing[peer] = "left out"
+            continue
+        try:
+            found[peer] = python_of(peer)
+        except (RuntimeError, OSError) as error:
+            missing[peer] = str(error)
+            say(f"{peer} cannot be installed: {error}")
+    return found, missing
+
+
+def steadiness() -> dict[str, float]:
+    """The time of a loop that is always the same: what the machine's own unrest does to any number here."""
+    with Clock() as clock:
+        total = 0
+        for n in range(400_000):
+            total += n & 3
+    return {"wall": clock.wall, "cpu": clock.cpu}
+
+
+def run(
+    workloads: list[str], repetitions: int, share: float, pythons: dict[str, Path], only: list[str] | None = None
+) -> dict[str, Any]:
+    """All repetitions of all engines, interleaved. `share` is the part of the ticks that is run."""
+    runs: dict[str, dict[str, list[dict[str, Any]]]] = {workload: {} for workload in workloads}
+    failures: dict[str, str] = {}
+    steady: list[dict[str, float]] = []
+    chosen = [one for one in ENGINES if only is None or one.name in only]
+    for repetition in range(repetitions):
+        for workload in workloads:
+            for one in chosen:
+                python = sys.executable if one.peer is None else pythons.get(one.peer)
+                place = f"{workload} {one.name}"
+                if python is None or workload not in one.ticks or place in failures:
+                    continue
+                ticks = max(one.least, int(one.ticks[workload] * share))
+                steady.append(steadiness())
+                start = time.monotonic()
+                try:
+                    answer = measured(python, one.module, one.variant, "--workload", workload, "--ticks", str(ticks))
+                except Failed as error:
+                    failures[place] = str(error)
+                    say(f"{place}: {error}")
+                    continue
+                runs[workload].setdefault(one.name, []).append(answer)
+                rate = answer["ticks"] / answer["cpu"]
+                took = time.monotonic() - start
+                say(f"[{repetition + 1}/{repetitions}] {place}: {rate:,.0f} ticks/s of processor time ({took:.0f} s)")
+    return {
+        "runs": runs,
+        "failures": failures,
+        "steady": steady,
+        "engines": {one.name: asdict(one) for one in chosen},
+        "expected": _expected(runs),
+    }
+
+
+def _expected(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, dict[str, Any]]:
+    """What the hand-written loop finds in as many ticks as each engine was given."""
+    found: dict[str, dict[str, Any]] = {}
+    for workload, engines in runs.items():
+        counts = {one.get("of_ticks", one["ticks"]) for answers in engines.values() for one in answers}
+        for ticks in sorted(counts):
+            answer = own("benchmarks.limit", "full", "--workload", workload, "--ticks", str(ticks))
+            found[f"{workload} {ticks}"] = {key: answer[key] for key in ("raw", "emitted", "digest", "cash")}
+    return found
+
+
+def agreement(contest: dict[str, Any], workload: str, name: str) -> str:
+    """Whether an engine's signals are those of the hand-written loop: "same ids", "same count", or the difference."""
+    words = set()
+    for one in contest["runs"][workload][name]:
+        wanted = contest["expected"][f"{workload} {one.get('of_ticks', one['ticks'])}"]
+        if one.get("digest") is not None:
+            same = one["digest"] == wanted["digest"]
+            words.add("same ids" if same else f"OTHER SIGNALS ({one['emitted']:,} for {wanted['emitted']:,})")
+        else:
+            same = one["raw"] == wanted["raw"]
+            words.add("same count" if same else f"{one['raw'] - wanted['raw']:+,} of {wanted['raw']:,}")
+    return ", ".join(sorted(words))
+
+
+def rates(contest: dict[str, Any], workload: str, name: str, clock: str) -> list[float]:
+    """Ticks a second of each repetition."""
+    return [one["ticks"] / max(one[clock], 1e-9) for one in contest["runs"][workload].get(name, [])]
+
+
+def ratios(contest: dict[str, Any], workload: str, name: str, to: str, clock: str) -> tuple[float, float, float] | None:
+    """(median, least, most) of an engine's speed over another's in the same repetition; None if either is missing."""
+    mine, others = rates(contest, workload, name, clock), rates(contest, workload, to, clock)
+    found = [a / b for a, b in zip(mine, others, strict=False)]
+    return (statistics.median(found), min(found), max(found)) if found else None
