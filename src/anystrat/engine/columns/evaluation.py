@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anystrat.domain.protocols import BatchCapable, ColumnRule, CompilerAware
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from numpy.typing import NDArray
 
     from anystrat.domain.protocols import Compiler
     from anystrat.engine.executor import StrategyExecutor
 
-#: The exact decimals of the window that ends before a place of the prices; None where its doubles say all.
-ExactWindow = Callable[[int], "list[Decimal] | None"]
 
+class Firings:
+    """What fired in a block, in the order in which it was found; the memory is kept from block to block.
 
-class Hits(NamedTuple):
-    """The ticks of one instrument on which a processor fired: places in the prices, sides, and what it measured."""
+    `at` are places in the prices that were looked at. A side below zero is one that doubles cannot tell.
+    """
 
-    at: NDArray[np.int64]
-    side: NDArray[np.int8]
-    confidence: NDArray[np.float64]
-    value: NDArray[np.float64]
-    quantity: NDArray[np.int64]
+    def __init__(self) -> None:
+        self.at = np.zeros(0, np.int64)
+        self.side = np.zeros(0, np.int8)
+        self.confidence = np.zeros(0)
+        self.value = np.zeros(0)
+        self.quantity = np.zeros(0, np.int64)
+        self.count = 0
+
+    def make_room(self, more: int) -> None:
+        """Have room for so many entries after the last one."""
+        wanted = self.count + more
+        if wanted <= len(self.at):
+            return
+        for name in ("at", "side", "confidence", "value", "quantity"):
+            known = getattr(self, name)
+            wider = np.empty(2 * wanted, known.dtype)
+            wider[: self.count] = known[: self.count]
+            setattr(self, name, wider)
+
+    def repeat(self, start: int, count: int) -> None:
+        """Write down again what was found before; its quantities are yet to come."""
+        self.make_room(count)
+        for column in (self.at, self.side, self.confidence, self.value):
+            column[self.count : self.count + count] = column[start : start + count]
 
 
 def can_batch(executor: StrategyExecutor) -> bool:
@@ -46,25 +63,29 @@ class Evaluator:
     """Evaluates processors over one instrument's prices; strategies that are alike share one evaluation a block."""
 
     def __init__(self, compiler: Compiler | None) -> None:
+        self.found = Firings()
         self._compiler = compiler
-        self._known: dict[Any, Hits] = {}
+        self._known: dict[Any, tuple[int, int]] = {}
         self._kernels: dict[Any, Callable[..., int]] = {}
-        self._scratch = 0
-        self._at = np.zeros(0, np.int64)
-        self._side = np.zeros(0, np.int8)
-        self._confidence = np.zeros(0)
-        self._value = np.zeros(0)
+        self._rules: set[int] = set()
 
     def prepare(self, executor: StrategyExecutor) -> None:
-        """Hand the compiler to processors that have loops of their own."""
+        """Hand the compiler to processors that have loops of their own; learn once what each one can do."""
         if self._compiler is not None and isinstance(executor.processor, CompilerAware):
             executor.processor.use_compiler(self._compiler)
+        if isinstance(executor.processor, ColumnRule):
+            self._rules.add(executor.row)
+
+    def is_rule(self, executor: StrategyExecutor) -> bool:
+        """Whether the executor's processor is a `ColumnRule`, which settles what doubles cannot tell."""
+        return executor.row in self._rules
 
     def next_block(self) -> None:
-        """Forget what was shared within the last block."""
+        """Forget what was found, and shared, within the last block."""
         self._known.clear()
+        self.found.count = 0
 
-    def hits(
+    def evaluate(
         self,
         executor: StrategyExecutor,
         i: int,
@@ -72,57 +93,64 @@ class Evaluator:
         first: int,
         *,
         shortest: bool,
-        exact: ExactWindow,
-    ) -> Hits:
-        """Where the executor's processor fires among `prices[first:]`; `i` names the instrument within the block.
+        sized: Callable[[int], int] | None,
+    ) -> int:
+        """Add to `found` where the executor's processor fires among `prices[first:]`; how many were added.
 
-        `shortest` promises that every price is the shortest decimal of its double.
+        `i` names the instrument within the block. `shortest` promises that every price is the shortest decimal of its
+        double. `sized` makes the executor's quantity of the processor's; None: they are the same.
         """
-        processor = executor.processor
-        if isinstance(processor, ColumnRule):
-            kernel, arguments = processor.fired(shortest=shortest)
-            key = (i, kernel, arguments)
-            found = self._known.get(key)
-            if found is None:
-                found = self._fired(processor, kernel, arguments, prices, first, exact)
-                self._known[key] = found
-            quantity: int = processor.quantity()  # type: ignore[attr-defined]  # a ColumnRule is a PriceRule
-            return found._replace(quantity=np.full(len(found.at), quantity, np.int64))
-        sides, confidences, values, quantities = processor.process_columns(prices, first)  # type: ignore[attr-defined]
+        processor: Any = executor.processor
+        if executor.row not in self._rules:
+            return self._batch(processor, prices, first, sized)
+        found = self.found
+        kernel, arguments = processor.fired(shortest=shortest)
+        key = (i, kernel, arguments)
+        known = self._known.get(key)
+        start = found.count
+        if known is not None:
+            found.repeat(*known)
+            count = known[1]
+        else:
+            run = self._kernels.get(kernel)
+            if run is None:
+                run = self._compiler(kernel) if self._compiler is not None else kernel
+                self._kernels[kernel] = run
+            found.make_room(len(prices) - first)
+            count = run(
+                prices,
+                first,
+                found.at[start:],
+                found.side[start:],
+                found.confidence[start:],
+                found.value[start:],
+                *arguments,
+            )
+            self._known[key] = start, count
+        if count:
+            quantity = processor.quantity()
+            found.quantity[start : start + count] = quantity if sized is None else sized(quantity)
+            found.count = start + count
+        return count
+
+    def _batch(
+        self, processor: Any, prices: NDArray[np.float64], first: int, sized: Callable[[int], int] | None
+    ) -> int:
+        sides, confidences, values, quantities = processor.process_columns(prices, first)
         at = np.flatnonzero(sides)
-        return Hits(at + first, sides[at].astype(np.int8), confidences[at], values[at], quantities[at].astype(np.int64))
-
-    def _fired(
-        self,
-        rule: ColumnRule,
-        kernel: Callable[..., int],
-        arguments: tuple[float, ...],
-        prices: NDArray[np.float64],
-        first: int,
-        exact: ExactWindow,
-    ) -> Hits:
-        room = len(prices) - first
-        if room > self._scratch:
-            self._scratch = 2 * room
-            self._at = np.zeros(self._scratch, np.int64)
-            self._side = np.zeros(self._scratch, np.int8)
-            self._confidence = np.zeros(self._scratch)
-            self._value = np.zeros(self._scratch)
-        run = self._kernels.get(kernel)
-        if run is None:
-            run = self._compiler(kernel) if self._compiler is not None else kernel
-            self._kernels[kernel] = run
-        count = run(prices, first, self._at, self._side, self._confidence, self._value, *arguments)
-        at, side = self._at[:count].copy(), self._side[:count].copy()
-        confidence, value = self._confidence[:count].copy(), self._value[:count].copy()
-        unsure = np.flatnonzero(side < 0)
-        if len(unsure):
-            for k in unsure.tolist():
-                end = int(at[k]) + 1
-                side[k] = rule.settle(prices, end, exact(end))  # type: ignore[arg-type]  # an array is a sequence here
-            fired = np.flatnonzero(side)
-            at, side, confidence, value = at[fired], side[fired], confidence[fired], value[fired]
-        return Hits(at, side, confidence, value, _NONE)
-
-
-_NONE = np.zeros(0, np.int64)
+        if not len(at):
+            return 0
+        found = self.found
+        found.make_room(len(at))
+        mine = slice(found.count, found.count + len(at))
+        quantity = quantities[at].astype(np.int64)
+        if sized is not None:
+            different, where = np.unique(quantity, return_inverse=True)
+            quantity = np.array([sized(each) for each in different.tolist()], np.int64)[where]
+        found.at[mine] = at + first
+        found.side[mine] = sides[at].astype(np.int8)
+        found.confidence[mine] = confidences[at]
+        found.value[mine] = values[at]
+        found.quantity[mine] = quantity
+        found.count = mine.stop
+        return len(at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from anystrat.engine.columns.block import (
     QueueColumns,
     fresh,
 )
-from anystrat.engine.columns.evaluation import Evaluator, Hits, can_batch
+from anystrat.engine.columns.evaluation import Evaluator, can_batch
 from anystrat.engine.columns.gate import DONE, NEED_PENDING_ROOM, NOT_EVALUATED, run_gate
 from anystrat.engine.columns.grouping import (
     AUCTION_BIT,
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from anystrat.domain.outcomes import Outcome
     from anystrat.domain.protocols import Compiler
     from anystrat.engine.engine import Engine
-    from anystrat.engine.executor import StrategyExecutor
 
 _SESSION_BITS = {Session.REGULAR: 0, Session.PREOPEN: PREOPEN_BIT, Session.CLOSED: CLOSED_BIT}
 
@@ -93,6 +92,19 @@ class BlockResult:
     scalar: list[tuple[int, list[Outcome]]]
     rows_before: RowsBefore
     drops_by_place: bool
+
+
+class _Part(NamedTuple):
+    """What fired in one executor's slot: its place in the grouped block, its instrument, and how many there are."""
+
+    row: int
+    slot: int
+    base: int
+    instrument: int
+    many: int
+
+
+_ROW, _SLOT, _BASE = range(3)
 
 
 class BlockRunner:
@@ -222,69 +234,76 @@ class BlockRunner:
         self, block: TickColumns, tables: BlockTables, rows: NDArray[np.int64]
     ) -> tuple[BlockTables, NDArray[np.int64], NDArray[np.float64]]:
         assert self._tails is not None
-        present = set(rows.tolist())
-        state = self.engine.state
-        instrument_of = state.tables["slot"]["instrument"]
-        start, end = tables.executors["start"], tables.executors["end"]
-        bases, firsts, lasts = (tables.instruments[name] for name in ("base", "first", "last"))
-        parts: list[tuple[StrategyExecutor, int, int, Hits]] = []
-        total = 0
+        instrument_of = self.engine.state.tables["slot"]["instrument"].tolist()
+        bases, firsts, lasts = (tables.instruments[name].tolist() for name in ("base", "first", "last"))
+        prices = {i: tables.price[bases[i] : lasts[i]] for i in rows.tolist()}
+        shortest = {i: block.exact is None and not self._tails.has_exact(i) for i in prices}
+        parts: list[_Part] = []
         for executor in self.batched:
-            start[executor.row] = total
             tables.executors["batched"][executor.row] = 1
-            own: list[tuple[StrategyExecutor, int, int, Hits]] = []
-            for slot in executor.slots.values():
-                i = int(instrument_of[slot])
-                if i not in present:
+            for token, slot in executor.slots.items():
+                i = instrument_of[slot]
+                if i not in prices:
                     continue
-                base, last = int(bases[i]), int(lasts[i])
-                hits = self._evaluator.hits(
-                    executor,
-                    i,
-                    tables.price[base:last],
-                    int(firsts[i]) - base,
-                    shortest=block.exact is None and not self._tails.has_exact(i),
-                    exact=partial(self._exact_window, block, tables, i, executor.need),
+                sized = None
+                if executor.risk_multiplier is not None or token in executor.lots:
+                    sized = partial(self.engine.sized, executor, token)
+                count = self._evaluator.evaluate(
+                    executor, i, prices[i], firsts[i] - bases[i], shortest=shortest[i], sized=sized
                 )
-                if len(hits.at):
-                    own.append((executor, slot, base, hits))
-                    total += len(hits.at)
-            parts += own
-            end[executor.row] = total
-        position = _joined([hits.at + base for _, _, base, hits in parts], np.int64)
-        slots = _joined([np.full(len(hits.at), slot, np.int64) for _, slot, _, hits in parts], np.int64)
-        owner = _joined([np.full(len(hits.at), one.row, np.int64) for one, _, _, hits in parts], np.int64)
-        columns = [
-            position,
-            slots,
-            _joined([hits.side for *_, hits in parts], np.int8),
-            _joined([hits.confidence for *_, hits in parts], np.float64),
-            _joined([self._sizes(one, slot, hits) for one, slot, _, hits in parts], np.int64),
-            _joined([hits.value for *_, hits in parts], np.float64),
-        ]
+                if count:
+                    parts.append(_Part(executor.row, slot, bases[i], i, count))
+        found, counts = self._evaluator.found, np.array([part.many for part in parts], np.int64)
+        kept = self._settled(block, tables, parts, prices)
+        if kept is not None:
+            counts = np.bincount(np.repeat(np.arange(len(parts)), counts)[kept], minlength=len(parts))
+        owner, slots, base = (
+            np.repeat(np.array([part[at] for part in parts], np.int64), counts) for at in (_ROW, _SLOT, _BASE)
+        )
+        names = ("at", "side", "confidence", "quantity", "value")
+        columns = [getattr(found, name)[: found.count][kept if kept is not None else slice(None)] for name in names]
+        columns[0] = columns[0] + base
+        self._ranges(tables, owner)
         several = [executor for executor in self.batched if len(executor.slots) > 1]
         if several:
-            order = np.arange(total)
-            ticks = tables.grouped["tick"][position]
+            order = np.arange(len(owner))
+            ticks = tables.grouped["tick"][columns[0]]
             for executor in several:
-                low, high = int(start[executor.row]), int(end[executor.row])
+                low, high = (int(tables.executors[name][executor.row]) for name in ("start", "end"))
                 order[low:high] = low + np.argsort(ticks[low:high], kind="stable")
-            columns = [column[order] for column in columns]
-        position, *_, value = columns
-        fired = fresh(FiredColumns, total)
-        for name, column in zip(("position", "slot", "side", "confidence", "quantity"), columns, strict=False):
-            fired[name] = column
+            columns, slots = [column[order] for column in columns], slots[order]
+        position, side, confidence, quantity, value = columns
+        fired = fresh(FiredColumns, len(owner))
+        fired["position"], fired["slot"], fired["side"] = position, slots, side
+        fired["confidence"], fired["quantity"] = confidence, quantity
         fired["bucket"] = self._buckets(block, tables, owner, position)
         fired["code"] = NOT_EVALUATED
-        return tables._replace(fired=fired), owner, value
+        return tables._replace(fired=fired), owner, value.copy()
 
-    def _sizes(self, executor: StrategyExecutor, slot: int, hits: Hits) -> NDArray[np.int64]:
-        token = self.engine.tokens[int(self.engine.state.tables["slot"]["instrument"][slot])]
-        if executor.risk_multiplier is None and token not in executor.lots:
-            return hits.quantity
-        different, where = np.unique(hits.quantity, return_inverse=True)
-        sized = [self.engine.sized(executor, token, quantity) for quantity in different.tolist()]
-        return np.array(sized, np.int64)[where]
+    def _settled(
+        self, block: TickColumns, tables: BlockTables, parts: list[_Part], prices: dict[int, NDArray[np.float64]]
+    ) -> NDArray[np.int64] | None:
+        """Ask the rules where doubles could not tell; which of the found ones are left, or None for all of them."""
+        found = self._evaluator.found
+        side = found.side[: found.count]
+        unsure = np.flatnonzero(side < 0)
+        if not len(unsure):
+            return None
+        ends = np.cumsum([part.many for part in parts])
+        for k, which in zip(unsure.tolist(), np.searchsorted(ends, unsure, side="right").tolist(), strict=True):
+            part, end = parts[which], int(found.at[k]) + 1
+            executor = self.engine.executors[part.row]
+            if self._evaluator.is_rule(executor):
+                rule: Any = executor.processor
+                exact = self._exact_window(block, tables, part.instrument, executor.need, end)
+                side[k] = rule.settle(prices[part.instrument], end, exact)
+        return np.flatnonzero(side)
+
+    def _ranges(self, tables: BlockTables, owner: NDArray[np.int64]) -> None:
+        """Write down where each executor's raw signals are: they lie in the order of their owners."""
+        rows = [executor.row for executor in self.batched]
+        tables.executors["start"][rows] = np.searchsorted(owner, rows, side="left")
+        tables.executors["end"][rows] = np.searchsorted(owner, rows, side="right")
 
     def _buckets(
         self, block: TickColumns, tables: BlockTables, owner: NDArray[np.int64], position: NDArray[np.int64]
@@ -406,10 +425,6 @@ class BlockRunner:
                 self._tails.hand_back()
             self._tails = None
             self.engine.borrow_windows(None)
-
-
-def _joined(parts: list[Any], kind: Any) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.zeros(0, kind)
 
 
 def _digits_and_scale(step: Decimal) -> tuple[int, int]:
