@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from anystrat.adapters.signal_files import open_signals as open_signals
     from anystrat.adapters.tick_files import open_ticks as open_ticks
+    from anystrat.domain.columns import TickColumns as TickColumns
     from anystrat.domain.configuration import Configuration as Configuration
     from anystrat.domain.configuration import ExecutionContext as ExecutionContext
     from anystrat.domain.configuration import InstrumentSpec as InstrumentSpec
@@ -55,12 +56,17 @@ if TYPE_CHECKING:
     from anystrat.plugins import register_strategy as register_strategy
     from anystrat.plugins import register_validator as register_validator
     from anystrat.service import StrategyRunnerService as StrategyRunnerService
+    from anystrat.strategies.catalog import BuildContext as BuildContext
+    from anystrat.strategies.catalog import PolicyType as PolicyType
+    from anystrat.strategies.catalog import StrategyType as StrategyType
+    from anystrat.strategies.catalog import ValidatorType as ValidatorType
     from anystrat.strategies.features import register_feature as register_feature
     from anystrat.strategies.function_rule import rule as rule
 
 _HOME = {
     "adapters.signal_files": ("open_signals",),
     "adapters.tick_files": ("open_ticks",),
+    "domain.columns": ("TickColumns",),
     "domain.configuration": (
         "Configuration",
         "ExecutionContext",
@@ -106,6 +112,7 @@ _HOME = {
     "factory": ("StrategyFactory",),
     "plugins": ("register_policy", "register_strategy", "register_validator"),
     "service": ("StrategyRunnerService",),
+    "strategies.catalog": ("BuildContext", "PolicyType", "StrategyType", "ValidatorType"),
     "strategies.features": ("register_feature",),
     "strategies.function_rule": ("rule",),
 }
@@ -114,6 +121,7 @@ _MODULE = {name: f"{__name__}.{module}" for module, names in _HOME.items() for n
 __all__ = [
     "AnystratError",
     "BatchCapable",
+    "BuildContext",
     "Configuration",
     "ConfigurationError",
     "DecisionPolicy",
@@ -131,6 +139,7 @@ __all__ = [
     "MissingExtra",
     "ModelRefused",
     "PaperCosts",
+    "PolicyType",
     "PortfolioState",
     "Reason",
     "RiskLimits",
@@ -148,9 +157,12 @@ __all__ = [
     "StrategyFactory",
     "StrategyProcessor",
     "StrategyRunnerService",
+    "StrategyType",
+    "TickColumns",
     "TickFileError",
     "TickSource",
     "UnknownName",
+    "ValidatorType",
     "__version__",
     "open_signals",
     "open_ticks",

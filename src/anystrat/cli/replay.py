@@ -138,6 +138,9 @@ def command(
         say_error("a model does not load, and --strict was asked for: nothing was replayed")
         context.exit(_MODEL_EXIT_CODE)
 
+    unpublished = sorted({name for row in configured.strategies for name in row.active_brokers} - {"paper"})
+    if unpublished and not settings.quiet:
+        say(f"a replay publishes nothing (brokers here: {', '.join(unpublished)}); --signals writes what it would")
     run = _Run(engine, reader, notes, settings, speed)
     run.play(outputs, reasons=reasons)
     report = run.report()
