@@ -150,11 +150,11 @@ def session_clock(instruments: Sequence[InstrumentSpec]) -> SessionClock | None:
     return CalendarClock(calendars)
 
 
-def open_ticks(paths: Iterable[str | os.PathLike[str]]) -> TickReader:
+def open_ticks(paths: Iterable[str | os.PathLike[str]], *, block_rows: int = 65_536) -> TickReader:
     """The ticks of one or several files, merged by time. Raises `TickFileError`, `MissingExtra`."""
     from anystrat.adapters.tick_files import open_ticks as opened
 
-    return opened(paths)
+    return opened(paths, block_rows=block_rows)
 
 
 def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: bool = False) -> SignalWriter:

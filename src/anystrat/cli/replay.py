@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SPEEDS: Final = ("auto", "scalar", "columns")
 _CONFIG_SUFFIXES: Final = {".yaml", ".yml", ".json"}
 _MODEL_EXIT_CODE: Final = 3
+#: Enough ticks a block that a thousand strategies cost little each, few enough that memory stays small.
+_BLOCK_ROWS: Final = 131_072
 
 
 class ManyFiles(click.Command):
@@ -128,7 +130,7 @@ def command(
     settings = settings_of(context)
     wiring = bootstrap.default_wiring()
     configured = load_configuration(config, wiring.catalog)
-    reader = bootstrap.open_ticks(ticks or _source(configured, config))
+    reader = bootstrap.open_ticks(ticks or _source(configured, config), block_rows=_BLOCK_ROWS)
     outputs = {name: path for name, path in (("signals", signals), ("drops", drops)) if path is not None}
     _refuse_overwriting(outputs, [*reader.paths, *configured.files])
     engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
