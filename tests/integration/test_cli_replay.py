@@ -259,7 +259,7 @@ def test_a_file_that_breaks_off_half_way_leaves_what_was_written(project: Projec
     import gzip
 
     project.config()
-    rows = "".join(f"{START_NS + at * SECOND_NS},1,{100 + 3 * math.sin(at / 3)}\n" for at in range(200_000))
+    rows = "".join(f"{START_NS + at * SECOND_NS},1,{100 + 3 * math.sin(at / 3)}\n" for at in range(400_000))
     whole = gzip.compress(("ts_ns,instrument_token,price\n" + rows).encode(), 1)
     project.write("ticks.csv.gz", whole[: len(whole) // 2])
     project.write("s.jsonl", "the file of an earlier run\n")
