@@ -36,6 +36,7 @@ from anystrat.engine.columns.grouping import (
     lay_out,
 )
 from anystrat.engine.columns.tails import Tails
+from anystrat.engine.decision import sized
 from anystrat.engine.state import views
 
 if TYPE_CHECKING:
@@ -245,11 +246,11 @@ class BlockRunner:
                 i = instrument_of[slot]
                 if i not in prices:
                     continue
-                sized = None
+                sizing = None
                 if executor.risk_multiplier is not None or token in executor.lots:
-                    sized = partial(self.engine.sized, executor, token)
+                    sizing = partial(sized, executor, token)
                 count = self._evaluator.evaluate(
-                    executor, i, prices[i], firsts[i] - bases[i], shortest=shortest[i], sized=sized
+                    executor, i, prices[i], firsts[i] - bases[i], shortest=shortest[i], sized=sizing
                 )
                 if count:
                     parts.append(_Part(executor.row, slot, bases[i], i, count))

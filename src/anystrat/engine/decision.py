@@ -1,0 +1,277 @@
+"""One decision: ask the strategy, size its answer, check it, and emit or drop it; and the paper fills around that."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from anystrat.domain.configuration import ExecutionContext, Session
+from anystrat.domain.exact import floor_product, floor_ratio
+from anystrat.domain.lifecycle import Trigger
+from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Held, Outcome
+from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
+from anystrat.engine.answers import NoSignal, checked_answer, checked_verdict
+from anystrat.engine.checks import (
+    CIRCUIT_OPEN,
+    CLOSED,
+    MINUTE_NS,
+    PREOPEN,
+    RATE_LIMITED,
+    REGULAR,
+    check_gate,
+    check_market,
+    check_position,
+    check_prices,
+    check_signal,
+    remember,
+)
+from anystrat.engine.fills import enqueue, fill
+from anystrat.engine.state import REASON_COLUMNS, State
+
+if TYPE_CHECKING:
+    from anystrat.domain.tick import TickRow
+    from anystrat.domain.window import Window
+    from anystrat.engine.executor import StrategyExecutor
+    from anystrat.engine.supervision import Supervision
+
+_HOLD: Final = 3
+_WRAP: Final = 1 << 64
+SESSION_CODE: Final = {Session.REGULAR: REGULAR, Session.PREOPEN: PREOPEN, Session.CLOSED: CLOSED}
+_SESSION_OF: Final = {code: session for session, code in SESSION_CODE.items()}
+_NOTHING: Final = (None, 0, 0.0, 0, Decimal(0), 0.0)
+
+
+class Moment(NamedTuple):
+    """One accepted tick, and what is the same for every executor on it."""
+
+    instrument: int
+    window: Window
+    row: TickRow
+    session: int
+    age_ns: int
+    killed: bool
+
+    @property
+    def fillable(self) -> bool:
+        """Whether paper orders fill on this tick: not on a halted, auction or closed one."""
+        return not (self.row.halted or self.row.auction or self.session == CLOSED)
+
+
+class _Raw(NamedTuple):
+    """A strategy's answer, checked for being one."""
+
+    side: int
+    confidence: float
+    quantity: int
+    price: Decimal
+    reference: float
+
+
+class Decisions:
+    """Takes executors through evaluation, sizing, checks, emission and fills on one tick."""
+
+    def __init__(self, state: State, supervision: Supervision) -> None:
+        self._state = state
+        self._supervision = supervision
+
+    def fill_waiting(self, executor: StrategyExecutor, s: int, row: TickRow, out: list[Outcome]) -> None:
+        """Fill every order that waits on slot `s`, in the order of acceptance."""
+        book = self._state.book
+        start = s * book.pending_room
+        waiting = book.slot.pending_count[s]
+        book.slot.pending_count[s] = 0
+        for k in range(start, start + waiting):
+            self._fill(executor, s, book.pending.quantity[k], row, out)
+
+    def _fill(self, executor: StrategyExecutor, s: int, signed: int, row: TickRow, out: list[Outcome]) -> None:
+        book = self._state.book
+        price, fee, realised, round_trip = fill(self._state.limits, book, executor.row, s, row.ts_ns, signed, row.price)
+        out.append(
+            Filled(
+                executor.strategy_id,
+                executor.broker,
+                row.instrument_token,
+                row.ts_ns,
+                signed,
+                price,
+                fee,
+                realised,
+                book.slot.position[s],
+                book.slot.average[s],
+                round_trip,
+            )
+        )
+
+    def evaluate(self, executor: StrategyExecutor, s: int, moment: Moment, out: list[Outcome]) -> None:
+        """Ask the executor's strategy about this tick, and carry its answer to its end."""
+        self._state.book.executor.evaluations[executor.row] += 1
+        try:
+            signal, side, confidence, quantity, price, reference = self._ask(executor, moment)
+        except Exception as error:  # noqa: BLE001  whatever a strategy raises is contained
+            self._supervision.failed(executor, moment.window, moment.row, error, out)
+            return
+        if signal is None:
+            return
+        if side == _HOLD:
+            self._hold(executor, signal, moment.row, out)
+            return
+        size = sized(executor, moment.row.instrument_token, quantity)
+        if size != signal.quantity:
+            signal = _with_quantity(signal, size)
+        if executor.validator is not None:
+            judged = self._validated(executor, signal, moment, out)
+            if judged is None:
+                return
+            if judged is not signal:
+                try:
+                    side, confidence, size, price, reference = checked_answer(judged)
+                except NoSignal as error:
+                    self._supervision.failed(executor, moment.window, moment.row, error, out)
+                    return
+                signal = judged
+                if side == _HOLD:
+                    self._hold(executor, signal, moment.row, out)
+                    return
+        self._emit_or_drop(executor, s, signal, _Raw(side, confidence, size, price, reference), moment, out)
+
+    def _ask(
+        self, executor: StrategyExecutor, moment: Moment
+    ) -> tuple[SignalResult | None, int, float, int, Decimal, float]:
+        window, row = moment.window, moment.row
+        if executor.decide is not None:
+            decision = executor.decide(window.view, window.end)
+            if decision is None:
+                return _NOTHING
+            side, confidence, value = decision
+            rule: Any = executor.processor
+            reasoning, metadata = rule.describe(side, value)
+            signal = SignalResult(SIDE_NAME[side], confidence, rule.quantity(), row.decimal, reasoning, metadata)
+            return signal, *checked_answer(signal)
+        history = window.history(executor.need)
+        try:
+            answer = executor.processor.process_tick(row.market_tick(), history)
+        finally:
+            window.expire()
+        if answer is None:
+            return _NOTHING
+        return answer, *checked_answer(answer)
+
+    def _hold(self, executor: StrategyExecutor, signal: SignalResult, row: TickRow, out: list[Outcome]) -> None:
+        self._state.book.executor.holds[executor.row] += 1
+        out.append(Held(signal, executor.strategy_id, executor.broker, row.instrument_token, row.ts_ns))
+
+    def _validated(
+        self, executor: StrategyExecutor, signal: SignalResult, moment: Moment, out: list[Outcome]
+    ) -> SignalResult | None:
+        window, row = moment.window, moment.row
+        context = ExecutionContext(
+            executor.strategy_id,
+            executor.broker,
+            row.ts_ns,
+            _SESSION_OF[moment.session],
+            executor.risk,
+            executor.portfolio,
+        )
+        assert executor.validator is not None
+        try:
+            judged = checked_verdict(
+                executor.validator.validate(signal, row.market_tick(), window.history(executor.need), context)
+            )
+        except Exception as error:  # noqa: BLE001  a validator is a strategy's own code, and contained like it
+            self._supervision.failed(executor, moment.window, moment.row, error, out)
+            return None
+        finally:
+            window.expire()
+        if isinstance(judged, str):
+            executor.own_drops[judged] = executor.own_drops.get(judged, 0) + 1
+            out.append(Dropped(signal, judged, executor.strategy_id, executor.broker, row.instrument_token, row.ts_ns))
+            return None
+        return judged
+
+    def _emit_or_drop(
+        self,
+        executor: StrategyExecutor,
+        s: int,
+        signal: SignalResult,
+        raw: _Raw,
+        moment: Moment,
+        out: list[Outcome],
+    ) -> None:
+        side, confidence, quantity, price, reference = raw
+        row = moment.row
+        self._state.make_room(s)
+        limits, book, e, ts = self._state.limits, self._state.book, executor.row, row.ts_ns
+        plain = float(price) if not price.is_snan() else math.nan
+        signed = quantity if side == 1 else -quantity
+        bucket = 0
+        code = (
+            check_market(limits, e, moment.killed, moment.session, row.halted, row.auction, moment.age_ns)
+            or check_signal(limits, e, confidence, quantity, plain)
+            or check_prices(limits, e, row.price, self._minute_open(moment.instrument, ts), reference)
+            or check_position(limits, book, e, s, ts, signed, plain)
+        )
+        if not code:
+            bucket = floor_ratio(price, executor.risk.price_bucket)
+            code = check_gate(limits, book, e, s, ts, side, _as_int64(bucket))
+        if code:
+            book.drops[e * REASON_COLUMNS + code] += 1
+            reason = REASONS[code]
+            assert reason is not None
+            out.append(Dropped(signal, reason, executor.strategy_id, executor.broker, row.instrument_token, ts))
+            if code == CIRCUIT_OPEN:
+                self._supervision.pause(
+                    executor, Trigger.CIRCUIT_OPEN, ts, executor.risk.resume_after_ns, out, row.instrument_token
+                )
+            elif code == RATE_LIMITED and executor.risk.pause_on_throttle:
+                self._supervision.pause(
+                    executor, Trigger.THROTTLED, ts, executor.risk.throttle_pause_ns, out, row.instrument_token
+                )
+            return
+        remember(limits, book, e, s, ts, side, _as_int64(bucket))
+        book.executor.signals[e] += 1
+        out.append(
+            Emitted(
+                EmittedSignal(
+                    signal.signal_type,
+                    confidence,
+                    quantity,
+                    price,
+                    signal.reasoning,
+                    signal.metadata,
+                    strategy_id=executor.strategy_id,
+                    broker=executor.broker,
+                    instrument_token=row.instrument_token,
+                    ts_ns=ts,
+                    id_bases=executor.id_bases,
+                    price_bucket=bucket,
+                    dedupe_epoch=ts // executor.risk.dedupe_window_ns,
+                )
+            )
+        )
+        if limits.same_tick[e] and moment.fillable:
+            self._fill(executor, s, signed, row, out)
+        else:
+            enqueue(book, s, signed, plain)
+
+    def _minute_open(self, i: int, ts: int) -> float:
+        book = self._state.book
+        return book.instrument.minute_open[i] if book.instrument.minute[i] == ts // MINUTE_NS else math.nan
+
+
+def sized(executor: StrategyExecutor, token: int, quantity: int) -> int:
+    """A strategy's quantity after the risk multiplier, and down to whole lots where the instrument says so."""
+    if executor.risk_multiplier is not None:
+        quantity = floor_product(quantity, executor.risk_multiplier)
+    lot = executor.lots.get(token)
+    return quantity if lot is None else quantity // lot * lot
+
+
+def _with_quantity(signal: SignalResult, quantity: int) -> SignalResult:
+    return SignalResult(
+        signal.signal_type, signal.confidence, quantity, signal.price, signal.reasoning, signal.metadata
+    )
+
+
+def _as_int64(value: int) -> int:
+    return (value + (_WRAP >> 1)) % _WRAP - (_WRAP >> 1)
