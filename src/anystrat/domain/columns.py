@@ -36,6 +36,17 @@ class TickColumns:
     def __len__(self) -> int:
         return len(self.ts_ns)
 
+    def taken(self, places: NDArray[np.int64]) -> TickColumns:
+        """Only the ticks at `places`, in that order."""
+        more = (self.volume, self.bid, self.ask, self.halted, self.auction)
+        return TickColumns(
+            self.ts_ns[places],
+            self.instrument_token[places],
+            self.price[places],
+            [self.exact[k] for k in places.tolist()] if self.exact is not None else None,
+            *(column[places] if column is not None else None for column in more),  # type: ignore[arg-type]
+        )
+
     def rows(self) -> Iterator[TickRow]:
         """The ticks one by one, in order."""
         n = len(self)

@@ -11,14 +11,23 @@ import numpy as np
 from anystrat.domain.columns import SignalColumns
 from anystrat.domain.exact import to_decimal
 from anystrat.domain.lifecycle import State
-from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Noted, Outcome, TickDropped, Transition
+from anystrat.domain.outcomes import (
+    REASONS,
+    Dropped,
+    Emitted,
+    Filled,
+    Noted,
+    Outcome,
+    TickDrop,
+    TickDropped,
+    Transition,
+)
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
 from anystrat.domain.window import history_of
 from anystrat.engine.columns.gate import BEFORE_SIGNAL, NOT_EVALUATED, TRIGGERS
 from anystrat.engine.columns.grouping import DROP_OF_PLACE
 
 if TYPE_CHECKING:
-    from anystrat.domain.tick import TickRow
     from anystrat.engine.columns.runner import BlockResult
     from anystrat.engine.engine import Engine
     from anystrat.engine.executor import StrategyExecutor
@@ -73,7 +82,6 @@ class _Maker:
         self._engine = engine
         self._result = result
         self._reasons = reasons
-        self._rows: list[TickRow] | None = None
         self._row_of = {
             (one.strategy_id, one.broker, token): one.row for one in engine.executors for token in one.tokens
         }
@@ -113,17 +121,17 @@ class _Maker:
         return self._row_of[place.strategy_id, place.broker, place.instrument_token]
 
     def _tick_drops(self, at_most: int | None = None) -> list[tuple[int, int, int, int, Outcome]]:
-        place = self._result.place
-        return [
-            (j, -1, 0, 0, TickDropped(reason, self._row(j)))
-            for code, reason in DROP_OF_PLACE.items()
-            for j in np.flatnonzero(place == code)[:at_most].tolist()
-        ]
-
-    def _row(self, tick: int) -> TickRow:
-        if self._rows is None:
-            self._rows = list(self._result.block.rows())
-        return self._rows[tick]
+        """The dropped ticks; with `at_most`, the first of each kind, and of those of no instrument one each."""
+        block = self._result.block
+        made: list[tuple[int, int, int, int, Outcome]] = []
+        for code, reason in DROP_OF_PLACE.items():
+            places = np.flatnonzero(self._result.place == code)
+            if at_most is not None and reason is TickDrop.UNROUTED:
+                places = places[np.sort(np.unique(block.instrument_token[places], return_index=True)[1])]
+            places = places[:at_most]
+            for j, row in zip(places.tolist(), block.taken(places).rows(), strict=True):
+                made.append((j, -1, 0, 0, TickDropped(reason, row)))
+        return made
 
     def _price(self, tick: int) -> Decimal:
         block = self._result.block
