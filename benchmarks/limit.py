@@ -6,6 +6,8 @@ quantity, price and duplicates, and keeps the accepted signals, with everything 
 It knows its workload: which rules there are, that prices have four decimals, that no other check is configured.
 """
 
+# ruff: noqa: ANN001, ANN201  Numba infers the types of kernels
+
 from __future__ import annotations
 
 import hashlib
@@ -62,7 +64,7 @@ class Kept(NamedTuple):
 
 
 @njit(cache=True)
-def raw_w1(price, lookback, threshold):  # noqa: ANN001, ANN201  Numba infers the types
+def raw_w1(price, lookback, threshold):
     hits = 0
     for i in range(lookback - 1, price.size):
         start = price[i - lookback + 1]
@@ -73,7 +75,7 @@ def raw_w1(price, lookback, threshold):  # noqa: ANN001, ANN201  Numba infers th
 
 
 @njit(cache=True)
-def raw_w2(token, price, windows, instruments, threshold, entry):  # noqa: ANN001, ANN201
+def raw_w2(token, price, windows, instruments, threshold, entry):
     longest, many = windows[-1], windows.size
     ring = np.zeros((instruments, longest))
     seen = np.zeros(instruments, np.int64)
@@ -112,7 +114,7 @@ def raw_w2(token, price, windows, instruments, threshold, entry):  # noqa: ANN00
 
 
 @njit(cache=True, _nrt=False)
-def fill(accounts, q, s, ts, signed, tick_price, fee_bps, slippage_bps):  # noqa: ANN001, ANN201
+def fill(accounts, q, s, ts, signed, tick_price, fee_bps, slippage_bps):
     slip = slippage_bps / 10_000.0
     price = tick_price * (1.0 + slip) if signed > 0 else tick_price * (1.0 - slip)
     fee = price * abs(signed) * fee_bps / 10_000.0
@@ -142,7 +144,7 @@ def fill(accounts, q, s, ts, signed, tick_price, fee_bps, slippage_bps):  # noqa
 
 
 @njit(cache=True, _nrt=False)
-def accepted(recent, kept, n, q, s, token, ts, price, side, confidence, window_ns, quantity):  # noqa: ANN001, ANN201
+def accepted(recent, kept, n, q, s, token, ts, price, side, confidence, window_ns, quantity):
     """1 where the signal passes the checks, and is kept as number `n`; 0 where it is dropped; -1: a ring is too small."""
     if not 0.0 <= confidence <= 1.0 or quantity <= 0 or not 0.0 < price < math.inf:
         return 0
@@ -175,7 +177,7 @@ def accepted(recent, kept, n, q, s, token, ts, price, side, confidence, window_n
 
 
 @njit(cache=True, _nrt=False)
-def full_w1(ticks, lookback, threshold, accounts, recent, kept, window_ns, quantity, costs):  # noqa: ANN001, ANN201
+def full_w1(ticks, lookback, threshold, accounts, recent, kept, window_ns, quantity, costs):
     """(raw signals, accepted signals); -1 where a tick would have to be dropped first, which none here has to."""
     fee_bps, slippage_bps = costs
     emitted = hits = waiting = 0
@@ -206,7 +208,7 @@ def full_w1(ticks, lookback, threshold, accounts, recent, kept, window_ns, quant
 
 
 @njit(cache=True, _nrt=False)
-def full_w2(
+def full_w2(  # noqa: C901, PLR0912, PLR0915  a loop written by hand
     ticks, windows, instruments, threshold, entry, market, orders, accounts, recent, kept, window_ns, quantity, costs
 ):
     """As `full_w1`, over all instruments in the order of the ticks."""

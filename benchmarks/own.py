@@ -206,14 +206,17 @@ def whole_command(workload: str, ticks: Ticks) -> None:
         folder = Path(name)
         (folder / "run.json").write_bytes(msgspec.json.encode({"version": 1, "strategies": rows_of(workload)}))
         seconds: dict[str, tuple[float, float]] = {}
+        out = ""
         for label, part in (("few", few), ("all", ticks)):
             write_ticks(folder / f"{label}.parquet", part)
-            output = ["--signals", f"{label}-signals.parquet", "--json"]
+            output = ["--signals", f"{label}-signals.parquet", "--json", "--quiet"]
             line = ["replay", "run.json", "--ticks", f"{label}.parquet", *output]
             if label == "few":
-                command([*line, "--quiet"], folder)  # compiles what is not compiled yet
-            wall, cpu, out = command([*line, "--quiet"], folder)
-            seconds[label] = wall, cpu
+                command(line, folder)  # compiles what is not compiled yet
+            # The quicker of two: what disturbs a command only ever makes it slower.
+            once, again = command(line, folder), command(line, folder)
+            seconds[label] = min(once[0], again[0]), min(once[1], again[1])
+            out = again[2]
         said = msgspec.json.decode(out)
         ids = pq.read_table(folder / "all-signals.parquet", columns=["signal_id"])["signal_id"].to_pylist()
     digest = hashlib.sha256(b"".join(map(bytes.fromhex, ids))).hexdigest()[:16]
