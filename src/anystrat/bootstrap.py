@@ -14,7 +14,7 @@ from anystrat.domain.configuration import (
     PaperCosts,
     StrategyConfig,
 )
-from anystrat.domain.errors import ConfigurationError, ModelRefused, Problem
+from anystrat.domain.errors import ConfigurationError, ModelRefused, Problem, UnknownName
 from anystrat.domain.protocols import MLCapable, StrategyProcessor
 from anystrat.engine.engine import Engine
 from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
@@ -147,7 +147,22 @@ def session_clock(instruments: Sequence[InstrumentSpec]) -> SessionClock | None:
         return None
     from anystrat.adapters.calendars import CalendarClock
 
-    return CalendarClock(calendars)
+    try:
+        return CalendarClock(calendars)
+    except UnknownName as error:
+        raise ConfigurationError(
+            [
+                Problem(
+                    "unknown calendar",
+                    path=f"instruments[{place}].calendar",
+                    found=error.found,
+                    allowed="a calendar of the package exchange_calendars",
+                    nearest=error.nearest,
+                )
+                for place, spec in enumerate(instruments)
+                if spec.calendar == error.found
+            ]
+        ) from error
 
 
 def open_ticks(paths: Iterable[str | os.PathLike[str]], *, block_rows: int = 65_536) -> TickReader:

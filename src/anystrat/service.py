@@ -86,8 +86,8 @@ class StrategyRunnerService:
                     [Problem("a whole configuration can only be registered before any row; pass its rows one by one")]
                 )
             configuration = configuration_from_mapping(row, self.wiring.catalog, base_dir=self._directory)
-            self.configuration = configuration
             self.engine = self._built(configuration)
+            self.configuration = configuration
             return list(self.engine.executors)
         config = row_from_mapping(
             row, self.wiring.catalog, base_dir=self._directory, brokers=self.configuration.brokers

@@ -121,7 +121,7 @@ def test_every_state_agrees_with_the_table(state: str) -> None:
 def test_what_is_not_active_evaluates_nothing_and_drops_nothing_while_windows_and_fills_go_on(state: str) -> None:
     rig = STATES[state]()
     before = rig.processor.calls
-    rig.engine.state.make_room(0)
+    rig.engine.state.make_room(0, 0, 0)
     rig.engine.state.book.pending.quantity[0], rig.engine.state.book.slot.pending_count[0] = 10, 1
     assert rig.tick(2, 103, "BUY") == ""
     assert [fill.price for fill in rig.fills] == [103.0]

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from anystrat.domain.configuration import Session
-from anystrat.domain.errors import AnystratError, MissingExtra, UnknownName
+from anystrat.domain.errors import MissingExtra, OutsideCalendar, UnknownName
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -32,10 +32,6 @@ _MARGIN_DAYS: Final = 2
 #: How many minutes before the open orders are taken, by calendar: the opening call or auction, in the United States the
 #: earliest hours in which shares are traded. A half day or a special session has the same.
 PREOPEN_MINUTES: Final[Mapping[str, float]] = {"XBOM": 15, "XHKG": 30, "XLON": 10, "XNYS": 330, "XTKS": 60}
-
-
-class OutsideCalendar(AnystratError):
-    """A moment for which the calendar knows no sessions: it cannot be said whether the exchange was open."""
 
 
 @dataclass(slots=True)

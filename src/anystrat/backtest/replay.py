@@ -54,11 +54,14 @@ class _Drive:
         outcomes: list[Outcome] = []
         step = self.engine.step
         start = perf_counter()
-        for row in block.rows():
-            outcomes += step(row)
-        self.done.seconds += perf_counter() - start
-        if self.on_outcomes is not None and outcomes:
-            self.on_outcomes(outcomes)
+        try:
+            for row in block.rows():
+                outcomes += step(row)
+        finally:
+            # Whatever ends a block early, what was decided before it is not lost.
+            self.done.seconds += perf_counter() - start
+            if self.on_outcomes is not None and outcomes:
+                self.on_outcomes(outcomes)
 
     def as_columns(self, runner: BlockRunner, block: TickColumns) -> None:
         start = perf_counter()

@@ -64,9 +64,9 @@ class RiskShape:
         Unit("seconds"),
         Doc("How long the same side at the same price bucket is a duplicate."),
     ] = Decimal(3)
-    price_bucket: Annotated[Decimal, Gt(0), Unit("price"), Doc("Prices in one bucket count as the same price.")] = (
-        Decimal("0.01")
-    )
+    price_bucket: Annotated[
+        Decimal, Gt(0), Ge(Decimal("1e-12")), Unit("price"), Doc("Prices in one bucket count as the same price.")
+    ] = Decimal("0.01")
     min_signal_interval_ms: Annotated[
         Decimal | None,
         Ge(0),
@@ -74,7 +74,9 @@ class RiskShape:
         Unit("milliseconds"),
         Doc("Shortest time between any two signals."),
     ] = None
-    max_signals_per_min: Annotated[int | None, Ge(1), Unit("signals"), Doc("Most signals within 60 seconds.")] = None
+    max_signals_per_min: Annotated[
+        int | None, Ge(1), Le(1_000_000), Unit("signals"), Doc("Most signals within 60 seconds.")
+    ] = None
     pause_on_throttle: Annotated[bool, Doc("Pause the strategy when it reaches `max_signals_per_min`.")] = False
     throttle_pause_sec: Annotated[Decimal, _NANOSECOND, _LONGEST, Unit("seconds"), Doc("How long that pause is.")] = (
         Decimal(60)
@@ -83,7 +85,7 @@ class RiskShape:
         frozenset[Session], Doc("Sessions in which signals may pass, beside the regular one.")
     ] = frozenset()
     max_errors: Annotated[
-        int, Ge(0), Unit("errors"), Doc("Processor errors that are borne within `error_window_sec`.")
+        int, Ge(0), Le(1_000_000), Unit("errors"), Doc("Processor errors that are borne within `error_window_sec`.")
     ] = 5
     error_window_sec: Annotated[
         Decimal, _NANOSECOND, _LONGEST, Unit("seconds"), Doc("The time that errors are counted over.")

@@ -49,6 +49,10 @@ class UnknownName(AnystratError):
         super().__init__(f"unknown {what} {found!r}{hint} (allowed: {', '.join(names)})")
 
 
+class OutsideCalendar(AnystratError):
+    """A moment for which a calendar knows no sessions: it cannot be said whether the exchange was open."""
+
+
 class ModelRefused(AnystratError):
     """A model file does not load, or does not keep the contract; the text says what was expected and found."""
 

@@ -22,7 +22,10 @@ def to_decimal(value: Decimal | float | int | str) -> Decimal:
         return value
     if isinstance(value, float):
         return Decimal(float.__repr__(value))
-    return Decimal(value)
+    if isinstance(value, int | str):
+        return Decimal(value)
+    # NumPy's numbers print as the shortest decimal of their own width.
+    return Decimal(str(value))
 
 
 def seconds_to_ns(seconds: Decimal | float | int) -> int:

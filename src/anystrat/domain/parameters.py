@@ -7,10 +7,17 @@ with `Doc` and `Unit` from here. Checks, JSON Schema, `anystrat types` and the r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from annotated_types import Ge, Gt, Le, Lt
 
 __all__ = ["Doc", "Ge", "Gt", "Le", "Lt", "ParameterError", "PathParameter", "Unit"]
+
+
+#: No window holds more ticks, so that a slip of the finger is refused where it stands and not when memory is out.
+LONGEST_WINDOW: Final = 1_000_000
+#: Quantities beyond 2^53 are not exact in doubles, in which fills are computed.
+LARGEST_SIZE: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,7 @@ class SessionClock(Protocol):
     """Where an instrument's exchange day stands, as a function of event time."""
 
     def session(self, instrument_token: int, ts_ns: int) -> Session:
-        """The session at `ts_ns` (UTC nanoseconds)."""
+        """The session at `ts_ns` (UTC nanoseconds). Raises `OutsideCalendar` where that is not known: taken as closed."""
         ...
 
 

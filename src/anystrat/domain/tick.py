@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import index
 from typing import Any
 
 import msgspec
@@ -25,8 +27,8 @@ class MarketTick(msgspec.Struct, frozen=True, weakref=False):
     venue's own units. `metadata` may hold `halted` and `auction` (bool), `volatility` (float) and whatever a strategy
     of yours wants to read.
 
-    Raises `decimal.InvalidOperation` or `TypeError` for a price that is no number, `AttributeError` for a timestamp
-    that is no `datetime`. A price of NaN, infinity, zero or below makes a tick that the engine counts and drops.
+    Raises `decimal.InvalidOperation` or `TypeError` for a price that is no number or a token that is no whole one,
+    `AttributeError` for a timestamp that is no `datetime`. A price of NaN, infinity, zero or below makes a tick that the engine counts and drops.
     """
 
     instrument_token: int
@@ -39,8 +41,13 @@ class MarketTick(msgspec.Struct, frozen=True, weakref=False):
     nanosecond: int = 0
 
     def __post_init__(self) -> None:
+        if type(self.instrument_token) is not int:
+            force_setattr(self, "instrument_token", index(self.instrument_token))
         if type(self.last_price) is not Decimal:
             force_setattr(self, "last_price", to_decimal(self.last_price))
+        if type(self.timestamp) is not datetime:
+            # pandas' Timestamp is a datetime with nanoseconds of its own.
+            force_setattr(self, "nanosecond", int(getattr(self.timestamp, "nanosecond", self.nanosecond)))
         zone = self.timestamp.tzinfo
         if zone is not UTC:
             stamp = self.timestamp
@@ -104,7 +111,8 @@ class TickRow(msgspec.Struct, weakref=False):
 def row_of(tick: MarketTick) -> TickRow:
     """A public tick in the engine's form."""
     metadata = tick.metadata
-    price = float(tick.last_price)
+    exact = tick.last_price
+    price = float(exact) if exact.is_finite() or not exact.is_snan() else math.nan
     return TickRow(
         tick.instrument_token,
         tick.ts_ns,

@@ -38,6 +38,8 @@ def checked_answer(answer: Any) -> tuple[int, float, int, Decimal, float]:
     reference = price
     if metadata is not None and (given := metadata.get("ref_price")) is not None:
         reference = _number("metadata['ref_price']", given)
+        if not reference.is_finite():
+            raise NoSignal(f"metadata['ref_price'] is {_shown(given)}; expected a number")
     return side, confidence, quantity, price, float(reference) if not reference.is_snan() else math.nan
 
 

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from anystrat.domain.outcomes import REASON_CODE, Reason
+from anystrat.engine.recent import recent_place
 from anystrat.engine.state import LONG_AGO
 
 if TYPE_CHECKING:
@@ -122,13 +123,9 @@ def check_gate(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, b
     """Checks 10 to 13: cool-down, duplicates, spacing and rate of what this executor already emitted."""
     if book.slot.last_emit[s] != LONG_AGO and ts - book.slot.last_emit[s] < limits.cooldown[e]:
         return COOLDOWN
-    forget_old(limits, book, e, s, ts)
-    room = book.recent_room
-    newest = book.slot.recent_next[s]
-    for back in range(1, book.slot.recent_count[s] + 1):
-        k = s * room + (newest - back) % room
-        if book.recent.side[k] == side and book.recent.bucket[k] == bucket:
-            return DUPLICATE
+    k = recent_place(book, s, side, bucket)
+    if book.recent.side[k] == side and ts - book.recent.ts[k] < limits.dedupe[e]:
+        return DUPLICATE
     if book.executor.last_emit[e] != LONG_AGO and ts - book.executor.last_emit[e] < limits.min_interval[e]:
         return MIN_INTERVAL
     allowed = limits.per_minute[e]
@@ -139,28 +136,16 @@ def check_gate(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, b
     return EMITTED
 
 
-def forget_old(limits: Limits, book: Book, e: int, s: int, ts: int) -> None:
-    """Let go of emissions that are at least the dedupe window old: they are kept in time order."""
-    room = book.recent_room
-    count = book.slot.recent_count[s]
-    while count > 0:
-        oldest = book.recent.ts[s * room + (book.slot.recent_next[s] - count) % room]
-        if ts - oldest < limits.dedupe[e]:
-            break
-        count -= 1
-    book.slot.recent_count[s] = count
-
-
 def remember(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, bucket: int) -> None:
-    """Enter an emission into the gate. The slot's ring must have room."""
+    """Enter an emission into the gate. The slot's table must have room."""
     book.slot.last_emit[s] = ts
     book.executor.last_emit[e] = ts
-    k = s * book.recent_room + book.slot.recent_next[s] % book.recent_room
+    k = recent_place(book, s, side, bucket)
+    if book.recent.side[k] == 0:
+        book.slot.recent_count[s] += 1
+        book.recent.side[k] = side
+        book.recent.bucket[k] = bucket
     book.recent.ts[k] = ts
-    book.recent.side[k] = side
-    book.recent.bucket[k] = bucket
-    book.slot.recent_next[s] = (book.slot.recent_next[s] + 1) % book.recent_room
-    book.slot.recent_count[s] += 1
     if limits.per_minute[e] > 0:
         remember_rate(limits, book, e, ts)
 

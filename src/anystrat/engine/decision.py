@@ -11,7 +11,7 @@ from anystrat.domain.exact import floor_product, floor_ratio
 from anystrat.domain.lifecycle import Trigger
 from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Held, Outcome
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
-from anystrat.engine.answers import NoSignal, checked_answer, checked_verdict
+from anystrat.engine.answers import LARGEST_QUANTITY, NoSignal, checked_answer, checked_verdict
 from anystrat.engine.checks import (
     CIRCUIT_OPEN,
     CLOSED,
@@ -200,7 +200,7 @@ class Decisions:
     ) -> None:
         side, confidence, quantity, price, reference = raw
         row = moment.row
-        self._state.make_room(s)
+        self._state.make_room(executor.row, s, row.ts_ns)
         limits, book, e, ts = self._state.limits, self._state.book, executor.row, row.ts_ns
         plain = float(price) if not price.is_snan() else math.nan
         signed = quantity if side == 1 else -quantity
@@ -264,7 +264,10 @@ def sized(executor: StrategyExecutor, token: int, quantity: int) -> int:
     if executor.risk_multiplier is not None:
         quantity = floor_product(quantity, executor.risk_multiplier)
     lot = executor.lots.get(token)
-    return quantity if lot is None else quantity // lot * lot
+    if lot is not None:
+        quantity = quantity // lot * lot
+    # One beyond the largest is as invalid as any larger one, and fits a column.
+    return min(quantity, LARGEST_QUANTITY + 1)
 
 
 def _with_quantity(signal: SignalResult, quantity: int) -> SignalResult:

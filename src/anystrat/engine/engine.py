@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, StrategyConfig
+from anystrat.domain.errors import OutsideCalendar
 from anystrat.domain.events import Command, DeliveryFailed, Event, ModelSwapped, Operation, TimerDue
 from anystrat.domain.lifecycle import State as Life
 from anystrat.domain.lifecycle import Trigger
@@ -22,10 +23,10 @@ from anystrat.domain.seeds import derived_seed
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Window
 from anystrat.engine.attention import WORTH_A_CALL, Attention
-from anystrat.engine.checks import MINUTE_NS, REGULAR
+from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
 from anystrat.engine.decision import SESSION_CODE, Decisions, Moment
 from anystrat.engine.executor import Kind, StrategyExecutor, limits_of
-from anystrat.engine.state import LONG_AGO, State
+from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, State
 from anystrat.engine.supervision import Supervision
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Engine:
         self.windows: list[Window] = []
         self.tokens: list[int] = []
         self.killed = False
+        self.outside_calendar: set[int] = set()
         self.tick_drops: Counter[str] = Counter()
         self.ticks = 0
         self._instrument: dict[int, int] = {}
@@ -206,6 +208,9 @@ class Engine:
     # -- one tick -------------------------------------------------------------------------------------------------
 
     def _tick(self, row: TickRow, out: list[Outcome], age_ns: int) -> None:
+        if not EARLIEST < row.ts_ns < LATEST:
+            self._drop_tick(TickDrop.MALFORMED, row, out)
+            return
         i = self._instrument.get(row.instrument_token)
         if i is None:
             self._drop_tick(TickDrop.UNROUTED, row, out)
@@ -218,7 +223,7 @@ class Engine:
         if ts < book.instrument.last_ts[i]:
             self._drop_tick(TickDrop.OUT_OF_ORDER, row, out)
             return
-        session = self._session(i, row.instrument_token, ts)
+        session = self.session_code(i, ts, out)
         moment = Moment(i, self.windows[i], row, session, age_ns, self.killed)
         blocked = not moment.fillable
         self.ticks += 1
@@ -259,10 +264,19 @@ class Engine:
         self.tick_drops[reason.value] += 1
         out.append(TickDropped(reason, row))
 
-    def _session(self, i: int, token: int, ts: int) -> int:
+    def session_code(self, i: int, ts: int, out: list[Outcome]) -> int:
+        """The session of instrument row `i` at `ts`. Where its calendar does not know, it is closed, and noted once."""
         if not self._timed[i] or self.sessions is None:
             return REGULAR
-        return SESSION_CODE[self.sessions.session(token, ts)]
+        token = self.tokens[i]
+        try:
+            return SESSION_CODE[self.sessions.session(token, ts)]
+        except OutsideCalendar as error:
+            if token not in self.outside_calendar:
+                self.outside_calendar.add(token)
+                details = {"instrument": token, "taken_as": "closed", "reason": str(error)}
+                out.append(Noted("outside_calendar", ts, None, details))
+            return CLOSED
 
     # -- other events ---------------------------------------------------------------------------------------------
 

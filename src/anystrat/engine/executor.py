@@ -12,6 +12,7 @@ from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import REASONS
 from anystrat.domain.protocols import PriceRule, SignalValidator, StrategyProcessor
 from anystrat.domain.signal_id import id_bases
+from anystrat.engine.answers import LARGEST_QUANTITY
 from anystrat.engine.state import LONG_AGO, NEVER
 
 if TYPE_CHECKING:
@@ -169,14 +170,14 @@ def limits_of(risk: RiskLimits, costs: PaperCosts) -> dict[str, float]:
     """A strategy's risk settings as the numbers that the checks compare with; what is off becomes unreachable."""
     return {
         "min_confidence": _or(risk.min_confidence, -math.inf),
-        "max_quantity": _or(risk.max_quantity, NEVER),
+        "max_quantity": min(_or(risk.max_quantity, LARGEST_QUANTITY), LARGEST_QUANTITY),
         "band": risk.band_pct / 100.0 if risk.band_pct is not None else math.inf,
         "slippage_budget": _or(risk.slippage_budget, math.inf),
         "min_flip": _or(risk.min_flip_ns, LONG_AGO),
-        "max_position": int(risk.max_position_size) if risk.max_position_size else NEVER,
+        "max_position": min(int(risk.max_position_size), NEVER) if risk.max_position_size else NEVER,
         "long_only": int(risk.long_only),
         "max_exposure": _or(risk.max_exposure, math.inf),
-        "max_loss_streak": _or(risk.max_loss_streak, NEVER),
+        "max_loss_streak": min(_or(risk.max_loss_streak, NEVER), NEVER),
         "resume_after": _or(risk.resume_after_ns, -1),
         "cooldown": _or(risk.cooldown_ns, LONG_AGO),
         "dedupe": risk.dedupe_window_ns,

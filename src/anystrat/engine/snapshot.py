@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anystrat.engine.engine import Engine
 
 VERSION: Final = 1
+_DIGEST: Final = hashlib.sha256().digest_size
 _DECIMAL: Final = "$decimal"
 
 
@@ -29,11 +30,12 @@ def snapshot(engine: Engine) -> bytes:
     """
     engine.settle()
     try:
-        return msgspec.msgpack.encode(
+        content = msgspec.msgpack.encode(
             {
                 "version": VERSION,
                 "fingerprint": fingerprint(engine),
                 "killed": engine.killed,
+                "outside_calendar": sorted(engine.outside_calendar),
                 "ticks": engine.ticks,
                 "tick_drops": dict(engine.tick_drops),
                 "state": engine.state.dump(),
@@ -41,6 +43,7 @@ def snapshot(engine: Engine) -> bytes:
                 "executors": [[executor.error_times, executor.own_drops] for executor in engine.executors],
             }
         )
+        return hashlib.sha256(content).digest() + content
     except (TypeError, OverflowError) as error:
         raise SnapshotRefused(f"a tick in a window cannot be written into a snapshot: {error}") from error
 
@@ -50,8 +53,11 @@ def restore(engine: Engine, data: bytes) -> None:
 
     Raises `SnapshotRefused`, leaving the engine as it was, for another version or another configuration.
     """
+    digest, body = data[:_DIGEST], data[_DIGEST:]
+    if hashlib.sha256(body).digest() != digest:
+        raise SnapshotRefused("the snapshot is damaged: its checksum does not fit; take an earlier one")
     try:
-        content = msgspec.msgpack.decode(data)
+        content = msgspec.msgpack.decode(body)
         version, found = content["version"], content["fingerprint"]
     except (msgspec.DecodeError, KeyError, TypeError) as error:
         raise SnapshotRefused(f"these bytes are no snapshot: {error}") from error
@@ -65,6 +71,7 @@ def restore(engine: Engine, data: bytes) -> None:
     engine.settle()
     engine.state.load(content["state"])
     engine.killed = content["killed"]
+    engine.outside_calendar = set(content["outside_calendar"])
     engine.ticks = content["ticks"]
     engine.tick_drops = Counter(content["tick_drops"])
     for window, rows in zip(engine.windows, content["windows"], strict=True):

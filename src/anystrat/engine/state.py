@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cas
 import numpy as np
 
 from anystrat.domain.outcomes import REASONS
+from anystrat.engine.recent import has_room, recent_place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 NEVER: Final = 2**63 - 1
 #: Event time before everything: "has not happened yet".
 LONG_AGO: Final = -(2**63)
+#: Ticks lie between these (the years 1823 and 2116), so that no sum or difference of two times leaves 64 bits.
+EARLIEST: Final = -(2**62)
+LATEST: Final = 2**62
 #: One counter a reason, 0 unused, so that a reason's number is its column.
 REASON_COLUMNS: Final = len(REASONS)
 
@@ -111,7 +115,6 @@ class SlotColumns(NamedTuple):
     realised: Floats
     pending_count: Ints
     recent_count: Ints
-    recent_next: Ints
 
 
 class InstrumentColumns(NamedTuple):
@@ -132,7 +135,11 @@ class PendingColumns(NamedTuple):
 
 
 class RecentColumns(NamedTuple):
-    """What a slot emitted within the dedupe window: a ring of `recent_room` places from `s * recent_room` on."""
+    """What a slot emitted lately, by side and price bucket.
+
+    A hash table of `recent_room` places, a power of two, from `s * 2 * recent_room` on, of which `recent_count` are in
+    use; and as many places again for clearing it up.
+    """
 
     ts: Ints
     side: Ints
@@ -200,7 +207,7 @@ class State:
             "rate_ts": np.zeros(0, np.int64),
         }
         self.pending_room = 1
-        self.recent_room = 4
+        self.recent_room = 8
         self._bind()
 
     @property
@@ -265,48 +272,47 @@ class State:
         self._extend("drops", REASON_COLUMNS)
         self._extend("rate_ts", int(limits["per_minute"]))[:] = LONG_AGO
         self._extend("pending", len(slots) * self.pending_room)
-        self._extend("recent", len(slots) * self.recent_room)
+        self._extend("recent", len(slots) * 2 * self.recent_room)
         fresh = self._extend("slot", len(slots))
         fresh["instrument"] = [instrument for instrument, _ in slots]
         fresh["multiplier"] = [multiplier for _, multiplier in slots]
         self._bind()
         return self.executors - 1
 
-    def make_room(self, slot: int) -> bool:
-        """Widen the rings if this slot's is full; True if anything moved, so that bound books must be taken anew."""
-        pending = self.book.slot.pending_count[slot] >= self.pending_room
-        recent = self.book.slot.recent_count[slot] >= self.recent_room
-        if pending:
+    def make_room(self, e: int, slot: int, ts: int) -> None:
+        """Let one more order wait on this slot of executor `e`, and one more emission be remembered."""
+        if self.book.slot.pending_count[slot] >= self.pending_room:
             self.widen(pending=True)
-        if recent:
+        while not has_room(self.limits, self.book, e, slot, ts):
             self.widen(pending=False)
-        return pending or recent
 
     def widen(self, *, pending: bool) -> None:
-        """Double the room of the rings of waiting orders, or of those of recent emissions."""
+        """Double the room for waiting orders, or that of the tables of recent emissions."""
         if pending:
-            self._widen("pending", self.pending_room)
-            self.pending_room *= 2
+            self._widen_pending()
         else:
-            self._unroll_recent()
-            self._widen("recent", self.recent_room)
-            self.recent_room *= 2
+            self._widen_recent()
         self._bind()
 
-    def _widen(self, name: str, room: int) -> None:
-        old = self.tables[name].reshape(self.slots, room)
+    def _widen_pending(self) -> None:
+        room = self.pending_room
+        old = self.tables["pending"].reshape(self.slots, room)
         new = np.zeros((self.slots, 2 * room), old.dtype)
         new[:, :room] = old
-        self.tables[name] = new.reshape(-1)
+        self.tables["pending"] = new.reshape(-1)
+        self.pending_room = 2 * room
 
-    def _unroll_recent(self) -> None:
-        """Turn every ring so that its oldest entry comes first and the next free place follows its last."""
-        room = self.recent_room
-        counts, nexts = self.tables["slot"]["recent_count"], self.tables["slot"]["recent_next"]
-        order = ((nexts - counts) % room)[:, None] + np.arange(room)
-        grid = self.tables["recent"].reshape(self.slots, room)
-        self.tables["recent"] = np.take_along_axis(grid, order % room, axis=1).reshape(-1)
-        nexts[:] = counts
+    def _widen_recent(self) -> None:
+        old, room = self.tables["recent"], self.recent_room
+        used = np.flatnonzero(old["side"])
+        self.tables["recent"] = np.zeros(2 * len(old), old.dtype)
+        self.recent_room = 2 * room
+        self._bind()
+        recent = self.book.recent
+        for place in used.tolist():
+            ts, side, bucket = old[place].tolist()
+            k = recent_place(self.book, place // (2 * room), side, bucket)
+            recent.ts[k], recent.side[k], recent.bucket[k] = ts, side, bucket
 
     def dump(self) -> dict[str, Any]:
         """Everything, as bytes by name."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from anystrat.domain.parameters import Doc, Ge, Gt, Lt, Unit
+from anystrat.domain.parameters import LARGEST_SIZE, LONGEST_WINDOW, Doc, Ge, Gt, Le, Lt, Unit
 from anystrat.domain.signal import SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
@@ -107,12 +107,16 @@ class BreakoutParameters:
     """Parameters of `breakout`."""
 
     lookback_periods: Annotated[
-        int, Ge(1), Unit("ticks"), Doc("High and low are taken over this many ticks before the current one.")
+        int,
+        Ge(1),
+        Le(LONGEST_WINDOW),
+        Unit("ticks"),
+        Doc("High and low are taken over this many ticks before the current one."),
     ] = 20
     buffer: Annotated[
         float, Ge(0), Lt(1), Unit("ratio"), Doc("How far beyond the high or the low the price must be.")
     ] = 0.0
-    position_size: Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal.")] = 100
+    position_size: Annotated[int, Gt(0), Le(LARGEST_SIZE), Unit("units"), Doc("Quantity of every signal.")] = 100
 
 
 @dataclass(frozen=True, slots=True)

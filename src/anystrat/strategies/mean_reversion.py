@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
-from anystrat.domain.parameters import Doc, Ge, Gt, Unit
+from anystrat.domain.parameters import LARGEST_SIZE, LONGEST_WINDOW, Doc, Ge, Gt, Le, Unit
 from anystrat.domain.signal import SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
@@ -201,13 +201,14 @@ class MeanReversionParameters:
     lookback_periods: Annotated[
         int,
         Ge(1),
+        Le(LONGEST_WINDOW),
         Unit("ticks"),
         Doc("Mean and standard deviation are taken over this many ticks, the current included."),
     ] = 20
     z_entry: Annotated[
         float, Ge(0), Unit("standard deviations"), Doc("A signal needs a z-score at least this far from 0.")
     ] = 1.0
-    position_size: Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal.")] = 100
+    position_size: Annotated[int, Gt(0), Le(LARGEST_SIZE), Unit("units"), Doc("Quantity of every signal.")] = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 import numpy as np
 
 from anystrat.domain.errors import AnystratError, MissingExtra, ModelRefused
-from anystrat.domain.parameters import Doc, Ge, Gt, Le, PathParameter, Unit
+from anystrat.domain.parameters import LARGEST_SIZE, Doc, Ge, Gt, Le, PathParameter, Unit
 from anystrat.domain.protocols import Compiler, InferenceModel
 from anystrat.domain.signal import SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
@@ -47,7 +47,7 @@ class MLParameters:
     """Parameters of `ml_momentum`, `ml_mean_reversion` and `ml_breakout`."""
 
     model_path: Annotated[str, PathParameter(), Doc("The ONNX file of the model.")]
-    position_size: Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal.")] = 100
+    position_size: Annotated[int, Gt(0), Le(LARGEST_SIZE), Unit("units"), Doc("Quantity of every signal.")] = 100
     min_conf: Annotated[
         float, Ge(0), Le(1), Unit("probability"), Doc("A signal needs a probability of at least this.")
     ] = 0.5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
-from anystrat.domain.parameters import Doc, Ge, Gt, Unit
+from anystrat.domain.parameters import LARGEST_SIZE, LONGEST_WINDOW, Doc, Ge, Gt, Le, Unit
 from anystrat.domain.signal import SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
@@ -63,10 +63,14 @@ class MomentumParameters:
     """Parameters of `momentum`."""
 
     lookback_periods: Annotated[
-        int, Ge(1), Unit("ticks"), Doc("The move is measured from the first of this many ticks to the last.")
+        int,
+        Ge(1),
+        Le(LONGEST_WINDOW),
+        Unit("ticks"),
+        Doc("The move is measured from the first of this many ticks to the last."),
     ] = 20
     threshold: Annotated[float, Ge(0), Unit("ratio"), Doc("A signal needs a relative move larger than this.")] = 0.01
-    position_size: Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal.")] = 100
+    position_size: Annotated[int, Gt(0), Le(LARGEST_SIZE), Unit("units"), Doc("Quantity of every signal.")] = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from anystrat.domain.exact import to_decimal
-from anystrat.domain.parameters import Doc, Ge, Gt, ParameterError, Unit
+from anystrat.domain.parameters import LARGEST_SIZE, LONGEST_WINDOW, Doc, Ge, Gt, Le, ParameterError, Unit
 from anystrat.domain.signal import SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
@@ -241,11 +241,17 @@ def exact_crossover_side(prices: Sequence[Decimal], fast: int, slow: int) -> int
 class SmaCrossoverParameters:
     """Parameters of `sma_crossover`."""
 
-    fast_periods: Annotated[int, Ge(1), Unit("ticks"), Doc("The fast mean is over this many ticks.")] = 10
+    fast_periods: Annotated[
+        int, Ge(1), Le(LONGEST_WINDOW), Unit("ticks"), Doc("The fast mean is over this many ticks.")
+    ] = 10
     slow_periods: Annotated[
-        int, Ge(2), Unit("ticks"), Doc("The slow mean is over this many ticks; more than `fast_periods`.")
+        int,
+        Ge(2),
+        Le(LONGEST_WINDOW),
+        Unit("ticks"),
+        Doc("The slow mean is over this many ticks; more than `fast_periods`."),
     ] = 30
-    position_size: Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal.")] = 100
+    position_size: Annotated[int, Gt(0), Le(LARGEST_SIZE), Unit("units"), Doc("Quantity of every signal.")] = 100
 
     def __post_init__(self) -> None:
         if not self.fast_periods < self.slow_periods:

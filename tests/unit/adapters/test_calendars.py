@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anystrat.domain.configuration import Session
-from anystrat.domain.errors import MissingExtra, UnknownName
+from anystrat.domain.errors import MissingExtra, OutsideCalendar, UnknownName
 from anystrat.domain.protocols import SessionClock
 
 pytest.importorskip("exchange_calendars")
 
-from anystrat.adapters.calendars import CalendarClock, OutsideCalendar
+from anystrat.adapters.calendars import CalendarClock
 
 REGULAR, PREOPEN, CLOSED = Session.REGULAR, Session.PREOPEN, Session.CLOSED
 TOKENS = {1: "XBOM", 2: "XNYS", 3: "XTKS", 4: "24/7", 5: "XHKG", 6: "CMES", 7: "XLON"}

@@ -22,6 +22,7 @@ from anystrat.adapters.numba_kernels import KernelCompiler, numba_compiler, priv
 from anystrat.domain.configuration import PaperCosts, RiskLimits
 from anystrat.engine import checks, fills
 from anystrat.engine.executor import limits_of
+from anystrat.engine.recent import has_room
 from anystrat.engine.state import State
 from anystrat.paper.fills import position_after
 
@@ -386,7 +387,7 @@ def test_the_engines_kernels_are_the_same_compiled(seed: int) -> None:
             both(checks.check_position, e, s, ts, signed, price),
             both(checks.check_gate, e, s, ts, side, int(rng.integers(0, 3))),
         ]
-        if not codes[3] and not codes[4] and quantity and plain.book.slot.recent_count[s] < plain.recent_room:
+        if not codes[3] and not codes[4] and quantity and both(has_room, e, s, ts):
             both(checks.remember, e, s, ts, side, int(price))
             both(fills.fill, e, s, ts, signed, price)
         assert plain.dump() == quick.dump()

@@ -23,7 +23,8 @@ def test_limits_that_are_off_become_numbers_that_nothing_reaches() -> None:
     limits = limits_of(RiskLimits(), PaperCosts())
     assert limits["min_confidence"] == -math.inf
     assert limits["band"] == limits["slippage_budget"] == limits["max_exposure"] == math.inf
-    for name in ("max_quantity", "max_position", "max_loss_streak", "max_age"):
+    assert limits["max_quantity"] == 2**53  # beyond it quantities are not exact in doubles
+    for name in ("max_position", "max_loss_streak", "max_age"):
         assert limits[name] == NEVER
     for name in ("min_flip", "cooldown", "per_minute", "long_only", "allow_preopen", "allow_closed", "same_tick"):
         assert limits[name] <= 0

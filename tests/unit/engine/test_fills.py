@@ -96,7 +96,7 @@ def test_a_fill_is_an_outcome_with_all_its_figures() -> None:
 def test_orders_wait_in_their_ring_and_leave_it_in_order() -> None:
     rig = Rig()
     for quantity in (1, 2, 3, 4, 5):
-        rig.engine.state.make_room(0)
+        rig.engine.state.make_room(0, 0, 0)
         enqueue(rig.engine.state.book, 0, quantity, 100.0)
     book = rig.engine.state.book
     assert [book.pending.quantity[k] for k in range(book.slot.pending_count[0])] == [1, 2, 3, 4, 5]
@@ -110,7 +110,7 @@ def test_room_for_one_instruments_orders_moves_no_other_ones() -> None:
     for token in (3, 1, 2):
         rig.tick(0, 100, "BUY", token * 10, token=token)
     for quantity in (7, 8, 9):
-        rig.engine.state.make_room(1)
+        rig.engine.state.make_room(0, 1, 0)
         enqueue(rig.engine.state.book, 1, quantity, 100.0)
     for token, quantities in ((1, [10]), (2, [20, 7, 8, 9]), (3, [30])):
         rig.tick(1, 100, token=token)

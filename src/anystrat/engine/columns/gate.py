@@ -26,6 +26,7 @@ from anystrat.engine.checks import (
 )
 from anystrat.engine.columns.grouping import AUCTION_BIT, BLOCKED_BITS, CLOSED_BIT, HALTED_BIT, PREOPEN_BIT
 from anystrat.engine.fills import enqueue, fill
+from anystrat.engine.recent import has_room
 from anystrat.engine.state import NEVER, REASON_COLUMNS
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def judge(
         code = check_gate(limits, book, e, s, ts, side, walk.fired.bucket[k])
     if code != 0:
         return code
-    if book.slot.recent_count[s] >= book.recent_room:
+    if not has_room(limits, book, e, s, ts):
         return -(1 + NEED_RECENT_ROOM)
     now_fill = limits.same_tick[e] != 0 and flags & BLOCKED_BITS == 0
     if not now_fill and book.slot.pending_count[s] >= book.pending_room:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anystrat.domain.outcomes import TickDrop
 from anystrat.engine.checks import MINUTE_NS
+from anystrat.engine.state import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 UNROUTED: Final = -1
 BAD_PRICE: Final = -2
 OUT_OF_ORDER: Final = -3
+MALFORMED: Final = -4
 DROP_OF_PLACE: Final = {
+    MALFORMED: TickDrop.MALFORMED,
     UNROUTED: TickDrop.UNROUTED,
     BAD_PRICE: TickDrop.BAD_PRICE,
     OUT_OF_ORDER: TickDrop.OUT_OF_ORDER,
@@ -51,6 +54,9 @@ def accept_ticks(
     """
     size = len(known)
     for j in range(len(token)):
+        if not EARLIEST < ts[j] < LATEST:
+            place[j] = MALFORMED
+            continue
         wanted = token[j]
         low = 0
         high = size

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from anystrat.domain.configuration import Session
 from anystrat.domain.exact import floor_ratio, to_decimal
 from anystrat.domain.tick import TickRow
+from anystrat.engine.checks import CLOSED, PREOPEN, REGULAR
 from anystrat.engine.columns.block import (
     BlockTables,
     ExecutorRange,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from anystrat.domain.protocols import Compiler
     from anystrat.engine.engine import Engine
 
-_SESSION_BITS = {Session.REGULAR: 0, Session.PREOPEN: PREOPEN_BIT, Session.CLOSED: CLOSED_BIT}
+_SESSION_BITS = {REGULAR: 0, PREOPEN: PREOPEN_BIT, CLOSED: CLOSED_BIT}
 
 
 @dataclass(slots=True, eq=False)
@@ -142,16 +142,16 @@ class BlockRunner:
             self._tails = Tails(engine, self._compiler)
             engine.borrow_windows(self._give_windows_back)
         self._evaluator.next_block()
-        flags = self._flags(block)
         instruments = engine.state.tables["instrument"]
         before = instruments.copy()
-        place, tables, rows = self._group(block, flags, before["last_price"])
+        flags = _market_bits(block)
+        place, tables, rows, notes = self._group(block, flags, before["last_price"])
         try:
             tables, owner, value = self._fire(block, tables, rows)
         except Exception:  # noqa: BLE001  whatever a processor raises over columns is found again, and contained, tick by tick
             instruments[:] = before
-            return self._tick_by_tick(block, place, tables)
-        scalar = self._others(block, before) if self.one_by_one else []
+            return self._tick_by_tick(block, place, tables, notes)
+        scalar = notes + (self._others(block, before) if self.one_by_one else [])
         if not self.one_by_one:
             self._count_drops(place)
         tables = self._gate(tables)
@@ -161,22 +161,22 @@ class BlockRunner:
         self._tails.take(block, flags, rows, tables)
         return BlockResult(block, place, tables, owner, value, order, scalar, why, not self.one_by_one)
 
-    def _flags(self, block: TickColumns) -> NDArray[np.int8]:
-        flags = np.zeros(len(block), np.int8)
-        if block.halted is not None:
-            flags |= block.halted.astype(np.int8) * HALTED_BIT
-        if block.auction is not None:
-            flags |= block.auction.astype(np.int8) * AUCTION_BIT
-        timed = self.engine.timed_tokens()
-        if timed and self.engine.sessions is not None:
-            session = self.engine.sessions.session
-            for j in np.flatnonzero(np.isin(block.instrument_token, timed)).tolist():
-                flags[j] |= _SESSION_BITS[session(int(block.instrument_token[j]), int(block.ts_ns[j]))]
-        return flags
+    def _sessions(
+        self, block: TickColumns, place: NDArray[np.int64], flags: NDArray[np.int8]
+    ) -> list[tuple[int, list[Outcome]]]:
+        """Enter the sessions of accepted ticks into `flags`; where a calendar does not know, that is noted."""
+        notes: list[tuple[int, list[Outcome]]] = []
+        timed = [i for i, token in enumerate(self.engine.tokens) if token in self.engine.timed_tokens()]
+        for j in np.flatnonzero(np.isin(place, timed)).tolist() if timed else ():
+            said: list[Outcome] = []
+            flags[j] |= _SESSION_BITS[self.engine.session_code(int(place[j]), int(block.ts_ns[j]), said)]
+            if said:
+                notes.append((j, said))
+        return notes
 
     def _group(
         self, block: TickColumns, flags: NDArray[np.int8], before: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], BlockTables, NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.int64], BlockTables, NDArray[np.int64], list[tuple[int, list[Outcome]]]]:
         assert self._tails is not None
         tails, instrument = self._tails, self.engine.state.tables["instrument"]
         place = np.empty(len(block), np.int64)
@@ -191,6 +191,7 @@ class BlockRunner:
             counts,
             place,
         )
+        notes = self._sessions(block, place, flags)
         rows = np.flatnonzero(counts)
         held = np.where(counts > 0, tails.held, 0)
         ends = np.cumsum(held + counts)
@@ -229,7 +230,7 @@ class BlockRunner:
             fresh(QueueColumns, 0),
             np.zeros(3, np.int64),
         )
-        return place, tables, rows
+        return place, tables, rows, notes
 
     def _fire(
         self, block: TickColumns, tables: BlockTables, rows: NDArray[np.int64]
@@ -405,10 +406,16 @@ class BlockRunner:
         instruments[:] = after
         return found
 
-    def _tick_by_tick(self, block: TickColumns, place: NDArray[np.int64], tables: BlockTables) -> BlockResult:
+    def _tick_by_tick(
+        self,
+        block: TickColumns,
+        place: NDArray[np.int64],
+        tables: BlockTables,
+        notes: list[tuple[int, list[Outcome]]],
+    ) -> BlockResult:
         self._give_windows_back()
         none = np.zeros(0, np.int64)
-        scalar = self._stepped(block)
+        scalar = notes + self._stepped(block)
         why = RowsBefore(block, tables, {})
         return BlockResult(block, place, tables, none, np.zeros(0), none, scalar, why, drops_by_place=False)
 
@@ -433,3 +440,12 @@ def _digits_and_scale(step: Decimal) -> tuple[int, int]:
     whole = int("".join(map(str, digits)))
     power = int(exponent)
     return (whole * 10**power, 0) if power >= 0 else (whole, -power)
+
+
+def _market_bits(block: TickColumns) -> NDArray[np.int8]:
+    flags = np.zeros(len(block), np.int8)
+    if block.halted is not None:
+        flags |= block.halted.astype(np.int8) * HALTED_BIT
+    if block.auction is not None:
+        flags |= block.auction.astype(np.int8) * AUCTION_BIT
+    return flags

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from anystrat.domain.parameters import Doc, Ge, Le, Unit
+from anystrat.domain.parameters import LONGEST_WINDOW, Doc, Ge, Le, Unit
 from anystrat.domain.signal import HOLD, SignalResult
 from anystrat.strategies.catalog import PolicyType
 from anystrat.strategies.indicators import rsi
@@ -67,7 +67,11 @@ class GuardrailParameters:
     overbought: Annotated[float, Ge(0), Le(100), Unit("RSI"), Doc("At or above this RSI nothing is bought.")] = 70.0
     oversold: Annotated[float, Ge(0), Le(100), Unit("RSI"), Doc("At or below this RSI nothing is sold.")] = 30.0
     rsi_periods: Annotated[
-        int, Ge(1), Unit("ticks"), Doc("The n of the RSI, which is taken over the last 5n + 1 prices.")
+        int,
+        Ge(1),
+        Le(LONGEST_WINDOW),
+        Unit("ticks"),
+        Doc("The n of the RSI, which is taken over the last 5n + 1 prices."),
     ] = 14
 
 
