@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +108,8 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
+    # Without byte code every start would compile the libraries anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     asked = parsed()
     results = measure(asked)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
