@@ -22,12 +22,15 @@ class Rows(Protocol):
 
     def add(self, items: Sequence[Any]) -> None:
         """Append emitted signals or, in a file of drops, `Dropped`."""
+        ...
 
     def add_columns(self, columns: SignalColumns) -> int:
         """Append those of the columns that belong into the file, and say how many they were."""
+        ...
 
     def finish(self) -> None:
         """Write what is left, and what ends the file, through to the disk; the second call does nothing."""
+        ...
 
 
 class SignalWriter:
