@@ -191,7 +191,7 @@ def test_without_a_promise_on_decimals_a_crossover_is_settled_where_doubles_cann
     at, side = np.empty(room, np.int64), np.empty(room, np.int8)
     confidence, value = np.empty(room), np.empty(room)
     run = kernel if compiler is None else compiler(kernel)
-    with np.errstate(over="ignore"):  # NumPy's scalars warn where Python's floats do not
+    with np.errstate(all="ignore"):  # NumPy's scalars warn where Python's floats do not
         count = run(prices, first, at, side, confidence, value, *arguments)
     found: dict[int, Answer] = {}
     plain = prices.tolist()

@@ -22,6 +22,7 @@ from anystrat.engine.columns.outcomes import outcomes_of
 from anystrat.engine.columns.runner import BlockRunner
 from anystrat.engine.engine import Engine
 from anystrat.strategies.momentum import Momentum, MomentumParameters
+from anystrat.strategies.sma_crossover import SmaCrossover, SmaCrossoverParameters
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -195,3 +196,27 @@ def test_a_row_of_the_engines_own_at_the_edge_of_time_changes_nothing() -> None:
     (dropped,) = made.step(TickRow(1, 2**63 - 1, 100.0))
     assert isinstance(dropped, TickDropped)
     assert made.ticks == 0
+
+
+def test_kernels_without_a_compiler_warn_of_nothing_that_they_answer_rightly() -> None:
+    def make() -> Engine:
+        made = Engine()
+        parameters = SmaCrossoverParameters(1, 2)
+        risk = RiskLimits(price_bucket=Decimal("1e300"))
+        config = StrategyConfig("c", "sma_crossover", parameters, (1,), risk=risk)
+        made.register(config, "paper", SmaCrossover(parameters))
+        return made
+
+    # Sums of these are infinite, and infinity less infinity is no number: NumPy's scalars would warn of both.
+    prices = [1.7e308, 1.7e308, 1.7e308, 1.0, 1.7e308, 1.7e308, 1.7e308]
+    columns_refused: list[object] = []
+
+    def watched() -> Engine:
+        engine = make()
+        step_row = engine.step_row
+        engine.step_row = lambda row: columns_refused.append(row) or step_row(row)  # type: ignore[method-assign]
+        return engine
+
+    outcomes = at_both_speeds(watched, [START + k * SECOND for k in range(len(prices))], prices)
+    assert any(isinstance(outcome, Emitted) for outcome in outcomes)
+    assert not columns_refused

@@ -137,6 +137,13 @@ class BlockRunner:
 
     def run(self, block: TickColumns) -> BlockResult:
         """Push a block through. An exception of a processor's columns sends the whole block tick by tick."""
+        if self._compiler is not None:
+            return self._run(block)
+        # As they stand, the kernels' NumPy scalars warn where compiled code, and Python's floats, do not.
+        with np.errstate(all="ignore"):
+            return self._run(block)
+
+    def _run(self, block: TickColumns) -> BlockResult:
         engine = self.engine
         if self._tails is None:
             self._tails = Tails(engine, self._compiler)
