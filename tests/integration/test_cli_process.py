@@ -109,9 +109,10 @@ def test_a_signal_ends_a_replay_and_what_was_written_is_kept(project: Project, n
     assert not (project / "s.jsonl").exists()
 
 
-def test_a_closed_pipe_ends_quietly(project: Project):
+@pytest.mark.parametrize("command", ["schema", "types"])
+def test_a_closed_pipe_ends_quietly(project: Project, command: str):
     child = subprocess.Popen(
-        command_line("schema"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean(), cwd=project.path
+        command_line(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean(), cwd=project.path
     )
     assert child.stdout is not None
     assert child.stderr is not None

@@ -6,6 +6,7 @@ them: `NO_COLOR`, `TERM=dumb` and redirection turn them off.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -39,11 +40,16 @@ def console(stream: IO[str] | None = None) -> Console:
     """A console on a stream, standard output by default; without colour where colour is not wanted."""
     from rich.console import Console
 
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            """Let the reader's leaving end the command as everywhere, and not as a `SystemExit` of rich's own."""
+            raise BrokenPipeError(errno.EPIPE, "the reader has left")
+
     target: IO[str] = stream or sys.stdout
     if fancy(target):
-        return Console(file=target, highlight=False, markup=False, emoji=False)
+        return Screen(file=target, highlight=False, markup=False, emoji=False)
     width = None if target.isatty() else _UNLIMITED
-    return Console(
+    return Screen(
         file=target, highlight=False, markup=False, emoji=False, color_system=None, force_terminal=False, width=width
     )
 
