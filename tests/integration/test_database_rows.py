@@ -229,6 +229,14 @@ class TestSqlite:
         with pytest.raises(MissingExtra, match="frobnicate"):
             load("{from: 'frobnicate://host/db'}")
 
+    def test_a_driver_that_no_extra_brings_is_named(self, load) -> None:
+        with pytest.raises(MissingExtra, match="needs the package of its driver") as refusal:
+            load("{from: 'oracle+cx_oracle://host/db'}")
+
+        assert "'cx_Oracle'" in str(refusal.value)
+        assert "pip install 'anystrat" not in str(refusal.value)
+        assert refusal.value.exit_code == 4
+
     def test_a_missing_extra_prints_its_install_line(self, tmp_path) -> None:
         (tmp_path / "c.yaml").write_text("strategies: {from: 'sqlite:///rows.db'}\n", encoding="utf-8")
         program = (

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from anystrat.config.node import Node, Origin, node_from_value
 from anystrat.config.problems import Problems
 from anystrat.config.shapes import Steps
-from anystrat.domain.errors import MissingExtra, nearest_name
+from anystrat.domain.errors import MissingDriver, MissingExtra, nearest_name
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -112,10 +112,15 @@ def _engine(url: URL) -> Generator[Engine]:
     try:
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
     except NoSuchModuleError:
-        raise MissingExtra(f"the database {url.get_backend_name()!r}", "database") from None
+        raise MissingDriver(f"SQLAlchemy knows no database {url.drivername!r} without a package that adds it") from None
     except ModuleNotFoundError as error:
-        extra = "postgres" if url.get_backend_name() == "postgresql" else "database"
-        raise MissingExtra(f"the database driver {error.name!r}", extra) from None
+        if url.drivername == "postgresql+psycopg":
+            raise MissingExtra(f"the database driver {error.name!r}", "postgres") from None
+        message = (
+            f"the database {url.get_backend_name()!r} needs the package of its driver, which is not installed: "
+            f"there is no module {error.name!r}, and no extra of anystrat brings it"
+        )
+        raise MissingDriver(message) from None
     try:
         yield engine
     finally:

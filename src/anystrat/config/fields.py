@@ -47,7 +47,7 @@ class FieldShape:
     @property
     def bounds_text(self) -> str:
         """The bounds as formulas: `≥ 1`, `> 0, ≤ 1`; empty without any."""
-        return ", ".join(f"{_SIGNS[type(bound)]} {_number(_limit(bound))}" for bound in self.bounds)
+        return _bounds_text(self.bounds)
 
     @property
     def allowed_text(self) -> str:
@@ -55,6 +55,16 @@ class FieldShape:
         name = "path" if is_path(self.markers) else self.type_text
         text = name + (f" {self.bounds_text}" if self.bounds else "")
         return f"{text} ({self.unit})" if self.unit else text
+
+    @property
+    def inner_text(self) -> str:
+        """What may stand in the list or mapping that this field is, in words, with bounds."""
+        arguments = [argument for argument in get_args(self.annotation) if argument is not Ellipsis]
+        if not arguments:
+            return self.allowed_text
+        _, markers = unwrapped(arguments[-1])
+        bounds = (*self.bounds, *(marker for marker in _flattened(markers) if isinstance(marker, _BOUNDS)))
+        return " ".join(part for part in (type_text(arguments[-1]), _bounds_text(bounds)) if part)
 
 
 def fields_of(shape: type[Any]) -> tuple[FieldShape, ...]:
@@ -156,6 +166,10 @@ def _flattened(markers: tuple[Any, ...]) -> tuple[Any, ...]:
     for marker in markers:
         flat.extend(marker if isinstance(marker, annotated_types.GroupedMetadata) else [marker])
     return tuple(flat)
+
+
+def _bounds_text(bounds: tuple[Any, ...]) -> str:
+    return ", ".join(f"{_SIGNS[type(bound)]} {_number(_limit(bound))}" for bound in bounds)
 
 
 def _limit(bound: Any) -> Any:

@@ -49,7 +49,7 @@ def load_configuration(
 
     Raises:
         ConfigurationError: With every problem that was found; nothing of a configuration is used unless all of it is.
-        MissingExtra: Rows come from a database whose extra is not installed.
+        MissingExtra: Rows come from a database whose extra, or driver, is not installed.
     """
     environ = os.environ if environ is None else environ
     file = Path(path)

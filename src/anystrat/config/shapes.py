@@ -30,7 +30,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from anystrat.config.fields import FieldShape, arms, fields_of, holds_secret, is_path, type_text, unwrapped
+from anystrat.config.fields import FieldShape, arms, fields_of, holds_secret, is_path, unwrapped
 from anystrat.config.node import MASK, Node, path_text
 from anystrat.config.problems import Problems
 from anystrat.config.yaml_reader import scalar_value
@@ -140,7 +140,9 @@ def _made(
         given = error.field in node.entries
         field = next((each for each in fields_of(shape) if each.name == error.field), None)
         secret = field is not None and holds_secret(field.annotation)
-        shown = (MASK if secret else None) if given else ""
+        shown = None if given else "" if error.found is None else f"{error.found}, by default"
+        if secret and shown != "":
+            shown = MASK
         problems.add(node.at(error.field.split(".")), place, error.message, found=shown)
     except (ValueError, TypeError, ArithmeticError) as error:
         problems.add(node, path, str(error) or type(error).__name__, found="")
@@ -174,18 +176,15 @@ def _add(
     if any((problem.file, problem.line, problem.path) == written for problem in problems.found):
         return  # another arm of the same union
     secret = field is not None and holds_secret(field.annotation)
-    allowed = "" if field is None else field.allowed_text if len(steps) <= 1 else _inner_text(field)
+    allowed = "" if field is None else field.allowed_text if len(steps) <= 1 else field.inner_text
     nearest = ""
-    if isinstance(here.value, str) and field is not None and not here.masked and not secret:
+    # Where a list is expected, a text is wrong whatever it says.
+    scalar = _MESSAGES.get(kind) != "must be a list"
+    if scalar and isinstance(here.value, str) and field is not None and not here.masked and not secret:
         nearest = nearest_name(here.value, _choices(field.annotation))
     shown = MASK if secret and not (here.is_mapping or here.is_list) else None
     found = "" if kind == "missing" else shown
     problems.add(here, place, _MESSAGES.get(kind, message), found=found, allowed=allowed, nearest=nearest)
-
-
-def _inner_text(field: FieldShape) -> str:
-    arguments = [argument for argument in get_args(field.annotation) if argument is not Ellipsis]
-    return type_text(arguments[-1]) if arguments else field.allowed_text
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -23,6 +23,7 @@ _CORE = "tag:yaml.org,2002:"
 _MERGE = _CORE + "merge"
 # What plain text resolves to in YAML 1.1's leftovers is text here: `2024-01-02` and `=` mean what they say.
 _TEXT_TAGS = {_CORE + "str", _CORE + "timestamp", _CORE + "value"}
+_NUMBER_TAGS = {_CORE + "int", _CORE + "float"}
 _OTHER_VERSION = re.compile(r"^%YAML\s+(?!1\.2\b)(\S*)", re.MULTILINE)
 
 
@@ -178,7 +179,8 @@ class _Builder:
         if node.id == "sequence" and tag == _CORE + "seq":
             return [self.build(child, (*path, index)) for index, child in enumerate(node.value)]
         if node.id == "scalar":
-            if tag in _TEXT_TAGS:
+            # A number with underscores is one in YAML 1.1 alone; the parser would take it for one still.
+            if tag in _TEXT_TAGS or (tag in _NUMBER_TAGS and "_" in node.value):
                 return node.value
             try:
                 return _scalar(tag, node.value)
@@ -235,7 +237,7 @@ def _scalar(tag: str, text: str) -> Any:
         return None
     if tag == _CORE + "bool":
         return {"true": True, "false": False}[text.lower()]
-    digits = text.replace("_", "").lower()
+    digits = text.lower()
     if tag == _CORE + "int":
         sign, bare = (-1 if digits.startswith("-") else 1), digits.lstrip("+-")
         base = {"0x": 16, "0o": 8, "0b": 2}.get(bare[:2], 10)

@@ -37,6 +37,14 @@ class MissingExtra(AnystratError):
         self.extra = extra
 
 
+class MissingDriver(MissingExtra):
+    """A database needs a package that no extra of ours brings."""
+
+    def __init__(self, message: str) -> None:
+        AnystratError.__init__(self, message)
+        self.extra = ""
+
+
 class UnknownName(AnystratError):
     """A name that is not registered; the text lists what is, and the nearest."""
 

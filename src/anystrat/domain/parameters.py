@@ -40,8 +40,11 @@ class PathParameter:
 
 
 class ParameterError(ValueError):
-    """Values that are fine one by one and impossible together; raised by a parameters class's `__post_init__`."""
+    """Values that are fine one by one and impossible together; raised by a parameters class's `__post_init__`.
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field, self.message = field, message
+    `found` is the field's value, for messages that do not show it otherwise.
+    """
+
+    def __init__(self, field: str, message: str, found: object = None) -> None:
+        super().__init__(f"{field}: {message}" if found is None else f"{field}: {message}, found {found}")
+        self.field, self.message, self.found = field, message, found

@@ -256,7 +256,7 @@ class SmaCrossoverParameters:
     def __post_init__(self) -> None:
         if not self.fast_periods < self.slow_periods:
             raise ParameterError(
-                "fast_periods", f"must be less than slow_periods ({self.slow_periods}), found {self.fast_periods}"
+                "fast_periods", f"must be less than slow_periods ({self.slow_periods})", self.fast_periods
             )
 
 

@@ -307,3 +307,31 @@ def test_everything_that_is_wrong_is_said_at_once_from_the_top_down(refuse) -> N
     )
 
     assert [problem.line for problem in problems] == [1, 2, 3, 4, 6, 7]
+
+
+class TestWords:
+    def test_a_text_for_a_list_gets_no_hint_that_it_is_the_text(self, refuse, row_with) -> None:
+        problem = only(refuse(row_with("risk: {allow_sessions: closed}")))
+
+        assert (problem.message, problem.found, problem.nearest) == ("must be a list", "the text 'closed'", "")
+        assert problem.allowed.startswith("list of ")
+
+    def test_in_a_list_the_nearest_text_is_named(self, refuse, row_with) -> None:
+        assert only(refuse(row_with("risk: {allow_sessions: [close]}"))).nearest == "closed"
+
+    def test_what_does_not_go_together_is_said_once(self, refuse, row_with) -> None:
+        text = row_with("model_path: m, policy: {type: sizer, min_scale: 0.5, max_scale: 0.2}", "hybrid_momentum")
+        problem = only(refuse(text))
+
+        assert (problem.message, problem.found) == ("must be at least min_scale (0.5)", "0.2")
+
+    def test_a_default_that_does_not_go_with_what_is_given_is_said_to_be_one(self, refuse, row_with) -> None:
+        problem = only(refuse(row_with("slow_periods: 5", "sma_crossover")))
+
+        assert (problem.message, problem.found) == ("must be less than slow_periods (5)", "10, by default")
+
+    def test_the_bounds_of_what_is_in_a_list_are_named(self, refuse) -> None:
+        problem = only(refuse("strategies: [{id: a, strategy_type: momentum, instruments: [-1]}]\n"))
+
+        assert (problem.path, problem.found) == ("strategies[0].instruments[0]", "-1")
+        assert "whole number ≥ 0" in problem.allowed

@@ -89,9 +89,7 @@ def test_a_tag_is_refused_and_nothing_runs(refuse, tmp_path, monkeypatch, tag) -
     assert not (tmp_path / "PROOF").exists()
 
 
-@pytest.mark.parametrize(
-    ("written", "seed"), [("!!int 5", 5), ("0x1F", 31), ("0o17", 15), ("010", 10), ("1_000", 1000), ("+7", 7)]
-)
+@pytest.mark.parametrize(("written", "seed"), [("!!int 5", 5), ("0x1F", 31), ("0o17", 15), ("010", 10), ("+7", 7)])
 def test_numbers_are_read_as_yaml_1_2_writes_them(load, written, seed) -> None:
     assert load(f"run: {{rng_seed: {written}}}\nstrategies: []\n").run.rng_seed == seed
 
@@ -99,6 +97,14 @@ def test_numbers_are_read_as_yaml_1_2_writes_them(load, written, seed) -> None:
 @pytest.mark.parametrize("written", ["!!int five", "!!float five", "!!bool maybe", "!!int ''", "9" * 5000])
 def test_a_number_that_is_none_is_refused(refuse, written) -> None:
     assert refuse(f"run: {{rng_seed: {written}}}\nstrategies: []\n")[0].path == "run.rng_seed"
+
+
+@pytest.mark.parametrize("written", ["1_000", "-1_0", "0x1_F", "1_0.5"])
+def test_a_number_with_underscores_is_text_as_in_yaml_1_2(load, refuse, written) -> None:
+    assert load(f"run: {{name: {written}}}\nstrategies: []\n").run.name == written
+
+    problem = only(refuse(f"run: {{rng_seed: {written}}}\nstrategies: []\n"))
+    assert (problem.path, problem.found) == ("run.rng_seed", f"the text '{written}'")
 
 
 def test_a_duplicate_key_is_refused_with_both_lines(refuse) -> None:

@@ -78,7 +78,7 @@ class SizerParameters:
 
     def __post_init__(self) -> None:
         if self.max_scale < self.min_scale:
-            raise ParameterError("max_scale", f"must be at least min_scale ({self.min_scale}), found {self.max_scale}")
+            raise ParameterError("max_scale", f"must be at least min_scale ({self.min_scale})", self.max_scale)
 
 
 @dataclass(frozen=True, slots=True)
