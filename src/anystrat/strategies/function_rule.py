@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Never, get_type_hints, overload
 
 import numpy as np
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _POSITION_SIZE = Annotated[int, Gt(0), Unit("units"), Doc("Quantity of every signal that does not bring its own.")]
 _PLAIN_TYPES = (bool, int, float, str)
+# Keys beside a rule's own that a configuration gives to the engine, or to a hybrid that the rule is a part of.
+_TAKEN: Final = frozenset({"max_position_size", "policy", "risk", "risk_multiplier", "validator"})
 _LENGTHS: Final = (1, 2, 3)
 _CHOICES = 'None, "BUY", "SELL" or "HOLD", (side, confidence), (side, confidence, quantity), or a SignalResult'
 
@@ -88,7 +90,17 @@ class FunctionRule:
         return TypeError(f"rule {self.name!r} answered {answer!r} ({type(answer).__name__}); a rule answers {_CHOICES}")
 
 
-def rule(*, history: int | str) -> Callable[[Callable[..., Any]], FunctionRuleType]:
+@overload
+def rule(*, history: int | str) -> Callable[[Callable[..., Any]], FunctionRuleType]: ...
+
+
+@overload
+def rule(function: Callable[..., Any], /) -> Never: ...
+
+
+def rule(
+    function: Callable[..., Any] | None = None, /, *, history: int | str | None = None
+) -> Callable[[Callable[..., Any]], FunctionRuleType]:
     """Make a strategy type of a function of prices, to be registered in a catalogue under the function's name.
 
     `history` is the number of ticks that the function sees, the current one included, or the name of the parameter that
@@ -98,6 +110,10 @@ def rule(*, history: int | str) -> Callable[[Callable[..., Any]], FunctionRuleTy
 
     Raises `TypeError` for a function that does not fit, `ValueError` for a history that is not positive.
     """
+    if function is not None or history is None:
+        what = getattr(function, "__name__", None)
+        named = f"rule {what!r}" if what else "a rule"
+        raise TypeError(f"{named} must say how many ticks it looks at: write @rule(history=20)")
 
     def decorate(function: Callable[..., Any]) -> FunctionRuleType:
         name = function.__name__
@@ -134,6 +150,11 @@ def _arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     if prices is None or prices.kind not in {prices.POSITIONAL_ONLY, prices.POSITIONAL_OR_KEYWORD}:
         raise TypeError(f"rule {function.__name__!r}: the first argument must be the prices")
     for each in others:
+        if each.name in _TAKEN:
+            raise TypeError(
+                f"rule {function.__name__!r}: no parameter can be named {each.name!r}: in a configuration that key is "
+                "the engine's or a hybrid's; choose another name"
+            )
         if each.kind not in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY} or each.default is each.empty:
             raise TypeError(
                 f"rule {function.__name__!r}: {str(each)!r} must be a named argument with a default, such as x=0.01"

@@ -211,3 +211,35 @@ def text_lookback(prices, lookback="long"):
 def test_a_function_that_does_not_fit_is_refused_where_it_is_written(function, history_length, error, text):
     with pytest.raises(error, match=text):
         rule(history=history_length)(function)
+
+
+def test_without_parentheses_it_says_what_to_write():
+    def mine(prices):
+        return None
+
+    with pytest.raises(TypeError, match=r"rule 'mine' must say .*: write @rule\(history=20\)"):
+        rule(mine)
+    with pytest.raises(TypeError, match=r"write @rule\(history=20\)"):
+        rule()  # type: ignore[call-overload]
+
+
+def _risky(prices, risk=0.1): ...
+def _validated(prices, validator="x"): ...
+def _with_policy(prices, *, policy="x"): ...
+def _sized(prices, max_position_size=1): ...
+def _multiplied(prices, risk_multiplier=1.0): ...
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (_risky, "risk"),
+        (_validated, "validator"),
+        (_with_policy, "policy"),
+        (_sized, "max_position_size"),
+        (_multiplied, "risk_multiplier"),
+    ],
+)
+def test_a_parameter_cannot_have_a_name_that_configurations_use_for_something_else(function, name):
+    with pytest.raises(TypeError, match=f"no parameter can be named '{name}'"):
+        rule(history=2)(function)
