@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from anystrat.domain.configuration import FillTiming, PaperCosts, PortfolioState, RiskLimits, Session, StrategyConfig
+from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import REASONS
 from anystrat.domain.protocols import PriceRule, SignalValidator, StrategyProcessor
@@ -73,7 +75,7 @@ class StrategyExecutor:
         self.costs = costs
         self.risk = config.risk
         self.risk_multiplier: Decimal | None = None if config.risk.risk_multiplier == 1 else config.risk.risk_multiplier
-        self.need = max(1, int(processor.get_required_history_length()))
+        self.need = _history_length(config.strategy_id, processor)
         self.decide: Decide | None = processor.decide if isinstance(processor, PriceRule) else None
         self.id_bases = id_bases(config.strategy_id, broker)
         self.error_times: list[int] = []
@@ -164,6 +166,26 @@ class StrategyExecutor:
 
     def __repr__(self) -> str:
         return f"<StrategyExecutor {self.strategy_id} on {self.broker}: {self.state.name}>"
+
+
+def _history_length(strategy_id: str, processor: StrategyProcessor) -> int:
+    found: object = processor.get_required_history_length()
+    try:
+        length = operator.index(found)  # type: ignore[arg-type]  # what is no whole number raises
+    except TypeError:
+        length = 0
+    if length < 1 or isinstance(found, bool):
+        raise ConfigurationError(
+            [
+                Problem(
+                    f"{type(processor).__name__}.get_required_history_length() must answer a whole number of ticks",
+                    path=f"strategy {strategy_id!r}",
+                    found=f"{found!r} ({type(found).__name__})",
+                    allowed="≥ 1",
+                )
+            ]
+        )
+    return length
 
 
 def limits_of(risk: RiskLimits, costs: PaperCosts) -> dict[str, float]:

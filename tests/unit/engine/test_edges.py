@@ -220,3 +220,38 @@ def test_kernels_without_a_compiler_warn_of_nothing_that_they_answer_rightly() -
     outcomes = at_both_speeds(watched, [START + k * SECOND for k in range(len(prices))], prices)
     assert any(isinstance(outcome, Emitted) for outcome in outcomes)
     assert not columns_refused
+
+
+class Needing:
+    """A processor that asks for any history."""
+
+    def __init__(self, length: Any) -> None:
+        self.length = length
+
+    def get_required_history_length(self) -> Any:
+        return self.length
+
+    def supports_instrument(self, token: int) -> bool:
+        return True
+
+    def get_strategy_name(self) -> str:
+        return "needing"
+
+    def process_tick(self, tick: MarketTick, history: Any) -> None:
+        return None
+
+
+@pytest.mark.parametrize("length", [None, "3", 2.5, 3.0, 0, -1, True])
+def test_a_history_that_is_no_number_of_ticks_is_refused_at_registration(length: object) -> None:
+    made = Engine()
+    with pytest.raises(ConfigurationError, match="strategy 'n'") as refusal:
+        made.register(StrategyConfig("n", "needing", None, (1,)), "paper", Needing(length))
+    assert f"found {length!r} (" in str(refusal.value)
+    assert not made.executors
+    assert not made.tokens
+
+
+@pytest.mark.parametrize("length", [1, np.int64(3)])
+def test_a_history_may_be_any_whole_number(length: Any) -> None:
+    executor = Engine().register(StrategyConfig("n", "needing", None, (1,)), "paper", Needing(length))
+    assert (executor.need, type(executor.need)) == (length, int)

@@ -118,12 +118,6 @@ def test_a_tick_through_an_executor_gives_its_own_signal_and_moves_the_whole_eng
     assert executors[1].on_tick(market_tick(1, 100, 1)) is None  # a duplicate
 
 
-def test_a_need_below_one_tick_is_one_tick() -> None:
-    rig = Rig(length=0)
-    assert rig.executor.need == 1
-    assert rig.tick(0, 100, "BUY") == "emitted"
-
-
 @pytest.mark.parametrize(("multiplier", "kept"), [("1", None), ("1.0", None), ("2", Decimal(2)), ("0", Decimal(0))])
 def test_a_multiplier_of_one_costs_nothing(multiplier: str, kept: Decimal | None) -> None:
     assert Rig(risk=RiskLimits(risk_multiplier=Decimal(multiplier))).executor.risk_multiplier == kept
