@@ -88,9 +88,10 @@ def test_all_problems_come_at_once_one_a_line(project: Project):
     assert all(line.startswith("anystrat.yaml:") for line in lines[:3])
 
 
-def test_problems_as_json(project: Project):
+@pytest.mark.parametrize("arguments", [("check",), ("replay", "--ticks", "ticks.csv", "--signals", "s.jsonl")])
+def test_problems_as_json(project: Project, arguments: tuple[str, ...]):
     project.config(_with("threshold:", "treshold:"))
-    answer = project.run("check", "--json")
+    answer = project.run(*arguments, "--json")
     assert answer.code == 3
     assert answer.err == ""
     assert answer.json["ok"] is False
@@ -98,6 +99,15 @@ def test_problems_as_json(project: Project):
     assert problem["line"] == 8
     assert problem["nearest"] == "threshold"
     assert problem["path"] == "strategies[0].parameters.treshold"
+
+
+def test_what_is_refused_only_by_the_engine_is_the_same_json_from_both(project: Project):
+    project.config(_with("strategies:", "instruments: [{token: 1, calendar: XNOWHERE}]\nstrategies:"))
+    project.ticks([100, 101])
+    checked, replayed = project.run("check", "--json"), project.run("replay", "--ticks", "ticks.csv", "--json")
+    assert (checked.code, replayed.code) == (3, 3)
+    assert checked.json == replayed.json
+    assert replayed.err == ""
 
 
 @pytest.mark.parametrize(

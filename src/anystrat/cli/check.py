@@ -30,7 +30,7 @@ def command(context: click.Context, config: Path, *, as_json: bool) -> None:
     anything is wrong, a model that does not load included.
     """
     from anystrat import bootstrap
-    from anystrat.cli.failures import problems_as_json
+    from anystrat.cli.failures import refused_as_json
     from anystrat.cli.screen import print_json
     from anystrat.config import load_configuration
     from anystrat.domain.errors import ConfigurationError, UnknownName
@@ -44,8 +44,7 @@ def command(context: click.Context, config: Path, *, as_json: bool) -> None:
         _refuse_if_any(_built(engine, wiring, configured))
     except (ConfigurationError, UnknownName) as error:
         if as_json:
-            problems = error.problems if isinstance(error, ConfigurationError) else _as_problems(error)
-            print_json({"schema_version": 1, "ok": False, "problems": problems_as_json(problems)})
+            print_json(refused_as_json(error))
             context.exit(_REFUSED)
         raise
     failures = {item.strategy_id: item.reason for item in wiring.left_out}
@@ -76,16 +75,6 @@ def _refuse_if_any(problems: list[Problem]) -> None:
 
     if problems:
         raise ConfigurationError(problems)
-
-
-def _as_problems(error: Any) -> list[Problem]:
-    from anystrat.domain.errors import Problem
-
-    return [
-        Problem(
-            f"unknown {error.what}", found=repr(error.found), allowed=", ".join(error.allowed), nearest=error.nearest
-        )
-    ]
 
 
 def _report(configured: Configuration, engine: Engine, failures: dict[str, str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from anystrat.cli.options import DEBUG_VARIABLE, Settings
-from anystrat.domain.errors import AnystratError, ConfigurationError, Problem
+from anystrat.domain.errors import AnystratError, ConfigurationError, Problem, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,6 +136,19 @@ def problems_as_json(problems: Sequence[Problem]) -> list[dict[str, object]]:
     """The problems as plain mappings."""
     keys = ("file", "line", "path", "message", "found", "allowed", "nearest")
     return [{key: getattr(problem, key) for key in keys} for problem in problems]
+
+
+def problems_of(error: ConfigurationError | UnknownName) -> Sequence[Problem]:
+    """What is wrong, as problems, whichever of the two errors says it."""
+    if isinstance(error, ConfigurationError):
+        return error.problems
+    allowed = ", ".join(error.allowed)
+    return [Problem(f"unknown {error.what}", found=repr(error.found), allowed=allowed, nearest=error.nearest)]
+
+
+def refused_as_json(error: ConfigurationError | UnknownName) -> dict[str, object]:
+    """What a command with `--json` answers about a configuration that is refused."""
+    return {"schema_version": 1, "ok": False, "problems": problems_as_json(problems_of(error))}
 
 
 def in_words(error: OSError) -> str:

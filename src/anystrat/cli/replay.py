@@ -129,11 +129,13 @@ def command(
 
     settings = settings_of(context)
     wiring = bootstrap.default_wiring()
-    configured = load_configuration(config, wiring.catalog)
+    with _refusals(context, as_json=as_json):
+        configured = load_configuration(config, wiring.catalog)
     reader = bootstrap.open_ticks(ticks or _source(configured, config), block_rows=_BLOCK_ROWS)
     outputs = {name: path for name, path in (("signals", signals), ("drops", drops)) if path is not None}
     _refuse_overwriting(outputs, [*reader.paths, *configured.files])
-    engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
+    with _refusals(context, as_json=as_json):
+        engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
     notes = _notes(settings)
     notes.models(wiring.left_out, wiring.degraded)
     if strict and (wiring.left_out or wiring.degraded):
@@ -156,6 +158,22 @@ def command(
     _malformed(reader, settings)
     if not report["ticks"]:
         say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
+
+
+@contextmanager
+def _refusals(context: click.Context, *, as_json: bool) -> Generator[None]:
+    """With `--json`, a configuration that is refused is answered in JSON, as `check` does; the exit code is the same."""
+    from anystrat.cli.failures import refused_as_json
+    from anystrat.cli.screen import print_json
+    from anystrat.domain.errors import ConfigurationError, UnknownName
+
+    try:
+        yield
+    except (ConfigurationError, UnknownName) as error:
+        if not as_json:
+            raise
+        print_json(refused_as_json(error))
+        context.exit(error.exit_code)
 
 
 def _source(configured: Configuration, config: Path) -> tuple[Path, ...]:
