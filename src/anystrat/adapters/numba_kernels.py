@@ -31,6 +31,7 @@ import types
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final, TypeVar, cast
 
 from anystrat.domain.protocols import Compiler
@@ -82,6 +83,8 @@ class KernelCompiler:
     def __init__(self, folder: Path | None, on_cold: OnCold | None = None) -> None:
         self.folder = folder
         self.on_cold = on_cold
+        #: How long machine code was made, or fetched from disk, so far: no work of a kernel's own.
+        self.seconds_compiling = 0.0
         self._done: dict[Callable[..., Any], Any] = {}
         self._digests: dict[Callable[..., Any], str | None] = {}
         self._plain: dict[Callable[..., Any], bool] = {}
@@ -174,6 +177,12 @@ class _DiskCache:
         self._owner = owner
         self._function = function
         self._digest = digest
+        self._began = (0.0, 0.0)
+
+    def _took(self) -> None:
+        """Add the time since `load_overload` began; that of callees, compiled meanwhile, is part of it."""
+        start, before = self._began
+        self._owner.seconds_compiling = before + perf_counter() - start
 
     @property
     def cache_path(self) -> str | None:
@@ -182,6 +191,13 @@ class _DiskCache:
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """The overload from disk, or None."""
+        self._began = (perf_counter(), self._owner.seconds_compiling)
+        found = self._loaded(signature, target)
+        if found is not None:
+            self._took()
+        return found
+
+    def _loaded(self, signature: Any, target: Any) -> Any:
         target.refresh()
         path = self._path(signature, target.codegen())
         content = _read_private(path) if path is not None else None
@@ -196,6 +212,12 @@ class _DiskCache:
 
     def save_overload(self, _signature: Any, result: Any) -> None:
         """Keep the overload, if it can be kept; a full or unwritable disk costs the next process a compilation."""
+        try:
+            self._save(result)
+        finally:
+            self._took()
+
+    def _save(self, result: Any) -> None:
         path = self._path(result.signature, result.codegen)
         if path is None or result.lifted or result.library.has_dynamic_globals:
             return

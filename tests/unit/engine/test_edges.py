@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anystrat import ConfigurationError, MarketTick, SnapshotRefused, StrategyRunnerService
+from anystrat.adapters.numba_kernels import KernelCompiler
+from anystrat.backtest.replay import Speed, replay
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, RiskLimits, Session, StrategyConfig
 from anystrat.domain.errors import OutsideCalendar
@@ -255,3 +258,15 @@ def test_a_history_that_is_no_number_of_ticks_is_refused_at_registration(length:
 def test_a_history_may_be_any_whole_number(length: Any) -> None:
     executor = Engine().register(StrategyConfig("n", "needing", None, (1,)), "paper", Needing(length))
     assert (executor.need, type(executor.need)) == (length, int)
+
+
+def test_the_engines_own_seconds_are_without_those_of_compiling() -> None:
+    cold = KernelCompiler(folder=None)
+    ts = START + SECOND * np.arange(50)
+    block = TickColumns(ts, np.ones(50, np.int64), 100.0 + np.arange(50) % 7)
+    began = perf_counter()
+    done = replay(engine(), [block], speed=Speed.COLUMNS, compiler=lambda: cold)
+    took = perf_counter() - began
+    assert done.column_rows == 50
+    assert cold.seconds_compiling > 0.5 * took  # a gate alone takes a second
+    assert 0.0 < done.seconds < took - 0.9 * cold.seconds_compiling

@@ -133,6 +133,11 @@ class BlockRunner:
         self._row_of_known = np.argsort(tokens, kind="stable")
         self._known = tokens[self._row_of_known]
 
+    @property
+    def seconds_compiling(self) -> float:
+        """How long the compiler has been at work in this process, where it says so."""
+        return float(getattr(self._compiler, "seconds_compiling", 0.0))
+
     # -- one block ------------------------------------------------------------------------------------------------
 
     def run(self, block: TickColumns) -> BlockResult:
