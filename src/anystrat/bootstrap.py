@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from anystrat.domain.configuration import (
@@ -150,14 +151,13 @@ def session_clock(instruments: Sequence[InstrumentSpec]) -> SessionClock | None:
     try:
         return CalendarClock(calendars)
     except UnknownName as error:
+        close = get_close_matches(error.found, error.allowed, n=3)
         raise ConfigurationError(
             [
                 Problem(
-                    "unknown calendar",
+                    f"unknown calendar {error.found!r}",
                     path=f"instruments[{place}].calendar",
-                    found=error.found,
-                    allowed="a calendar of the package exchange_calendars",
-                    nearest=error.nearest,
+                    allowed=f"the calendars of exchange_calendars; near to it: {', '.join(close) or 'none'}",
                 )
                 for place, spec in enumerate(instruments)
                 if spec.calendar == error.found
