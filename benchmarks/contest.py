@@ -48,9 +48,9 @@ ENGINES: Final = (
         "anystrat replay",
         "benchmarks.own",
         "replay",
-        {"W1": 4_000_000, "W2": 4_000_000},
+        {"W1": 16_000_000, "W2": 4_000_000},
         f"reads and writes files, {_ALL}",
-        least=2_000_000,  # the start takes seconds, and must vanish beside them
+        least=4_000_000,  # the start takes seconds, and must vanish beside them
     ),
     Engine("csp", "benchmarks.peers.on_csp", "tick", {"W1": 1_000_000, "W2": 100_000}, _COUNTS, "csp"),
     Engine(
