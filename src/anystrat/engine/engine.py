@@ -183,9 +183,9 @@ class Engine:
         if self._lender is not None:
             self._lender()
 
-    def timed_tokens(self) -> list[int]:
-        """The instruments whose session depends on the time."""
-        return [token for token, timed in zip(self.tokens, self._timed, strict=True) if timed]
+    def timed_rows(self) -> list[int]:
+        """The rows of the instruments whose session depends on the time."""
+        return [i for i, timed in enumerate(self._timed) if timed]
 
     def step_row(self, row: TickRow) -> list[Outcome]:
         """`step` for a tick by whoever may hold the windows."""

@@ -178,7 +178,7 @@ class BlockRunner:
     ) -> list[tuple[int, list[Outcome]]]:
         """Enter the sessions of accepted ticks into `flags`; where a calendar does not know, that is noted."""
         notes: list[tuple[int, list[Outcome]]] = []
-        timed = [i for i, token in enumerate(self.engine.tokens) if token in self.engine.timed_tokens()]
+        timed = self.engine.timed_rows()
         for j in np.flatnonzero(np.isin(place, timed)).tolist() if timed else ():
             said: list[Outcome] = []
             flags[j] |= _SESSION_BITS[self.engine.session_code(int(place[j]), int(block.ts_ns[j]), said)]
