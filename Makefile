@@ -66,7 +66,7 @@ bench: $(dev_ready) ## the benchmarks, on this machine
 
 lock: $(VENV)/.uv-$(run_id) ## write the lock files anew (LOCK_FLAGS=--upgrade for newer versions)
 	$(compile) requirements/uv.in -o requirements/uv.txt
-	$(compile) pyproject.toml --extra parquet --extra ml requirements/run.in -o requirements/run.txt
+	$(compile) pyproject.toml --extra parquet --extra ml --extra live requirements/run.in -o requirements/run.txt
 	$(compile) pyproject.toml --all-extras requirements/dev.in -o requirements/dev.txt
 
 compile = UV_CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
