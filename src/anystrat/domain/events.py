@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -56,4 +57,54 @@ class ModelSwapped(msgspec.Struct, frozen=True, tag="model_swapped"):
     sha256: str
 
 
-Event = TickRow | Command | TimerDue | DeliveryFailed | ModelSwapped
+class Arrived(msgspec.Struct, frozen=True, tag="arrived"):
+    """The ticks that follow arrived at `wall_ns`, until the next such event: a tick's age on arrival follows from it.
+
+    A live run gives it where a strategy has `max_tick_age_sec`. Without any, as in a plain recording, no tick has an age.
+    """
+
+    wall_ns: int
+
+
+class FeedGap(msgspec.Struct, frozen=True, tag="feed_gap"):
+    """Ticks are missing, and will not come. With `rewarm`, windows begin anew: nothing is evaluated until they are full.
+
+    `instrument_tokens` are those concerned; None: all.
+    """
+
+    ts_ns: int
+    instrument_tokens: tuple[int, ...] | None = None
+    rewarm: bool = True
+    details: dict[str, Any] = {}
+
+
+class FeedStale(msgspec.Struct, frozen=True, tag="feed_stale"):
+    """The feed has been silent for longer than it may. With `pause`, executors that are ACTIVE are PAUSED until it is not.
+
+    Without, signals are dropped as `stale` until then.
+    """
+
+    ts_ns: int
+    pause: bool = False
+    details: dict[str, Any] = {}
+
+
+class FeedFresh(msgspec.Struct, frozen=True, tag="feed_fresh"):
+    """The feed speaks again: what `FeedStale` stopped goes on."""
+
+    ts_ns: int
+
+
+class Conflated(msgspec.Struct, frozen=True, tag="conflated"):
+    """Before the next tick of this instrument, `ticks` older ones were left out: more came than could be handled."""
+
+    ts_ns: int
+    instrument_token: int
+    ticks: int
+
+
+#: What reaches the engine beside ticks, and is recorded with its position among them.
+RecordedEvent = (
+    Command | TimerDue | DeliveryFailed | ModelSwapped | Arrived | FeedGap | FeedStale | FeedFresh | Conflated
+)
+Event = TickRow | RecordedEvent

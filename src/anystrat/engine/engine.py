@@ -11,11 +11,23 @@ import math
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, StrategyConfig
 from anystrat.domain.errors import OutsideCalendar
-from anystrat.domain.events import Command, DeliveryFailed, Event, ModelSwapped, Operation, TimerDue
+from anystrat.domain.events import (
+    Arrived,
+    Command,
+    Conflated,
+    DeliveryFailed,
+    Event,
+    FeedFresh,
+    FeedGap,
+    FeedStale,
+    ModelSwapped,
+    Operation,
+    TimerDue,
+)
 from anystrat.domain.lifecycle import State as Life
 from anystrat.domain.lifecycle import Trigger
 from anystrat.domain.outcomes import Emitted, Noted, Outcome, TickDrop, TickDropped
@@ -26,13 +38,15 @@ from anystrat.engine.attention import WORTH_A_CALL, Attention
 from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
 from anystrat.engine.decision import SESSION_CODE, Decisions, Moment
 from anystrat.engine.executor import Kind, StrategyExecutor, limits_of
-from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, State
+from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, NEVER, State
 from anystrat.engine.supervision import Supervision
 
 if TYPE_CHECKING:
     from anystrat.domain.protocols import Compiler, SessionClock, SignalValidator, StrategyProcessor
     from anystrat.domain.signal import EmittedSignal
 
+#: An age beyond every limit, "no limit" included.
+TOO_OLD: Final = NEVER + 1
 _WARMUP, _ACTIVE = int(Life.WARMUP), int(Life.ACTIVE)
 
 
@@ -60,6 +74,10 @@ class Engine:
         self.windows: list[Window] = []
         self.tokens: list[int] = []
         self.killed = False
+        #: When the latest ticks arrived (wall time, ns); None: ticks have no age.
+        self.arrived_ns: int | None = None
+        #: Whether the feed is silent for too long, and signals are dropped for it.
+        self.feed_stale = False
         self.outside_calendar: set[int] = set()
         self.tick_drops: Counter[str] = Counter()
         self.ticks = 0
@@ -162,6 +180,11 @@ class Engine:
             self._supervision.delivery_failed(event, self.executors, out)
         elif isinstance(event, ModelSwapped):
             out.append(Noted("model_swapped", event.ts_ns, None, {"path": event.model_path, "sha256": event.sha256}))
+        elif isinstance(event, Conflated):
+            details = {"instrument": event.instrument_token, "ticks": event.ticks}
+            out.append(Noted("conflated", event.ts_ns, None, details))
+        else:
+            self._feed(event, out)
         return out
 
     def on_tick(self, tick: MarketTick) -> list[EmittedSignal]:
@@ -171,6 +194,13 @@ class Engine:
     def latest_ts(self) -> int:
         """The latest time that any instrument's accepted tick had; 0 before the first."""
         return max([ts for ts in self.state.tables["instrument"]["last_ts"].tolist() if ts != LONG_AGO], default=0)
+
+    @property
+    def judges_age(self) -> bool:
+        """Whether the age of ticks decides anything now; block evaluation knows no ages."""
+        if self.feed_stale:
+            return True
+        return self.arrived_ns is not None and bool((self.state.tables["limits"]["max_age"] < NEVER).any())
 
     # -- for drivers of blocks ------------------------------------------------------------------------------------
 
@@ -224,7 +254,9 @@ class Engine:
             self._drop_tick(TickDrop.OUT_OF_ORDER, row, out)
             return
         session = self.session_code(i, ts, out)
-        moment = Moment(i, self.windows[i], row, session, age_ns, self.killed)
+        if self.arrived_ns is not None:
+            age_ns = self.arrived_ns - ts
+        moment = Moment(i, self.windows[i], row, session, TOO_OLD if self.feed_stale else age_ns, self.killed)
         blocked = not moment.fillable
         self.ticks += 1
         book.instrument.last_ts[i] = ts
@@ -279,6 +311,27 @@ class Engine:
             return CLOSED
 
     # -- other events ---------------------------------------------------------------------------------------------
+
+    def _feed(self, event: Arrived | FeedGap | FeedStale | FeedFresh, out: list[Outcome]) -> None:
+        """What the feed itself has to say."""
+        if isinstance(event, Arrived):
+            self.arrived_ns = event.wall_ns
+        elif isinstance(event, FeedGap):
+            self.settle()
+            tokens = self.tokens if event.instrument_tokens is None else event.instrument_tokens
+            known = [self._instrument[token] for token in tokens if token in self._instrument]
+            for i in known if event.rewarm else ():
+                self.windows[i].clear()
+            out.append(Noted("feed_gap", event.ts_ns, None, {"instruments": len(known), **event.details}))
+        elif isinstance(event, FeedStale):
+            self.feed_stale = not event.pause
+            if event.pause:
+                self._supervision.feed_stale(self.executors, event.ts_ns, out)
+            out.append(Noted("feed_stale", event.ts_ns, None, dict(event.details)))
+        else:
+            self.feed_stale = False
+            self._supervision.feed_fresh(self.executors, event.ts_ns, out)
+            out.append(Noted("feed_fresh", event.ts_ns))
 
     def _command(self, command: Command, out: list[Outcome]) -> None:
         if command.operation in (Operation.KILL, Operation.UNKILL):

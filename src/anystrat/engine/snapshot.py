@@ -17,7 +17,7 @@ from anystrat.domain.tick import TickRow
 if TYPE_CHECKING:
     from anystrat.engine.engine import Engine
 
-VERSION: Final = 1
+VERSION: Final = 2
 _DIGEST: Final = hashlib.sha256().digest_size
 _DECIMAL: Final = "$decimal"
 
@@ -35,6 +35,7 @@ def snapshot(engine: Engine) -> bytes:
                 "version": VERSION,
                 "fingerprint": fingerprint(engine),
                 "killed": engine.killed,
+                "feed": [engine.arrived_ns, engine.feed_stale],
                 "outside_calendar": sorted(engine.outside_calendar),
                 "ticks": engine.ticks,
                 "tick_drops": dict(engine.tick_drops),
@@ -71,6 +72,7 @@ def restore(engine: Engine, data: bytes) -> None:
     engine.settle()
     engine.state.load(content["state"])
     engine.killed = content["killed"]
+    engine.arrived_ns, engine.feed_stale = content["feed"]
     engine.outside_calendar = set(content["outside_calendar"])
     engine.ticks = content["ticks"]
     engine.tick_drops = Counter(content["tick_drops"])

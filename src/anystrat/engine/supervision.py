@@ -26,6 +26,8 @@ _PAUSED: Final = int(Life.PAUSED)
 _LAST_PRICES_SHOWN: Final = 5
 # A back-off of 2^40 times its base is for ever; more would leave 64 bits.
 _LARGEST_SHIFT: Final = 40
+#: As a cause of a pause: the feed fell silent. No number of a check.
+_FEED: Final = -1
 
 _OPERATOR: Final = {
     Operation.PAUSE: Trigger.OPERATOR_PAUSE,
@@ -143,6 +145,20 @@ class Supervision:
                 executor.state, Trigger.DEAD_LETTERED
             ):
                 self.pause(executor, Trigger.DEAD_LETTERED, event.ts_ns, None, out)
+
+    def feed_stale(self, executors: Sequence[StrategyExecutor], ts: int, out: list[Outcome]) -> None:
+        """Pause the executors that are ACTIVE, until `feed_fresh`."""
+        for executor in executors:
+            if can(executor.state, Trigger.FEED_STALE):
+                self.pause(executor, Trigger.FEED_STALE, ts, None, out)
+                self._state.book.executor.pause_cause[executor.row] = _FEED
+
+    def feed_fresh(self, executors: Sequence[StrategyExecutor], ts: int, out: list[Outcome]) -> None:
+        """Let the executors go on that the feed paused, and nobody else since."""
+        causes = self._state.book.executor.pause_cause
+        for executor in executors:
+            if executor.state is Life.PAUSED and causes[executor.row] == _FEED:
+                self.move(executor, Trigger.TIMER, ts, out)
 
 
 def _text(error: Exception) -> str:
