@@ -1,0 +1,134 @@
+"""What the runner has to say while it runs, beside what its engines decide: values for the log, and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from anystrat.domain.health import Breaker
+from anystrat.domain.intake import SourceNotice
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The service begins; nothing was read yet."""
+
+    run: str
+    version: str
+    source: str
+    journal: str
+    brokers: tuple[str, ...]
+    executors: int
+    instruments: int
+
+
+class ShardsAssigned(msgspec.Struct, frozen=True):
+    """Instruments found their shards: `instruments[k]` are in shard `k`."""
+
+    instruments: tuple[int, ...]
+
+    @property
+    def skew(self) -> float:
+        """The fullest shard's share against an even one: 1 is even, the number of shards is all in one."""
+        total = sum(self.instruments)
+        return max(self.instruments) * len(self.instruments) / total if total else 1.0
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """A shard is where it was: its checkpoint loaded, `inputs` pushed through again, `unsettled` signals still to send."""
+
+    shard: int
+    inputs: int
+    seconds: float
+    unsettled: int
+    epoch: int
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """An endpoint takes connections."""
+
+    what: str
+    address: str
+
+
+class DeadLettered(msgspec.Struct, frozen=True):
+    """A signal is given up, and kept. `fate` is `dead`, or `unknown` where nobody knows whether the sink has it."""
+
+    broker: str
+    strategy_id: str
+    signal_id: str
+    instrument_token: int
+    fate: str
+    reason: str
+    attempts: int
+
+
+class Expired(msgspec.Struct, frozen=True):
+    """Signals became too old before they could be sent, and were not."""
+
+    broker: str
+    count: int
+    first_signal_id: str
+
+
+class BreakerMoved(msgspec.Struct, frozen=True):
+    """A broker's circuit breaker changed."""
+
+    broker: str
+    before: Breaker
+    after: Breaker
+    reason: str = ""
+
+
+class StrategyBlocks(msgspec.Struct, frozen=True):
+    """A strategy has not answered for `seconds`, and holds its shard up. `stack` is where it is, where that can be seen."""
+
+    strategy_id: str
+    shard: int
+    instrument_token: int
+    seconds: float
+    stack: str = ""
+
+
+class PartFailed(msgspec.Struct, frozen=True):
+    """A part of the service cannot go on; `consequence` says what the service does about it."""
+
+    part: str
+    error: str
+    consequence: str
+    traceback: str = ""
+
+
+class Draining(msgspec.Struct, frozen=True):
+    """No more ticks are taken; what is accepted is delivered, until the deadline."""
+
+    reason: str
+    deadline_sec: float
+    queued: int
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """The end. `queued` signals are accepted, durable and not sent: the next start sends them."""
+
+    reason: str
+    clean: bool
+    queued: int
+    seconds: float
+
+
+Notice = (
+    Started
+    | ShardsAssigned
+    | Recovered
+    | Listening
+    | SourceNotice
+    | DeadLettered
+    | Expired
+    | BreakerMoved
+    | StrategyBlocks
+    | PartFailed
+    | Draining
+    | Stopped
+)
+#: Hears each notice once. Must not raise, and must not wait.
+Listener = Callable[[Notice], None]
