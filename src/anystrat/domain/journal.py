@@ -19,6 +19,13 @@ class JournalRefused(AnystratError):
     """The journal cannot be used as it is: damaged, newer, another configuration's, or in use. It was left untouched."""
 
 
+class JournalFailed(AnystratError):
+    """The store failed under a journal that was open. It is final: the process must stop, and begin anew from what is kept.
+
+    Nothing is tried again: a sync that failed once may answer "done" the next time without having written anything.
+    """
+
+
 class Fate(IntEnum):
     """What became of an accepted signal. The last five are final, though an operator may send a DEAD one again."""
 
@@ -52,8 +59,8 @@ class OutboxSignal(msgspec.Struct, frozen=True, array_like=True):
 class Step(msgspec.Struct, frozen=True):
     """What one shard did with its next inputs: all of it is committed, or none.
 
-    `inputs` (opaque; see `domain.inputs`) are the shard's inputs number `first` up to but not including `first + count`.
-    `watermarks` are the source's offsets that the shard has consumed, those that moved. `tally` is the shard's counters
+    `inputs` (opaque; see `domain.inputs`) are the shard's inputs number `first` up to but not including `first + count`;
+    empty where `count` is 0. `watermarks` are the source's offsets that the shard has consumed, those that moved. `tally` is the shard's counters
     after these inputs, `checkpoint` its engine's state after them, where it is time for one.
     """
 
@@ -79,7 +86,10 @@ class ShardRecord(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The fate of a broker's signals `first..last`, both included, and why where that needs words."""
+    """The fate of a broker's signals `first..last`, both included, and why where that needs words.
+
+    PENDING says that they were surely not taken and may be sent again: `attempts` is then how often it was tried so far.
+    """
 
     broker: str
     first: int
@@ -101,15 +111,17 @@ class OutboxEntry(msgspec.Struct, frozen=True):
 class Journal(Protocol):
     """One writer's view of a journal. Every coroutine returns once what it says is durable; calls may overlap.
 
-    Writes take effect in the order of the calls. Raises `JournalRefused` from `open`; after any other error from the
-    store (a full disk, a failed sync) the journal is of no more use in this process: the runner stops, nothing that was
-    not returned from was promised.
+    Writes take effect in the order of the calls; one whose awaiting is cancelled still does. Raises `JournalRefused` from
+    `open`, and `ValueError`, with nothing written, for what does not follow on what is kept. After an error of the store
+    (a full disk, a failed sync, another runner that took the journal over) this and every later call raise
+    `JournalFailed`: the runner stops, and nothing that was not returned from was promised.
     """
 
-    async def open(self, fingerprint: str) -> None:
+    async def open(self, fingerprint: str | None) -> None:
         """Take the journal over: lock it, raise its epoch, check schema and content. Before anything else, once.
 
-        `fingerprint` names the configuration. Another one's state is refused unless the outbox alone is in it.
+        `fingerprint` names the configuration. Another one's state is refused unless the outbox alone is in it. None, for
+        tools that touch the outbox alone, takes the journal as it is.
         """
         ...
 
@@ -123,15 +135,21 @@ class Journal(Protocol):
         ...
 
     async def commit(self, steps: Sequence[Step]) -> None:
-        """Keep these steps, whole. Durable on return: only then acknowledge the source, and send the signals."""
+        """Keep these steps, whole. Durable on return: only then acknowledge the source, and send the signals.
+
+        A shard's inputs begin where its last ones ended, a broker's signals are numbered on; else `ValueError`.
+        """
         ...
 
     async def sending(self, broker: str, first: int, last: int) -> None:
-        """A broker's signals `first..last` are about to be sent. Durable on return: call before the send."""
+        """A broker's signals `first..last` are about to be sent. Durable on return: call before the send.
+
+        They are PENDING or SENDING; `ValueError` where one is settled. Their attempts and reasons stay.
+        """
         ...
 
     async def settle(self, outcomes: Sequence[Settled]) -> None:
-        """Write down what became of signals."""
+        """Write down what became of signals that are PENDING or SENDING, all of it or, with `ValueError`, nothing."""
         ...
 
     async def last_number(self, broker: str) -> int:
@@ -143,7 +161,7 @@ class Journal(Protocol):
         ...
 
     async def fates(self) -> Mapping[str, Mapping[Fate, int]]:
-        """How many signals of each broker are in each fate, those forgotten by `compact` included."""
+        """How many signals of each broker are in each fate, those forgotten by `compact` included; no zeros."""
         ...
 
     async def dead_letters(self, broker: str | None = None) -> Sequence[OutboxEntry]:
@@ -151,7 +169,10 @@ class Journal(Protocol):
         ...
 
     async def revive(self, broker: str, numbers: Sequence[int], expires_ns: int) -> int:
-        """Make DEAD or UNKNOWN signals PENDING again, with their ids and numbers; how many there were."""
+        """Make DEAD or UNKNOWN signals PENDING again, with their ids and numbers, no attempts, and this expiry.
+
+        Of `numbers` those that are neither are left as they are; the result counts those that are PENDING now.
+        """
         ...
 
     async def killed(self) -> bool:
@@ -165,13 +186,13 @@ class Journal(Protocol):
     async def compact(self, *, keep_inputs: int, keep_settled: int) -> None:
         """Forget what is not needed any more, in small pieces: commits go on in between.
 
-        Of the inputs before a shard's checkpoint the last `keep_inputs` stay, of a broker's settled signals the last
-        `keep_settled`; those that are DEAD or UNKNOWN all stay.
+        Of the inputs before a shard's checkpoint the last `keep_inputs` stay (and the rest of their step), of a broker's
+        ACKED, REJECTED and EXPIRED signals the last `keep_settled`; those that are DEAD or UNKNOWN all stay.
         """
         ...
 
     def inputs(self, shard: int, first: int = 0) -> AsyncIterator[tuple[int, int, bytes]]:
-        """The kept inputs of a shard from input `first` on, in order: (first, count, inputs)."""
+        """The kept inputs of a shard from the step that holds input `first` on, in order: (first, count, inputs)."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,61 @@
+"""Where the contract's journals live: each place gives new journals over the same store, as a restart would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from anystrat.adapters.journal_memory import InMemoryJournal, MemoryStore
+from anystrat.domain.journal import Journal, OutboxSignal, Step
+
+
+class Place(Protocol):
+    """One store. `lose_lock` is what should not happen: another may open it now, though nobody closed it."""
+
+    def journal(self) -> Journal: ...
+
+    def lose_lock(self) -> None: ...
+
+
+class MemoryPlace:
+    def __init__(self, _directory: Path) -> None:
+        self.store = MemoryStore()
+
+    def journal(self) -> Journal:
+        return InMemoryJournal(self.store)
+
+    def lose_lock(self) -> None:
+        self.store.crash()
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {"memory": MemoryPlace}
+
+
+def signal(number: int, broker: str = "out", body: bytes = b"", expires_ns: int = 0) -> OutboxSignal:
+    return OutboxSignal(
+        broker,
+        number,
+        f"{number:032x}",
+        "strat",
+        7,
+        1_000 + number,
+        expires_ns,
+        body or b'{"n":%d,"why":"\xe2\x82\xac"}' % number,
+    )
+
+
+def step(
+    first: int,
+    count: int = 1,
+    *,
+    shard: int = 0,
+    signals: Sequence[OutboxSignal] = (),
+    watermarks: dict[str, int] | None = None,
+    checkpoint: bytes | None = None,
+) -> Step:
+    """A step whose inputs say which they are."""
+    inputs = b"inputs %d of %d" % (first, shard) if count else b""
+    return Step(
+        shard, first, count, inputs, watermarks or {}, tuple(signals), b"tally %d" % (first + count), checkpoint
+    )
