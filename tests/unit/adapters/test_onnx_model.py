@@ -612,3 +612,120 @@ def test_a_difference_that_shows_in_large_batches_only_is_found(
 def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever onnxruntime would read relative to the working directory must not be found by luck.
     monkeypatch.chdir(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------------------ one row
+
+
+def perceptron(path: Path) -> Path:
+    """A multi-layer perceptron of 8 hidden units with seeded weights."""
+    random = np.random.default_rng(7)
+    first, second = random.normal(size=(2, 8)).astype(np.float32), random.normal(size=(8, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "first"], ["a"]),
+        helper.make_node("Tanh", ["a"], ["b"]),
+        helper.make_node("MatMul", ["b", "second"], ["c"]),
+        helper.make_node("Softmax", ["c"], ["probabilities"], axis=1),
+    ]
+    weights = (onnx.numpy_helper.from_array(first, "first"), onnx.numpy_helper.from_array(second, "second"))
+    return saved(path, model_of(nodes, initializers=weights))
+
+
+def stumps(path: Path) -> Path:
+    """A tree ensemble: 30 seeded stumps that vote for the three classes."""
+    random, count = np.random.default_rng(9), 30
+    tree = [i for i in range(count) for _ in range(3)]
+    node = [0, 1, 2] * count
+    voters = [(i, n) for i in range(count) for n in (1, 2)]
+    ensemble = helper.make_node(
+        "TreeEnsembleClassifier",
+        ["x"],
+        ["label", "probabilities"],
+        domain="ai.onnx.ml",
+        nodes_treeids=tree,
+        nodes_nodeids=node,
+        nodes_featureids=[int(k) for i in range(count) for k in (random.integers(2), 0, 0)],
+        nodes_values=[float(v) for i in range(count) for v in (random.normal(), 0.0, 0.0)],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"] * count,
+        nodes_truenodeids=[1, 0, 0] * count,
+        nodes_falsenodeids=[2, 0, 0] * count,
+        class_treeids=[i for i, _ in voters],
+        class_nodeids=[n for _, n in voters],
+        class_ids=[int(random.integers(3)) for _ in voters],
+        class_weights=[1.0 / count] * len(voters),
+        classlabels_int64s=[0, 1, 2],
+        post_transform="NONE",
+    )
+    outputs = [value("probabilities", ["N", 3]), value("label", ["N"], TensorProto.INT64)]
+    return saved(path, model_of([ensemble], outputs=outputs, domains=("ai.onnx.ml",)))
+
+
+def test_a_model_that_drops_the_dimension_of_a_single_row_is_refused_at_load(tmp_path: Path) -> None:
+    squeeze = [*SOFTMAX[:1], helper.make_node("Softmax", ["scores"], ["soft"], axis=1)]
+    squeeze.append(helper.make_node("Squeeze", ["soft"], ["probabilities"]))
+    path = saved(
+        tmp_path / "m.onnx", model_of(squeeze, outputs=[value("probabilities", ["N", 3])], initializers=(WIDE,))
+    )
+    assert "expected float32 [1, 3] as 'probabilities' for 1 row; found float32 [3]" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda path: linear_model(path, NAMES, WEIGHTS), perceptron, stumps],
+    ids=["linear", "perceptron", "trees"],
+)
+def test_a_row_through_kept_memory_has_the_bits_that_onnxruntime_gives_without(
+    tmp_path: Path, build: Callable[[Path], Path]
+) -> None:
+    path = build(tmp_path / "m.onnx")
+    model = load_onnx(path)
+    assert model._row is not None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    rows = np.random.default_rng(3).normal(0.0, 2.0, (500, 2)).astype(np.float32)
+    rows[::50, 0] = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e38, 1e-40, 1.0, -1.0, 3.0)
+    name = session.get_inputs()[0].name
+    for i in range(len(rows)):
+        row = rows[i : i + 1]
+        assert model.predict(row).tobytes() == session.run(["probabilities"], {name: row})[0].tobytes()
+
+
+def test_an_answer_is_not_overwritten_by_the_next(tmp_path: Path) -> None:
+    model = load_onnx(linear_model(tmp_path / "m.onnx", NAMES, WEIGHTS))
+    first = model.predict(np.array([[1.0, 0.0]], np.float32))
+    kept = first.copy()
+    model.predict(np.array([[-1.0, 0.0]], np.float32))
+    assert first.tobytes() == kept.tobytes()
+
+
+def test_a_row_of_another_type_or_layout_is_never_read_as_float32(tmp_path: Path) -> None:
+    model = load_onnx(linear_model(tmp_path / "m.onnx", NAMES, WEIGHTS))
+    expected = model.predict(np.array([[0.5, 2.0]], np.float32))
+    spread = np.array([[0.5, 9.0, 2.0, 9.0]], np.float32)[:, ::2]
+    assert not spread.flags.c_contiguous
+    assert model.predict(spread).tobytes() == expected.tobytes()
+    with pytest.raises(Exception, match=r"(?i)unexpected input data type"):
+        model.predict(np.array([[0.5, 2.0]]))  # type: ignore[arg-type]  # doubles, on purpose
+    with pytest.raises(Exception, match=r"(?i)invalid dimensions"):
+        model.predict(np.array([[0.5]], np.float32))
+
+
+def test_a_second_caller_is_answered_while_the_first_one_is_at_work(tmp_path: Path) -> None:
+    model = load_onnx(linear_model(tmp_path / "m.onnx", NAMES, WEIGHTS))
+    row = np.array([[0.5, 2.0]], np.float32)
+    expected = model.predict(row)
+    assert model._row is not None
+    with model._row._busy:
+        assert model._row.predict(row) is None
+        assert model.predict(row).tobytes() == expected.tobytes()
+
+
+def test_a_model_whose_single_rows_cannot_be_bound_goes_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any) -> None:
+        raise RuntimeError("this output cannot be bound")
+
+    monkeypatch.setattr(onnx_model, "BoundRow", refused)
+    model = load_onnx(linear_model(tmp_path / "m.onnx", NAMES, WEIGHTS))
+    assert model._row is None
+    assert model.predict(np.array([[0.5, 2.0]], np.float32)).shape == (1, 3)
