@@ -1,11 +1,11 @@
-"""A block of ticks as columns: what files are read into and what batches are evaluated over."""
+"""A block of ticks as columns: what files are read into and what batches are evaluated over; and what comes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from anystrat.domain.signal_id import mixed_columns
 from anystrat.domain.tick import TickRow
@@ -117,6 +117,16 @@ class SignalColumns:
     def ids(self) -> NDArray[np.uint64]:
         """The signals' ids as two 64-bit halves, shape (n, 2): `signal_id` of each row, as numbers."""
         return mixed_columns(self.bases[self.executor], [self.instrument_token, self.side, self.bucket, self.epoch])
+
+
+class Answered(NamedTuple):
+    """A model's answers to `n` rows: float32[n, 3], columns SELL, HOLD, BUY; NaN in the rows on which it raised.
+
+    `raised` says by row what it said then.
+    """
+
+    probabilities: NDArray[np.float32]
+    raised: Mapping[int, str]
 
 
 def _optional(column: NDArray[np.float64] | None, nothing: list[None]) -> list[float | None] | list[None]:

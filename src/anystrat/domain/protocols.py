@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from anystrat.domain.columns import TickColumns
+    from anystrat.domain.columns import Answered, TickColumns
     from anystrat.domain.configuration import ExecutionContext, Session
     from anystrat.domain.signal import EmittedSignal, SignalResult
     from anystrat.domain.tick import MarketTick
@@ -30,6 +30,7 @@ __all__ = [
     "PriceRule",
     "SeedAware",
     "SessionClock",
+    "SharesInference",
     "SignalPublisher",
     "SignalValidator",
     "SometimesBatchable",
@@ -132,6 +133,37 @@ class SometimesBatchable(Protocol):
         """Asked before each block; False where only `process_tick` can say: no model serves, a policy has no columns.
 
         `shortest`: whether each price of the block, and of the history before it, is the shortest decimal of its double.
+        """
+        ...
+
+
+@runtime_checkable
+class SharesInference(Protocol):
+    """Belongs to `BatchCapable`: its model is asked from outside, with the rows of all instruments of a block together.
+
+    Strategies that ask one model for the same ticks share rows and answers. The three calls together are what
+    `process_columns` says, and count as it does.
+    """
+
+    @property
+    def shares_inference(self) -> bool:
+        """Whether it does; a strategy put together of parts has the methods whatever its parts are."""
+        ...
+
+    def wants_answers(self, count: int, first: int) -> tuple[InferenceModel, int] | None:
+        """(model, start): which model has to answer for ticks `start..count-1` of `first..count-1`. None: no row is asked."""
+        ...
+
+    def answer_rows(self, prices: NDArray[np.float64], start: int) -> NDArray[np.float32]:
+        """The model's input [len(prices) - start, F] for the ticks from `start` on."""
+        ...
+
+    def process_answers(
+        self, prices: NDArray[np.float64], first: int, start: int, answered: Answered
+    ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """`process_columns` with the model's answers for the ticks from `start` on.
+
+        Where `wants_answers` said None, `start` is `len(prices)`.
         """
         ...
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from anystrat.domain.columns import Answered
 from anystrat.domain.parameters import Doc
 from anystrat.domain.protocols import (
     BatchCapable,
@@ -15,9 +16,11 @@ from anystrat.domain.protocols import (
     Compiler,
     CompilerAware,
     DecisionPolicy,
+    InferenceModel,
     MLCapable,
     PriceRule,
     SeedAware,
+    SharesInference,
     SometimesBatchable,
     StrategyProcessor,
 )
@@ -35,6 +38,8 @@ from anystrat.strategies.sma_crossover import SmaCrossover
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+PartColumns: TypeAlias = "tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.int64]]"
 
 #: The hybrid's own keys beside those of its parts.
 OWN_KEYS: Final = ("policy", "on_model_failure")
@@ -283,15 +288,42 @@ class HybridProcessor:
 
     def process_columns(self, prices: NDArray[np.float64], first: int) -> SignalColumns:
         """Many ticks of one instrument; the measured value is the confidence. See `BatchCapable`."""
-        count = len(prices) - first
+        return self._both(prices, first, lambda begin: self._columns(self.ml, prices, begin))
+
+    @property
+    def shares_inference(self) -> bool:
+        """Whether the ML part does; see `SharesInference`."""
+        return isinstance(self.ml, SharesInference) and self.ml.shares_inference
+
+    def wants_answers(self, count: int, first: int) -> tuple[InferenceModel, int] | None:
+        """See `SharesInference`."""
+        begin = self._begin(count, first)
+        return self._sharing().wants_answers(count, begin) if begin < count else None
+
+    def answer_rows(self, prices: NDArray[np.float64], start: int) -> NDArray[np.float32]:
+        """See `SharesInference`."""
+        return self._sharing().answer_rows(prices, start)
+
+    def process_answers(self, prices: NDArray[np.float64], first: int, start: int, answered: Answered) -> SignalColumns:
+        """See `SharesInference`; the measured value is the confidence."""
+        ml = self._sharing()
+        return self._both(prices, first, lambda begin: _sparse(ml.process_answers(prices, begin, start, answered)))
+
+    def _sharing(self) -> SharesInference:
+        assert isinstance(self.ml, SharesInference)
+        return self.ml
+
+    def _begin(self, count: int, first: int) -> int:
         # A tick without the whole history is asked of neither part.
-        begin = min(max(first, self.get_required_history_length() - 1), len(prices))
+        return min(max(first, self.get_required_history_length() - 1), count)
+
+    def _both(self, prices: NDArray[np.float64], first: int, ml: Callable[[int], PartColumns]) -> SignalColumns:
+        count, begin = len(prices) - first, self._begin(len(prices), first)
         skipped = begin - first
         sides, confidences, quantities = np.zeros(count, np.int8), np.zeros(count), np.zeros(count, np.int64)
         if begin < len(prices):
-            rules, ml = (self._columns(part, prices, begin) for part in self._parts())
             self._decide(
-                Pairs(*rules, *ml),  # type: ignore[arg-type]  # arrays are sequences of their numbers
+                Pairs(*self._columns(self.rules, prices, begin), *ml(begin)),  # type: ignore[arg-type]  # arrays are sequences of their numbers
                 Decided(sides[skipped:], confidences[skipped:], quantities[skipped:]),  # type: ignore[arg-type]  # as above
                 prices,
                 begin,
@@ -311,15 +343,11 @@ class HybridProcessor:
         for column, answer in zip(decided, answers, strict=True):
             column[:] = answer  # type: ignore[index]  # an array
 
-    def _columns(
-        self, part: StrategyProcessor, prices: NDArray[np.float64], first: int
-    ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.int64]]:
+    def _columns(self, part: StrategyProcessor, prices: NDArray[np.float64], first: int) -> PartColumns:
         if isinstance(part, ColumnRule):
-            sides, confidences, _, quantities = dense_columns(part, prices, first, self._compiler)  # type: ignore[arg-type]  # a ColumnRule has a quantity
-        else:
-            assert isinstance(part, BatchCapable)
-            sides, confidences, _, quantities = part.process_columns(prices, first)
-        return sides, confidences, np.where(sides > 0, quantities, 0)
+            return _sparse(dense_columns(part, prices, first, self._compiler))  # type: ignore[arg-type]  # a ColumnRule has a quantity
+        assert isinstance(part, BatchCapable)
+        return _sparse(part.process_columns(prices, first))
 
     def _parts(self) -> tuple[StrategyProcessor, StrategyProcessor]:
         return self.rules, self.ml
@@ -340,6 +368,12 @@ class HybridProcessor:
                 "it needs load_model, extract_features and predict_signal"
             )
         return self.ml
+
+
+def _sparse(columns: SignalColumns) -> PartColumns:
+    """Sides, confidences and quantities, which are 0 where there is no signal."""
+    sides, confidences, _, quantities = columns
+    return sides, confidences, np.where(sides > 0, quantities, 0)
 
 
 def _batchable(part: StrategyProcessor, shortest: bool) -> bool:  # noqa: FBT001  passed on

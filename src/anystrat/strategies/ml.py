@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import numpy as np
 
+from anystrat.domain.columns import Answered
 from anystrat.domain.errors import AnystratError, MissingExtra, ModelRefused
 from anystrat.domain.parameters import LARGEST_SIZE, Doc, Ge, Gt, Le, PathParameter, Unit
 from anystrat.domain.protocols import Compiler, InferenceModel
@@ -22,6 +23,7 @@ from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, ModelShelf, StrategyType
 from anystrat.strategies.features import FEATURES, FeatureRegistry, FeatureSet
+from anystrat.strategies.inference import NOTHING_ASKED, ask_model
 from anystrat.strategies.ml_decision import TOLERANCE, are_probabilities, decide_probabilities, decide_rows
 
 if TYPE_CHECKING:
@@ -33,9 +35,6 @@ DEFAULT_FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
     "ml_mean_reversion": ("z_5", "z_20", "pos_20", "ret_1", "vol_20"),
     "ml_breakout": ("pos_20", "pos_60", "ret_5", "vol_5", "vol_20"),
 }
-
-# Rows given to a model in one call: enough to make the call's own cost vanish, and bounded memory.
-_BATCH = 4096
 
 
 class PredictionFailed(AnystratError):
@@ -84,6 +83,9 @@ class MLStrategy:
     included; `inference_failures` counts those that gave no answer, and `last_failure` says why the last one did not.
     `model_error` is why the model was refused; empty while one serves.
     """
+
+    #: See `SharesInference`.
+    shares_inference = True
 
     def __init__(
         self, name: str, parameters: MLParameters, models: ModelShelf, features: FeatureRegistry = FEATURES
@@ -207,61 +209,57 @@ class MLStrategy:
 
         One call of the model for up to 4096 rows where the model is batchable, a call a row where it is not.
         """
-        count = len(prices) - first
-        sides = np.zeros(count, np.int8)
-        confidences = np.zeros(count)
-        quantities = np.full(count, self.parameters.position_size, np.int64)
+        wanted = self.wants_answers(len(prices), first)
+        if wanted is None:
+            return self.process_answers(prices, first, len(prices), NOTHING_ASKED)
+        model, start = wanted
+        return self.process_answers(prices, first, start, ask_model(model, self.answer_rows(prices, start)))
+
+    def wants_answers(self, count: int, first: int) -> tuple[InferenceModel, int] | None:
+        """See `SharesInference`."""
         if not self.load_model():
-            self._count_failures(count, self.model_error)
-            return sides, confidences, confidences, quantities
+            self._count_failures(count - first, self.model_error)
+            return None
         bound = self._serving()
-        need = bound.features.history_length
-        start = max(first, need - 1)
+        start = max(first, bound.features.history_length - 1)
+        return (bound.model, start) if start < count else None
+
+    def answer_rows(self, prices: NDArray[np.float64], start: int) -> NDArray[np.float32]:
+        """See `SharesInference`."""
+        features = self._serving().features
+        return features.matrix(prices[start - features.history_length + 1 :], self._compiler)
+
+    def process_answers(
+        self, prices: NDArray[np.float64], first: int, start: int, answered: Answered
+    ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """See `SharesInference`; the measured value is the confidence."""
+        count = len(prices) - first
+        sides, confidences = np.zeros(count, np.int8), np.zeros(count)
         if start < len(prices):
-            rows = bound.features.matrix(prices[start - need + 1 :], self._compiler)
-            sides[start - first :], confidences[start - first :] = self.decide_features(rows)
-        return sides, confidences, confidences, quantities
+            sides[start - first :], confidences[start - first :] = self._decided(answered)
+        return sides, confidences, confidences, np.full(count, self.parameters.position_size, np.int64)
 
     def decide_features(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
         """Sides int8[N] (0 none, 1 BUY, 2 SELL) and confidences float64[N] for the model's features [N, F].
 
         For whoever has the features of many ticks already; counts like `process_tick` row by row.
         """
-        bound = self._serving()
-        self.inferences += len(rows)
-        probabilities = np.empty((len(rows), 3), np.float32)
-        raised = ""
-        for begin in range(0, len(rows), _BATCH):
-            batch = slice(begin, begin + _BATCH)
-            probabilities[batch], error = _predict_rows(bound.model, rows[batch])
-            raised = error or raised
+        return self._decided(ask_model(self._serving().model, rows))
+
+    def _decided(self, answered: Answered) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+        probabilities = answered.probabilities
+        self.inferences += len(probabilities)
         sides, confidences, failed = decide_rows(probabilities, self.parameters.min_conf, self._compiler)
-        failures = int(failed.sum())
-        if failures:
-            sell, hold, buy = probabilities[np.flatnonzero(failed)[-1]].tolist()
-            self._count_failures(failures, raised or _no_probabilities(sell, hold, buy))
+        failures = np.flatnonzero(failed)
+        if len(failures):
+            raised = answered.raised
+            why = raised[max(raised)] if raised else _no_probabilities(*probabilities[failures[-1]].tolist())
+            self._count_failures(len(failures), why)
         return sides, confidences
 
     def _count_failures(self, count: int, why: str) -> None:
         self.inference_failures += count
         self.last_failure = why
-
-
-def _predict_rows(model: InferenceModel, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
-    """Probabilities [N, 3], NaN where the model raised, and what it said the last time it did."""
-    if model.batchable:
-        try:
-            return model.predict(rows), ""
-        except Exception:  # noqa: BLE001, S110  one bad row must not cost its neighbours their answers
-            pass
-    answers = np.full((len(rows), 3), np.nan, np.float32)
-    raised = ""
-    for i in range(len(rows)):
-        try:
-            answers[i] = model.predict(rows[i : i + 1])[0]
-        except Exception as error:  # noqa: BLE001  a model that raises gives no signal; that is counted
-            raised = f"{type(error).__name__}: {error}"
-    return answers, raised
 
 
 def _no_probabilities(sell: float, hold: float, buy: float) -> str:

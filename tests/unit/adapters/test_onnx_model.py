@@ -721,7 +721,9 @@ def test_a_second_caller_is_answered_while_the_first_one_is_at_work(tmp_path: Pa
         assert model.predict(row).tobytes() == expected.tobytes()
 
 
-def test_a_model_whose_single_rows_cannot_be_bound_goes_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_whose_single_rows_cannot_be_bound_goes_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*arguments: Any) -> None:
         raise RuntimeError("this output cannot be bound")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from anystrat.domain.protocols import BatchCapable, ColumnRule, CompilerAware
+from anystrat.domain.columns import Answered
+from anystrat.domain.protocols import BatchCapable, ColumnRule, CompilerAware, SharesInference
+from anystrat.strategies.inference import NOTHING_ASKED, ask_together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anystrat.domain.protocols import Compiler
+    from anystrat.domain.protocols import Compiler, InferenceModel
     from anystrat.engine.executor import StrategyExecutor
 
 
@@ -48,6 +50,14 @@ class Firings:
             column[self.count : self.count + count] = column[start : start + count]
 
 
+class _Question(NamedTuple):
+    """What a model is asked about one instrument in one block: its answers for the ticks from `start` on."""
+
+    instrument: int
+    model: int
+    start: int
+
+
 def can_batch(executor: StrategyExecutor) -> bool:
     """Whether this executor's raw signals can be worked out over columns, with the very bits of the scalar path."""
     processor = executor.processor
@@ -68,6 +78,11 @@ class Evaluator:
         self._known: dict[Any, tuple[int, int]] = {}
         self._kernels: dict[Any, Callable[..., int]] = {}
         self._rules: set[int] = set()
+        self._sharing: set[int] = set()
+        self._models: dict[int, InferenceModel] = {}
+        self._questions: dict[_Question, NDArray[np.float32]] = {}
+        self._question_of: dict[tuple[int, int], _Question | None] = {}
+        self._answers: dict[_Question, Answered] = {}
 
     def prepare(self, executor: StrategyExecutor) -> None:
         """Hand the compiler to processors that have loops of their own; learn once what each one can do."""
@@ -75,6 +90,8 @@ class Evaluator:
             executor.processor.use_compiler(self._compiler)
         if isinstance(executor.processor, ColumnRule):
             self._rules.add(executor.row)
+        elif isinstance(executor.processor, SharesInference) and executor.processor.shares_inference:
+            self._sharing.add(executor.row)
 
     def is_rule(self, executor: StrategyExecutor) -> bool:
         """Whether the executor's processor is a `ColumnRule`, which settles what doubles cannot tell."""
@@ -84,6 +101,39 @@ class Evaluator:
         """Forget what was found, and shared, within the last block."""
         self._known.clear()
         self.found.count = 0
+        self._models.clear()
+        self._questions.clear()
+        self._question_of.clear()
+        self._answers.clear()
+
+    def collect(self, executor: StrategyExecutor, i: int, prices: NDArray[np.float64], first: int) -> None:
+        """Note what the executor's model will be asked about `prices[first:]`: before the block's first `evaluate`.
+
+        Strategies that ask a model the same share the question; a model is asked all its questions together.
+        """
+        if executor.row not in self._sharing:
+            return
+        processor: Any = executor.processor
+        wanted = processor.wants_answers(len(prices), first)
+        if wanted is None:
+            self._question_of[executor.row, i] = None
+            return
+        model, start = wanted
+        # By identity: a model of one's own need not be comparable. It lives as long as the question does.
+        self._models[id(model)] = model
+        question = _Question(i, id(model), start)
+        self._question_of[executor.row, i] = question
+        if question not in self._questions:
+            self._questions[question] = processor.answer_rows(prices, start)
+
+    def _ask(self) -> None:
+        by_model: dict[int, list[_Question]] = {}
+        for question in self._questions:
+            by_model.setdefault(question.model, []).append(question)
+        for model, questions in by_model.items():
+            answers = ask_together(self._models[model], [self._questions[question] for question in questions])
+            self._answers.update(zip(questions, answers, strict=True))
+        self._questions.clear()
 
     def evaluate(
         self,
@@ -102,7 +152,7 @@ class Evaluator:
         """
         processor: Any = executor.processor
         if executor.row not in self._rules:
-            return self._batch(processor, prices, first, sized)
+            return self._batch(self._columns(executor, i, prices, first), first, sized)
         found = self.found
         kernel, arguments = processor.fired(shortest=shortest)
         key = (i, kernel, arguments)
@@ -133,10 +183,26 @@ class Evaluator:
             found.count = start + count
         return count
 
+    def _columns(
+        self, executor: StrategyExecutor, i: int, prices: NDArray[np.float64], first: int
+    ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        processor: Any = executor.processor
+        if (executor.row, i) not in self._question_of:
+            return processor.process_columns(prices, first)  # type: ignore[no-any-return]  # as the protocol says
+        if self._questions:
+            self._ask()
+        question = self._question_of[executor.row, i]
+        if question is None:
+            return processor.process_answers(prices, first, len(prices), NOTHING_ASKED)  # type: ignore[no-any-return]  # as above
+        return processor.process_answers(prices, first, question.start, self._answers[question])  # type: ignore[no-any-return]  # as above
+
     def _batch(
-        self, processor: Any, prices: NDArray[np.float64], first: int, sized: Callable[[int], int] | None
+        self,
+        columns: tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]],
+        first: int,
+        sized: Callable[[int], int] | None,
     ) -> int:
-        sides, confidences, values, quantities = processor.process_columns(prices, first)
+        sides, confidences, values, quantities = columns
         at = np.flatnonzero(sides)
         if not len(at):
             return 0

@@ -254,6 +254,10 @@ class BlockRunner:
         shortest = {i: block.exact is None and not self._tails.has_exact(i) for i in prices}
         parts: list[_Part] = []
         for executor in self.batched:
+            for slot in executor.slots.values():
+                if (i := instrument_of[slot]) in prices:
+                    self._evaluator.collect(executor, i, prices[i], firsts[i] - bases[i])
+        for executor in self.batched:
             tables.executors["batched"][executor.row] = 1
             for token, slot in executor.slots.items():
                 i = instrument_of[slot]
