@@ -182,10 +182,10 @@ class Compiler(Protocol):
 
 @runtime_checkable
 class CompilerAware(Protocol):
-    """Belongs to `BatchCapable`: the processor has loops of its own that are worth compiling."""
+    """An optional capability: the processor has loops of its own that are worth compiling."""
 
     def use_compiler(self, compiler: Compiler) -> None:
-        """Called at most once, before the first block, where there is a compiler; results are the same without."""
+        """Called before the first block, perhaps more than once, where there is a compiler; results are the same without."""
         ...
 
 

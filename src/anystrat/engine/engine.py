@@ -31,6 +31,7 @@ from anystrat.domain.events import (
 from anystrat.domain.lifecycle import State as Life
 from anystrat.domain.lifecycle import Trigger
 from anystrat.domain.outcomes import Emitted, Noted, Outcome, TickDrop, TickDropped
+from anystrat.domain.protocols import CompilerAware
 from anystrat.domain.seeds import derived_seed
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Window
@@ -134,6 +135,7 @@ class Engine:
             self._watchers[row].append((executor, first + k))
             self._attention.pop(row, None)
         self.executors.append(executor)
+        self._hand_compiler(processor)
         self._supervision.move(executor, Trigger.REGISTERED, LONG_AGO, [])
         return executor
 
@@ -161,6 +163,12 @@ class Engine:
         """
         self._compiler = compiler
         self._attention.clear()
+        for executor in self.executors:
+            self._hand_compiler(executor.processor)
+
+    def _hand_compiler(self, processor: StrategyProcessor) -> None:
+        if self._compiler is not None and isinstance(processor, CompilerAware):
+            processor.use_compiler(self._compiler)
 
     # -- the front door -------------------------------------------------------------------------------------------
 

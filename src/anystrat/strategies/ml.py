@@ -167,7 +167,7 @@ class MLStrategy:
 
     def extract_features(self, tick: MarketTick, history: History) -> ModelInput:
         bound = self._serving()
-        return ModelInput(bound.features.of(history)[np.newaxis], tick.last_price, history.memo, bound)
+        return ModelInput(bound.features.of(history, self._compiler)[np.newaxis], tick.last_price, history.memo, bound)
 
     def predict_signal(self, features: ModelInput) -> SignalResult | None:
         """The decision on one row. Raises `PredictionFailed`, or whatever the model raises."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anystrat.adapters.numba_kernels import numba_compiler
 from anystrat.domain.errors import UnknownName
 from anystrat.domain.tick import TickRow
 from anystrat.domain.window import Window
@@ -142,6 +143,20 @@ def test_a_column_and_its_function_agree_before_the_cast_hides_the_last_bits(
     assert feature.columns is not None
     one_by_one = [feature.compute(prices, end) for end in range(feature.history_length, len(prices) + 1)]
     assert bits(feature.column(np.array(prices))) == bits(np.array(one_by_one, np.float64))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@given(
+    prices=st.lists(st.sampled_from([99.0, 100.0, 100.25]) | st.floats(1e-3, 1e9), min_size=30, max_size=70),
+    k=st.integers(1, 25),
+)
+def test_a_compiler_changes_no_bit_of_a_tick_s_features(compiled: bool, prices: list[float], k: int) -> None:
+    names = [f"ret_{k}", f"vol_{k}", f"z_{k}", f"pos_{k}"]
+    window = window_over(prices)
+    compiler = numba_compiler() if compiled else lambda function: function
+    row = FEATURES.feature_set(names).of(window.history(len(prices)), compiler)  # type: ignore[arg-type]  # calls are all it needs
+    assert bits(row) == bits(feature_row(prices, len(prices), names))
+    assert [window.memo[name] for name in names] == [value(name, prices) for name in names]
 
 
 def test_blocks_of_a_long_matrix_join_without_a_seam() -> None:
