@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from anystrat.domain.signal_id import mixed_columns
 from anystrat.domain.tick import TickRow
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -66,6 +67,36 @@ class TickColumns:
         )
         for fields in columns:
             yield TickRow(*fields)
+
+
+def joined(blocks: Sequence[TickColumns]) -> TickColumns:
+    """Several blocks as one, in order; a column that only some have is NaN or false for the others."""
+    if len(blocks) == 1:
+        return blocks[0]
+
+    def column(name: str, missing: Any, kind: Any) -> Any:
+        parts = [getattr(block, name) for block in blocks]
+        if all(part is None for part in parts):
+            return None
+        filled = [
+            np.full(len(block), missing, kind) if part is None else part
+            for block, part in zip(blocks, parts, strict=True)
+        ]
+        return np.concatenate(filled)
+
+    exact: list[Decimal | None] | None = None
+    if any(block.exact is not None for block in blocks):
+        exact = []
+        for block in blocks:
+            exact += block.exact if block.exact is not None else [None] * len(block)
+    return TickColumns(
+        np.concatenate([block.ts_ns for block in blocks]),
+        np.concatenate([block.instrument_token for block in blocks]),
+        np.concatenate([block.price for block in blocks]),
+        exact,
+        *(column(name, np.nan, np.float64) for name in ("volume", "bid", "ask")),
+        *(column(name, missing=False, kind=np.bool_) for name in ("halted", "auction")),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anystrat.domain.columns import TickColumns
+from anystrat.domain.columns import TickColumns, joined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +93,7 @@ def merged(streams: Sequence[Stream], block_rows: int) -> Iterator[TickColumns]:
         if len(pieces) == 1:
             yield pieces[0]
         else:
-            yield taken(pieces, np.argsort(np.concatenate(keys), kind="stable"))
+            yield joined(pieces).taken(np.argsort(np.concatenate(keys), kind="stable"))
 
 
 def sliced(block: TickColumns, start: int, stop: int) -> TickColumns:
@@ -111,35 +110,4 @@ def sliced(block: TickColumns, start: int, stop: int) -> TickColumns:
         block.price[cut],
         exact if exact is not None and any(value is not None for value in exact) else None,
         *(part(column) for column in (block.volume, block.bid, block.ask, block.halted, block.auction)),
-    )
-
-
-def taken(pieces: Sequence[TickColumns], order: NDArray[np.intp]) -> TickColumns:
-    """The rows of several blocks in the given order; a column that only some have is NaN or false for the others."""
-
-    def joined(columns: list[Any], missing: Any, dtype: Any) -> Any:
-        if all(column is None for column in columns):
-            return None
-        filled = [
-            np.full(len(piece), missing, dtype) if column is None else column
-            for piece, column in zip(pieces, columns, strict=True)
-        ]
-        return np.concatenate(filled)[order]
-
-    exact: list[Decimal | None] | None = None
-    if any(piece.exact is not None for piece in pieces):
-        flat: list[Decimal | None] = []
-        for piece in pieces:
-            flat.extend(piece.exact if piece.exact is not None else [None] * len(piece))
-        exact = [flat[i] for i in order.tolist()]
-    return TickColumns(
-        np.concatenate([piece.ts_ns for piece in pieces])[order],
-        np.concatenate([piece.instrument_token for piece in pieces])[order],
-        np.concatenate([piece.price for piece in pieces])[order],
-        exact,
-        joined([piece.volume for piece in pieces], np.nan, np.float64),
-        joined([piece.bid for piece in pieces], np.nan, np.float64),
-        joined([piece.ask for piece in pieces], np.nan, np.float64),
-        joined([piece.halted for piece in pieces], False, np.bool_),
-        joined([piece.auction for piece in pieces], False, np.bool_),
     )

@@ -1,0 +1,113 @@
+"""Between the shards and the journal: what waits is committed together, and only then acknowledged and sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from anystrat.domain.intake import LiveSource
+    from anystrat.domain.inputs import Input
+    from anystrat.domain.journal import Journal, OutboxSignal
+    from anystrat.runner.parcel import Tickets
+    from anystrat.runner.shard import Work
+
+#: Inputs that may wait for the disk before the shards are held back.
+_ROOM: Final = 131_072
+_STEPS: Final = 256
+
+
+class Taker(Protocol):
+    """Where committed signals go on: a broker's delivery."""
+
+    async def accept(self, signals: Sequence[OutboxSignal]) -> None:
+        """Take over signals that are durable; in order."""
+        ...
+
+
+class Recorder(Protocol):
+    """Keeps what the engines took, in order, for a replay."""
+
+    def take(self, shard: int, first: int, inputs: Sequence[Input]) -> None:
+        """The shard's inputs from number `first` on; those that are kept already are left out."""
+        ...
+
+
+class Committer:
+    """One task commits; shards go on meanwhile, as far as there is room. Order is kept."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        takers: Mapping[str, Taker],
+        tickets: Tickets,
+        *,
+        recorder: Recorder | None = None,
+        on_commit: Callable[[float, int, int], object] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._takers = takers
+        self._tickets = tickets
+        self._recorder = recorder
+        self._on_commit = on_commit
+        self._waiting: deque[Work] = deque()
+        self._inputs = 0
+        self._closed = False
+        self._something = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def put(self, work: Work) -> None:
+        """Queue a step; waits while too much waits already."""
+        while self._inputs >= _ROOM or len(self._waiting) >= _STEPS:
+            self._room.clear()
+            await self._room.wait()
+        self.add(work)
+
+    def add(self, work: Work) -> None:
+        """Queue a step at once: a small one, by whoever must not wait."""
+        self._waiting.append(work)
+        self._inputs += work.step.count
+        self._something.set()
+
+    def close(self) -> None:
+        """Nothing more will be queued: `run` ends once all is committed."""
+        self._closed = True
+        self._something.set()
+
+    async def run(self, source: LiveSource | None) -> None:
+        """Commit, acknowledge, hand on; until closed and empty. An error of the journal is final, and raised."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while not self._waiting:
+                if self._closed:
+                    return
+                self._something.clear()
+                await self._something.wait()
+            group = list(self._waiting)
+            self._waiting.clear()
+            began = loop.time()
+            await self._journal.commit([work.step for work in group])
+            if self._on_commit is not None:
+                signals = sum(len(work.step.signals) for work in group)
+                self._on_commit(loop.time() - began, len(group), signals)
+            self._inputs -= sum(work.step.count for work in group)
+            self._room.set()
+            await self._after(group, source)
+
+    async def _after(self, group: Sequence[Work], source: LiveSource | None) -> None:
+        by_broker: dict[str, list[OutboxSignal]] = {}
+        for work in group:
+            for ticket in work.tickets:
+                self._tickets.committed(ticket)
+            for signal in work.step.signals:
+                by_broker.setdefault(signal.broker, []).append(signal)
+            if self._recorder is not None and work.inputs:
+                self._recorder.take(work.step.shard, work.step.first, work.inputs)
+        for broker, signals in by_broker.items():
+            await self._takers[broker].accept(signals)
+        if source is not None:
+            for partition, last in self._tickets.acknowledgeable().items():
+                await source.acknowledge(partition, last)

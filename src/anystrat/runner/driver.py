@@ -1,0 +1,44 @@
+"""Drives one engine: a few ticks one by one, a backlog over columns; what comes out is the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from anystrat.domain.errors import InvalidTransition
+from anystrat.domain.outcomes import Noted, Outcome
+from anystrat.engine.columns.outcomes import outcomes_of
+from anystrat.engine.columns.runner import BlockRunner
+
+if TYPE_CHECKING:
+    from anystrat.domain.columns import TickColumns
+    from anystrat.domain.events import RecordedEvent
+    from anystrat.domain.protocols import Compiler
+    from anystrat.engine.engine import Engine
+
+#: A block of fewer ticks is over sooner one by one.
+WORTH_A_BLOCK: Final = 512
+
+
+class EngineDriver:
+    """Pushes inputs through an engine. Without a compiler everything goes tick by tick."""
+
+    def __init__(self, engine: Engine, compiler: Compiler | None = None) -> None:
+        self.engine = engine
+        self._blocks = BlockRunner(engine, compiler) if compiler is not None else None
+
+    def ticks(self, block: TickColumns) -> list[Outcome]:
+        """Everything that a block of ticks leads to, in order."""
+        if self._blocks is not None and len(block) >= WORTH_A_BLOCK and not self.engine.judges_age:
+            return list(outcomes_of(self.engine, self._blocks.run(block), reasons=True))
+        outcomes: list[Outcome] = []
+        step = self.engine.step
+        for row in block.rows():
+            outcomes += step(row)
+        return outcomes
+
+    def event(self, event: RecordedEvent) -> list[Outcome]:
+        """Everything that an event leads to. A command that cannot be obeyed is noted: it may be an operator's mistake."""
+        try:
+            return self.engine.step(event)
+        except InvalidTransition as error:
+            return [Noted("command_refused", getattr(event, "ts_ns", 0), None, {"reason": str(error)})]

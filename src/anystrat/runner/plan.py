@@ -1,0 +1,109 @@
+"""Which shard an instrument belongs to: signals never depend on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anystrat.domain.configuration import Sharding
+from anystrat.domain.signal_id import mixed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anystrat.domain.configuration import StrategyConfig
+
+_BASE = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardPlan:
+    """Every watched instrument's shard. Instruments that one executor watches are in one shard.
+
+    `shard_of` holds the watched tokens; any other has a shard too, which counts it as unrouted.
+    """
+
+    count: int
+    sharding: Sharding
+    shard_of: Mapping[int, int]
+    _tokens: NDArray[np.int64] = field(repr=False)
+    _shards: NDArray[np.int64] = field(repr=False)
+
+    def of(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The shard of each token, shape (n,)."""
+        if self.count == 1:
+            return np.zeros(len(tokens), np.int64)
+        if not len(self._tokens):
+            return _spread(tokens, self.count, self.sharding)
+        at = np.minimum(np.searchsorted(self._tokens, tokens), len(self._tokens) - 1)
+        found = self._shards[at]
+        stranger = self._tokens[at] != tokens
+        if stranger.any():
+            found[stranger] = _spread(tokens[stranger], self.count, self.sharding)
+        return found
+
+    def tokens_of(self, shard: int) -> frozenset[int]:
+        """The watched instruments of a shard."""
+        return frozenset(token for token, place in self.shard_of.items() if place == shard)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many watched instruments each shard has."""
+        counted = Counter(self.shard_of.values())
+        return tuple(counted[shard] for shard in range(self.count))
+
+    @property
+    def skew(self) -> float:
+        """The largest shard's instruments to the mean of all shards: 1.0 is even."""
+        sizes = self.sizes
+        return max(sizes) * self.count / sum(sizes) if sum(sizes) else 1.0
+
+
+def plan_shards(strategies: Iterable[StrategyConfig], count: int, sharding: Sharding = Sharding.HASH) -> ShardPlan:
+    """Hash each connected component of instruments (by its smallest token) to one of `count` shards.
+
+    Two instruments are connected where one executor watches both; `per_instrument` rows connect nothing.
+    """
+    parent: dict[int, int] = {}
+
+    def root(token: int) -> int:
+        while parent[token] != token:
+            parent[token] = parent[parent[token]]
+            token = parent[token]
+        return token
+
+    for row in strategies:
+        if not row.enabled:
+            continue
+        for token in row.instrument_tokens:
+            parent.setdefault(token, token)
+        for token in row.instrument_tokens[1:] if not row.per_instrument else ():
+            first, second = sorted((root(row.instrument_tokens[0]), root(token)))
+            parent[second] = first
+    tokens = np.array(sorted(parent), np.int64)
+    roots = np.array([root(token) for token in tokens.tolist()], np.int64)
+    shards = _spread(roots, count, sharding)
+    return ShardPlan(count, sharding, dict(zip(tokens.tolist(), shards.tolist(), strict=True)), tokens, shards)
+
+
+def _spread(tokens: NDArray[np.int64], count: int, sharding: Sharding) -> NDArray[np.int64]:
+    if sharding is Sharding.MODULO:
+        return tokens % count
+    different, places = np.unique(tokens, return_inverse=True)
+    hashed = np.array([mixed(_BASE, (token,)) % count for token in different.tolist()], np.int64)
+    spread: NDArray[np.int64] = hashed[places]
+    return spread
+
+
+def in_shard(row: StrategyConfig, tokens: frozenset[int]) -> tuple[int, ...]:
+    """Which of the row's instruments a shard with these tokens evaluates: all or none, unless `per_instrument`."""
+    return tuple(token for token in row.instrument_tokens if token in tokens)
+
+
+def named_shards(plan: ShardPlan) -> Sequence[str]:
+    """Each shard in words, for the log: `0: 12 instruments`."""
+    return [f"{shard}: {size} instruments" for shard, size in enumerate(plan.sizes)]

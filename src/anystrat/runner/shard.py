@@ -1,0 +1,213 @@
+"""A shard: takes what waits in its mailbox, pushes it through its engine, hands the result to be committed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from anystrat.domain.columns import TickColumns, joined
+from anystrat.domain.events import Arrived, Conflated, ModelSwapped
+from anystrat.domain.inputs import Input, count_of, encoded_inputs
+from anystrat.domain.journal import OutboxSignal, Step
+from anystrat.domain.outcomes import Emitted, Outcome
+from anystrat.engine.snapshot import snapshot
+from anystrat.runner.tally import Accounts, Tally, accounts_of
+
+if TYPE_CHECKING:
+    from anystrat.domain.clock import Clock
+    from anystrat.domain.signal import EmittedSignal
+    from anystrat.runner.committer import Committer
+    from anystrat.runner.driver import EngineDriver
+    from anystrat.runner.mailbox import Mailbox
+    from anystrat.runner.parcel import Parcel, Ticket
+
+#: How many ticks are handled between two looks at everything else that goes on.
+TICKS_AT_ONCE: Final = 8_192
+#: Without a compiler a tick takes a hundred times as long.
+TICKS_AT_ONCE_INTERPRETED: Final = 256
+#: A restart pushes at most about so many inputs through again.
+CHECKPOINT_INPUTS: Final = 65_536
+
+Observer = Callable[[Sequence[Outcome]], object]
+
+
+class Numbers:
+    """The next number of each broker's signals, over all shards."""
+
+    def __init__(self, last: Mapping[str, int]) -> None:
+        self._last = dict(last)
+
+    def next(self, broker: str) -> int:
+        """A broker's next number."""
+        number = self._last.get(broker, 0) + 1
+        self._last[broker] = number
+        return number
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A step of a shard on its way into the journal, and what is done once it is there."""
+
+    step: Step
+    tickets: list[Ticket] = field(default_factory=list)
+    inputs: list[Input] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class OutboxWriter:
+    """Makes outbox entries of emitted signals. `encode` gives a sink's body; a lifetime of 0 never ends."""
+
+    clock: Clock
+    numbers: Numbers
+    encode: Callable[[EmittedSignal], bytes]
+    lifetime_ns: Mapping[str, int]
+
+    def entries(self, signals: Sequence[EmittedSignal]) -> tuple[OutboxSignal, ...]:
+        """One entry a signal, in order, with the numbers that come next."""
+        if not signals:
+            return ()
+        now = self.clock.now_ns()
+        made = []
+        for signal in signals:
+            lifetime = self.lifetime_ns.get(signal.broker, 0)
+            made.append(
+                OutboxSignal(
+                    signal.broker,
+                    self.numbers.next(signal.broker),
+                    signal.signal_id,
+                    signal.strategy_id,
+                    signal.instrument_token,
+                    signal.ts_ns,
+                    now + lifetime if lifetime else 0,
+                    self.encode(signal),
+                )
+            )
+        return tuple(made)
+
+
+class Shard:
+    """One engine and its mailbox. `watermarks`, `next_input` and `tally` are as after the last step that was made."""
+
+    def __init__(
+        self,
+        number: int,
+        driver: EngineDriver,
+        mailbox: Mailbox,
+        committer: Committer,
+        outbox: OutboxWriter,
+        *,
+        observers: Sequence[Observer] = (),
+        ticks_at_once: int = TICKS_AT_ONCE,
+    ) -> None:
+        self.number = number
+        self.driver = driver
+        self.mailbox = mailbox
+        self.watermarks: dict[str, int] = {}
+        self.next_input = 0
+        self.tally = Tally()
+        self.checkpointed_at = 0
+        self._committer = committer
+        self._outbox = outbox
+        self._observers = observers
+        self._ticks_at_once = ticks_at_once
+        self._ages = bool((driver.engine.state.tables["limits"]["max_age"] < 2**63 - 1).any())
+        self._arrived_ns: int | None = None
+
+    @property
+    def accounts(self) -> Accounts:
+        """Where every tick went that was taken out of the mailbox."""
+        return accounts_of(self.tally, self.driver.engine)
+
+    async def run(self) -> None:
+        """Handle parcels until the mailbox is closed and empty; then leave a checkpoint."""
+        while parcels := await self.mailbox.take(self._ticks_at_once):
+            await self._committer.put(self._handled(parcels))
+            # Nothing above waits while there is work: let others have their turn.
+            await asyncio.sleep(0)
+        await self._committer.put(self._made([], {}, (), [], checkpoint=True))
+
+    def idle_step(self, watermarks: Mapping[str, int]) -> Work | None:
+        """A step without inputs, where the source has moved on without this shard and nothing waits here."""
+        moved = {name: last for name, last in watermarks.items() if self.watermarks.get(name, -1) < last}
+        if not moved or self.mailbox.waiting_ticks:
+            return None
+        self.watermarks.update(moved)
+        return self._made([], moved, (), [], checkpoint=False)
+
+    def _handled(self, parcels: list[Parcel]) -> Work:
+        inputs: list[Input] = []
+        outcomes: list[Outcome] = []
+        moved: dict[str, int] = {}
+        tickets: list[Ticket] = []
+        waiting: list[TickColumns] = []
+        swapped = False
+
+        def push_ticks() -> None:
+            if waiting:
+                block = joined(waiting)
+                waiting.clear()
+                inputs.append(block)
+                outcomes.extend(self.driver.ticks(block))
+
+        def push_event(event: object) -> None:
+            push_ticks()
+            inputs.append(event)  # type: ignore[arg-type]  # an event of a parcel
+            outcomes.extend(self.driver.event(event))  # type: ignore[arg-type]
+
+        for parcel in parcels:
+            if parcel.event is not None:
+                swapped |= isinstance(parcel.event, ModelSwapped)
+                if isinstance(parcel.event, Conflated):
+                    self.tally.shed += parcel.event.ticks
+                    self.tally.received += parcel.event.ticks
+                push_event(parcel.event)
+                continue
+            assert parcel.ticks is not None
+            if self._ages and len(parcel) and parcel.arrived_ns != self._arrived_ns:
+                self._arrived_ns = parcel.arrived_ns
+                push_event(Arrived(parcel.arrived_ns))
+            if len(parcel):
+                waiting.append(parcel.ticks)
+            moved[parcel.partition] = parcel.last
+            tickets += parcel.tickets
+            self.tally.received += len(parcel) + parcel.malformed + parcel.duplicates
+            self.tally.malformed += parcel.malformed
+            self.tally.duplicates += parcel.duplicates
+        push_ticks()
+        for observe in self._observers if outcomes else ():
+            observe(outcomes)
+        self.watermarks.update(moved)
+        signals = self._outbox.entries([outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)])
+        return self._made(inputs, moved, signals, tickets, checkpoint=swapped)
+
+    def _made(
+        self,
+        inputs: list[Input],
+        moved: dict[str, int],
+        signals: tuple[OutboxSignal, ...],
+        tickets: list[Ticket],
+        *,
+        checkpoint: bool,
+    ) -> Work:
+        first, count = self.next_input, count_of(inputs)
+        self.next_input += count
+        if signals:
+            self.tally.digest = chained(self.tally.digest, [signal.signal_id for signal in signals])
+        if checkpoint or self.next_input - self.checkpointed_at >= CHECKPOINT_INPUTS:
+            state: bytes | None = snapshot(self.driver.engine)
+            self.checkpointed_at = self.next_input
+        else:
+            state = None
+        data = encoded_inputs(inputs) if inputs else b""
+        step = Step(self.number, first, count, data, moved, signals, msgspec.msgpack.encode(self.tally), state)
+        return Work(step, tickets, inputs)
+
+
+def chained(digest: bytes, ids: Sequence[str]) -> bytes:
+    """The digest after more signals: each step's ids are mixed into that of all steps before."""
+    return hashlib.sha256(digest + "".join(ids).encode()).digest()
