@@ -103,8 +103,28 @@ class Conflated(msgspec.Struct, frozen=True, tag="conflated"):
     ticks: int
 
 
+class HistoryLoaded(msgspec.Struct, frozen=True, tag="history"):
+    """Ticks from before the first live one fill an instrument's window: nothing is evaluated or filled on them.
+
+    Times in nanoseconds and prices as decimal texts, oldest first. An instrument that had a tick already is left alone.
+    """
+
+    instrument_token: int
+    times: tuple[int, ...]
+    prices: tuple[str, ...]
+
+
 #: What reaches the engine beside ticks, and is recorded with its position among them.
 RecordedEvent = (
-    Command | TimerDue | DeliveryFailed | ModelSwapped | Arrived | FeedGap | FeedStale | FeedFresh | Conflated
+    Command
+    | TimerDue
+    | DeliveryFailed
+    | ModelSwapped
+    | Arrived
+    | FeedGap
+    | FeedStale
+    | FeedFresh
+    | Conflated
+    | HistoryLoaded
 )
 Event = TickRow | RecordedEvent

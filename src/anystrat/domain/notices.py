@@ -35,13 +35,24 @@ class ShardsAssigned(msgspec.Struct, frozen=True):
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """A shard is where it was: its checkpoint loaded, `inputs` pushed through again, `unsettled` signals still to send."""
+    """A shard is where it was: its checkpoint loaded, `inputs` pushed through again.
+
+    `diverged`: they led to other signals than were accepted before, so that a strategy is no function of its input.
+    """
 
     shard: int
     inputs: int
     seconds: float
-    unsettled: int
     epoch: int
+    diverged: bool = False
+
+
+class HistoryReady(msgspec.Struct, frozen=True):
+    """Windows were filled from history before the first live tick: of so many instruments, with so many ticks."""
+
+    instruments: int
+    ticks: int
+    missing: int
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -120,6 +131,7 @@ Notice = (
     Started
     | ShardsAssigned
     | Recovered
+    | HistoryReady
     | Listening
     | SourceNotice
     | DeadLettered

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, StrategyConfig
@@ -24,6 +25,7 @@ from anystrat.domain.events import (
     FeedFresh,
     FeedGap,
     FeedStale,
+    HistoryLoaded,
     ModelSwapped,
     Operation,
     TimerDue,
@@ -191,6 +193,8 @@ class Engine:
         elif isinstance(event, Conflated):
             details = {"instrument": event.instrument_token, "ticks": event.ticks}
             out.append(Noted("conflated", event.ts_ns, None, details))
+        elif isinstance(event, HistoryLoaded):
+            self._history(event, out)
         else:
             self._feed(event, out)
         return out
@@ -319,6 +323,21 @@ class Engine:
             return CLOSED
 
     # -- other events ---------------------------------------------------------------------------------------------
+
+    def _history(self, event: HistoryLoaded, out: list[Outcome]) -> None:
+        i = self._instrument.get(event.instrument_token)
+        if i is None or not event.times or self.state.book.instrument.last_ts[i] != LONG_AGO:
+            return
+        self.settle()
+        window, book = self.windows[i], self.state.book
+        for ts, text in zip(event.times, event.prices, strict=True):
+            exact = Decimal(text)
+            window.push(TickRow(event.instrument_token, ts, float(exact), exact))
+        book.instrument.last_ts[i] = event.times[-1]
+        book.instrument.last_price[i] = float(event.prices[-1])
+        for executor, _ in self._watchers[i]:
+            if book.executor.state[executor.row] == _WARMUP and window.count >= executor.need:
+                self._supervision.move(executor, Trigger.WINDOW_FULL, event.times[-1], out, event.instrument_token)
 
     def _feed(self, event: Arrived | FeedGap | FeedStale | FeedFresh, out: list[Outcome]) -> None:
         """What the feed itself has to say."""

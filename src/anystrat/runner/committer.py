@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from anystrat.domain.intake import LiveSource
     from anystrat.domain.inputs import Input
+    from anystrat.domain.intake import LiveSource
     from anystrat.domain.journal import Journal, OutboxSignal
     from anystrat.runner.parcel import Tickets
     from anystrat.runner.shard import Work
@@ -30,8 +30,20 @@ class Taker(Protocol):
 class Recorder(Protocol):
     """Keeps what the engines took, in order, for a replay."""
 
+    def next_input(self, shard: int) -> int | None:
+        """The number of the first input that the recording does not have; None where it has none of this shard."""
+        ...
+
+    def begin(self, shard: int, first: int) -> None:
+        """The shard's recording begins with input number `first`."""
+        ...
+
     def take(self, shard: int, first: int, inputs: Sequence[Input]) -> None:
-        """The shard's inputs from number `first` on; those that are kept already are left out."""
+        """The shard's inputs from number `first` on, in order; what the recording has already is left out."""
+        ...
+
+    def close(self) -> None:
+        """Finish the files."""
         ...
 
 
@@ -71,6 +83,11 @@ class Committer:
         self._waiting.append(work)
         self._inputs += work.step.count
         self._something.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many steps wait for their commit."""
+        return len(self._waiting)
 
     def close(self) -> None:
         """Nothing more will be queued: `run` ends once all is committed."""

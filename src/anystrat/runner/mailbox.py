@@ -37,6 +37,9 @@ class Mailbox:
         self._room = asyncio.Event()
         self._room.set()
 
+    def __len__(self) -> int:
+        return len(self._parcels)
+
     async def put(self, parcel: Parcel) -> None:
         """Add ticks. Waits for room, or makes it."""
         if self.overload is Overload.BLOCK:

@@ -36,6 +36,13 @@ CHECKPOINT_INPUTS: Final = 65_536
 Observer = Callable[[Sequence[Outcome]], object]
 
 
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
+    """An engine's whole state, and the digest of the signals that it emitted up to then."""
+
+    digest: bytes
+    state: bytes
+
+
 class Numbers:
     """The next number of each broker's signals, over all shards."""
 
@@ -117,6 +124,8 @@ class Shard:
         self._ticks_at_once = ticks_at_once
         self._ages = bool((driver.engine.state.tables["limits"]["max_age"] < 2**63 - 1).any())
         self._arrived_ns: int | None = None
+        # Whether a step is made and not queued yet.
+        self._under_way = False
 
     @property
     def accounts(self) -> Accounts:
@@ -126,7 +135,9 @@ class Shard:
     async def run(self) -> None:
         """Handle parcels until the mailbox is closed and empty; then leave a checkpoint."""
         while parcels := await self.mailbox.take(self._ticks_at_once):
+            self._under_way = True
             await self._committer.put(self._handled(parcels))
+            self._under_way = False
             # Nothing above waits while there is work: let others have their turn.
             await asyncio.sleep(0)
         await self._committer.put(self._made([], {}, (), [], checkpoint=True))
@@ -134,7 +145,7 @@ class Shard:
     def idle_step(self, watermarks: Mapping[str, int]) -> Work | None:
         """A step without inputs, where the source has moved on without this shard and nothing waits here."""
         moved = {name: last for name, last in watermarks.items() if self.watermarks.get(name, -1) < last}
-        if not moved or self.mailbox.waiting_ticks:
+        if not moved or self._under_way or len(self.mailbox):
             return None
         self.watermarks.update(moved)
         return self._made([], moved, (), [], checkpoint=False)
@@ -198,8 +209,9 @@ class Shard:
         self.next_input += count
         if signals:
             self.tally.digest = chained(self.tally.digest, [signal.signal_id for signal in signals])
+        state: bytes | None
         if checkpoint or self.next_input - self.checkpointed_at >= CHECKPOINT_INPUTS:
-            state: bytes | None = snapshot(self.driver.engine)
+            state = msgspec.msgpack.encode(Checkpoint(self.tally.digest, snapshot(self.driver.engine)))
             self.checkpointed_at = self.next_input
         else:
             state = None

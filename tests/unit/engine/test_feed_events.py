@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anystrat.domain.events import Arrived, Command, Conflated, FeedFresh, FeedGap, FeedStale, Operation
+from anystrat.domain.events import Arrived, Command, Conflated, FeedFresh, FeedGap, FeedStale, HistoryLoaded, Operation
 from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import Dropped, Emitted, Noted
 from anystrat.engine.snapshot import restore, snapshot
@@ -105,3 +105,40 @@ def test_what_the_feed_said_is_part_of_a_snapshot():
 def test_conflated_ticks_are_noted():
     (note,) = service().handle(Conflated(START_NS, 1, 12))
     assert (note.kind, note.details) == ("conflated", {"instrument": 1, "ticks": 12})
+
+
+def history(*prices, token=1):
+    return HistoryLoaded(token, tuple(START_NS - 10**9 * (len(prices) - k) for k in range(len(prices))), prices)
+
+
+def test_history_fills_the_window_so_that_the_first_live_tick_is_decided_on():
+    run = service()
+    (moved,) = run.handle(history("99.5", "100"))
+    assert (moved.after, moved.trigger.value) == (State.ACTIVE, "window_full")
+    assert any(isinstance(outcome, Emitted) for outcome in run.handle(row(1, "110", 0)))
+
+
+def test_history_evaluates_nothing_and_counts_no_ticks():
+    run = service()
+    run.handle(history("90", "100", "110"))
+    assert run.executors[0].counters()["evaluations"] == 0
+    assert run.engine.ticks == 0
+
+
+def test_a_live_tick_from_before_the_end_of_history_is_out_of_order():
+    run = service()
+    run.handle(history("99.5", "100"))
+    (dropped,) = run.handle(row(1, "110", -2))
+    assert dropped.reason == "out_of_order"
+
+
+@pytest.mark.parametrize("event", [history("1", token=9), HistoryLoaded(1, (), ())])
+def test_history_of_nobody_or_of_nothing_changes_nothing(event):
+    assert service().handle(event) == []
+
+
+def test_history_does_not_overwrite_what_was_seen_live():
+    run = service()
+    run.handle(row(1, "100", 0))
+    assert run.handle(history("50", "51")) == []
+    assert any(isinstance(outcome, Emitted) for outcome in run.handle(row(1, "110", 1)))

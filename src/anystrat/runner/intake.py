@@ -1,0 +1,102 @@
+"""From the source to the shards: each batch once, split by instrument, with a ticket for its acknowledgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anystrat.domain.intake import LiveSource, SourceNotice, TickBatch
+from anystrat.runner.parcel import Parcel, Ticket, Tickets
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anystrat.domain.clock import Clock
+    from anystrat.domain.columns import TickColumns
+    from anystrat.runner.mailbox import Mailbox
+    from anystrat.runner.plan import ShardPlan
+
+OnNotice = Callable[[SourceNotice], object]
+
+
+class Intake:
+    """Reads one source into the mailboxes.
+
+    A source may deliver a batch again. What a shard has had is known by its offset: the shard's watermark after a
+    restart, what was handed to it since then. Such ticks are counted as duplicates, and go nowhere.
+    """
+
+    def __init__(
+        self,
+        plan: ShardPlan,
+        mailboxes: Sequence[Mailbox],
+        tickets: Tickets,
+        clock: Clock,
+        *,
+        on_notice: OnNotice | None = None,
+    ) -> None:
+        #: For each partition, the offset up to which each shard has been handed everything.
+        self.handed: dict[str, list[int]] = {}
+        #: The last offset of each partition that was read.
+        self.read: dict[str, int] = {}
+        self._plan = plan
+        self._mailboxes = mailboxes
+        self._tickets = tickets
+        self._clock = clock
+        self._on_notice = on_notice
+
+    def resume(self, watermarks: Sequence[Mapping[str, int]]) -> dict[str, int]:
+        """Go on after what each shard has committed; where the source has to begin, by partition."""
+        for partition in {name for each in watermarks for name in each}:
+            self.handed[partition] = [each.get(partition, -1) for each in watermarks]
+        return {partition: min(handed) for partition, handed in self.handed.items() if min(handed) >= 0}
+
+    async def run(self, source: LiveSource, after: Mapping[str, int]) -> None:
+        """Read until the source ends, or until this is cancelled between two batches."""
+        async with aclosing(source.batches(after)) as batches:
+            async for item in batches:
+                if isinstance(item, TickBatch):
+                    await self.hand_out(item)
+                elif self._on_notice is not None:
+                    self._on_notice(item)
+
+    async def hand_out(self, batch: TickBatch) -> None:
+        """Split a batch among the shards; waits where a mailbox is full."""
+        handed = self.handed.setdefault(batch.partition, [-1] * self._plan.count)
+        arrived = self._clock.now_ns()
+        parts = self._parts(batch, handed)
+        fresh = batch.last > self.read.get(batch.partition, -1)
+        ticket = self._tickets.issue(batch.partition, batch.last, len(parts)) if fresh else None
+        for shard, ticks, duplicates in parts:
+            tickets: list[Ticket] = [ticket] if ticket is not None else []
+            malformed = batch.malformed if fresh and shard == parts[0][0] else 0
+            last = max(batch.last, handed[shard])
+            handed[shard] = last
+            parcel = Parcel(None, ticks, batch.partition, last, arrived, tickets, malformed, duplicates)
+            await self._mailboxes[shard].put(parcel)
+        if fresh:
+            # Only now: a shard that waits for nothing counts as having had everything up to here.
+            self.read[batch.partition] = batch.last
+
+    def _parts(self, batch: TickBatch, handed: list[int]) -> list[tuple[int, TickColumns, int]]:
+        """(shard, its ticks that are new, how many it has had already), for each shard that the batch concerns."""
+        ticks, offsets = batch.ticks, batch.offsets
+        if self._plan.count == 1:
+            return [(0, *_new(ticks, offsets, handed[0]))]
+        shards = self._plan.of(ticks.instrument_token)
+        parts = []
+        for shard in np.unique(shards).tolist():
+            places = np.flatnonzero(shards == shard)
+            parts.append((shard, *_new(ticks.taken(places), offsets[places], handed[shard])))
+        # A batch without ticks moves the watermark all the same, and what was malformed has to be counted somewhere.
+        return parts or [(0, ticks, 0)]
+
+
+def _new(ticks: TickColumns, offsets: NDArray[np.int64], handed: int) -> tuple[TickColumns, int]:
+    if not len(offsets) or offsets[0] > handed:
+        return ticks, 0
+    places = np.flatnonzero(offsets > handed)
+    return ticks.taken(places), len(offsets) - len(places)

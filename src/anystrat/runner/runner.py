@@ -1,0 +1,451 @@
+"""The runner: recovers, then lets ticks flow from the source through the shards and the journal to the brokers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from anystrat.domain.errors import AnystratError
+from anystrat.domain.events import (
+    Command,
+    DeliveryFailed,
+    FeedFresh,
+    FeedGap,
+    FeedStale,
+    HistoryLoaded,
+    Operation,
+    RecordedEvent,
+    TimerDue,
+)
+from anystrat.domain.health import BrokerHealth, ExecutorTally, HealthReport, JournalHealth, Phase, ShardHealth
+from anystrat.domain.inputs import decoded_inputs
+from anystrat.domain.intake import NoticeKind, SourceNotice
+from anystrat.domain.notices import (
+    Draining,
+    HistoryReady,
+    Listener,
+    PartFailed,
+    Recovered,
+    ShardsAssigned,
+    Started,
+    Stopped,
+)
+from anystrat.engine.state import NEVER
+from anystrat.runner.committer import Committer, Recorder
+from anystrat.runner.driver import EngineDriver
+from anystrat.runner.feeds import Feeds
+from anystrat.runner.intake import Intake
+from anystrat.runner.mailbox import Mailbox
+from anystrat.runner.parcel import Tickets
+from anystrat.runner.recovery import recover
+from anystrat.runner.shard import (
+    TICKS_AT_ONCE,
+    TICKS_AT_ONCE_INTERPRETED,
+    Numbers,
+    Observer,
+    OutboxWriter,
+    Shard,
+)
+from anystrat.runner.tally import Accounts, total
+
+if TYPE_CHECKING:
+    from anystrat.domain.clock import Clock
+    from anystrat.domain.configuration import RunSettings
+    from anystrat.domain.intake import LiveSource
+    from anystrat.domain.journal import Journal, OutboxSignal
+    from anystrat.domain.protocols import Compiler, HistoryProvider
+    from anystrat.domain.signal import EmittedSignal
+    from anystrat.engine.engine import Engine
+    from anystrat.runner.plan import ShardPlan
+
+_KEEP_HOUSE_SEC: Final = 1.0
+_COMPACT_EVERY: Final = 60
+#: Event time that lies further from the wall clock than this belongs to a recording, whose timers its ticks run.
+_LIVE_NS: Final = 3_600 * 1_000_000_000
+
+
+class Delivery(Protocol):
+    """One broker's delivery, as the runner drives it."""
+
+    @property
+    def broker(self) -> str:
+        """The broker's name."""
+        ...
+
+    async def accept(self, signals: Sequence[OutboxSignal]) -> None:
+        """Take over signals that are durable, in order; never waits for the sink."""
+        ...
+
+    async def run(self) -> None:
+        """Send, from what a crash left unsettled on, until `drain` is done or this is cancelled."""
+        ...
+
+    async def drain(self, deadline_sec: float) -> None:
+        """Send what can be sent by the deadline; the rest stays for the next start."""
+        ...
+
+    def kill(self) -> None:
+        """Begin no send from now on."""
+        ...
+
+    def unkill(self) -> None:
+        """Send again."""
+        ...
+
+    def health(self) -> BrokerHealth:
+        """How the broker is, now."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class RunnerParts:
+    """Everything that a runner is wired of. `deliveries(on_dead)` makes one delivery for each broker in use."""
+
+    settings: RunSettings
+    fingerprint: str
+    plan: ShardPlan
+    engines: Sequence[Engine]
+    source: LiveSource
+    journal: Journal
+    clock: Clock
+    encode: Callable[[EmittedSignal], bytes]
+    deliveries: Callable[[Callable[[OutboxSignal], None]], Sequence[Delivery]]
+    lifetime_ns: Mapping[str, int] = field(default_factory=dict)
+    compiler: Compiler | None = None
+    observers: Sequence[Observer] = ()
+    listener: Listener | None = None
+    recorder: Recorder | None = None
+    history: HistoryProvider | None = None
+    #: Looks for changed models and swaps them in; the events to record.
+    model_changes: Callable[[], Sequence[RecordedEvent]] | None = None
+    on_commit: Callable[[float, int, int], object] | None = None
+    version: str = ""
+    source_name: str = ""
+    journal_name: str = ""
+    rewarm_on_gap: bool = True
+    pause_on_stale: bool = False
+    drain_sec: float = 10.0
+    keep_inputs: int = 1_000_000
+    keep_settled: int = 1_000_000
+
+
+class Runner:
+    """One run of the service. `run` once; `stop`, `command`, `kill` and the questions at any time meanwhile."""
+
+    def __init__(self, parts: RunnerParts) -> None:
+        self._parts = parts
+        self.phase = Phase.STARTING
+        self.killed = False
+        self.reason = ""
+        self.problem: BaseException | None = None
+        self._ending = asyncio.Event()
+        self._tickets = Tickets()
+        self.deliveries = {each.broker: each for each in parts.deliveries(self._dead)}
+        self._committer = Committer(
+            parts.journal, self.deliveries, self._tickets, recorder=parts.recorder, on_commit=parts.on_commit
+        )
+        self.mailboxes = [Mailbox(parts.settings.mailbox, parts.settings.overload) for _ in parts.engines]
+        self.shards: list[Shard] = []
+        self._feeds = Feeds()
+        self._intake = Intake(parts.plan, self.mailboxes, self._tickets, parts.clock, on_notice=self._noticed)
+
+    # -- the run ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Recover, run until the source ends or `stop` is called, drain, close. Raises what ended the run early."""
+        parts, loop = self._parts, asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await parts.journal.open(parts.fingerprint)
+            await self._recover()
+            async with asyncio.TaskGroup() as group:
+                await self._flow(group)
+        except BaseExceptionGroup as several:
+            self.problem = _first(several)
+            raise self.problem from several
+        except BaseException as error:
+            self.problem = error
+            raise
+        finally:
+            self.phase = Phase.STOPPED if self.problem is None else Phase.FAILED
+            if self.problem is not None:
+                self._say(PartFailed("runner", f"{type(self.problem).__name__}: {self.problem}", "the run ends"))
+            await self._close()
+            queued = sum(each.health().queued for each in self.deliveries.values())
+            self._say(Stopped(self.reason, self.problem is None, queued, loop.time() - began))
+
+    async def _recover(self) -> None:
+        parts, loop = self._parts, asyncio.get_running_loop()
+        self.phase = Phase.RECOVERING
+        executors = sum(len(engine.executors) for engine in parts.engines)
+        self._say(
+            Started(
+                parts.settings.name,
+                parts.version,
+                parts.source_name,
+                parts.journal_name,
+                tuple(self.deliveries),
+                executors,
+                len(parts.plan.shard_of),
+            )
+        )
+        self._say(ShardsAssigned(parts.plan.sizes))
+        self.killed = await parts.journal.killed()
+        numbers = Numbers({broker: await parts.journal.last_number(broker) for broker in self.deliveries})
+        outbox = OutboxWriter(parts.clock, numbers, parts.encode, parts.lifetime_ns)
+        at_once = TICKS_AT_ONCE if parts.compiler is not None else TICKS_AT_ONCE_INTERPRETED
+        for number, engine in enumerate(parts.engines):
+            shard = Shard(
+                number,
+                EngineDriver(engine, parts.compiler),
+                self.mailboxes[number],
+                self._committer,
+                outbox,
+                observers=parts.observers,
+                ticks_at_once=at_once,
+            )
+            self.shards.append(shard)
+            start = loop.time()
+            record = await parts.journal.shard(number)
+            restored = recover(shard, record)
+            if record is not None:
+                seconds, epoch = loop.time() - start, parts.journal.epoch
+                self._say(Recovered(number, restored.inputs, seconds, epoch, restored.diverged))
+            if parts.recorder is not None:
+                await self._complete_recording(shard)
+        for delivery in self.deliveries.values() if self.killed else ():
+            delivery.kill()
+        for shard in self.shards:
+            if self.killed and not shard.driver.engine.killed:
+                shard.mailbox.put_event(Command(Operation.KILL, parts.clock.now_ns()))
+        self._preload()
+
+    async def _complete_recording(self, shard: Shard) -> None:
+        """What was committed and not recorded before a crash is recorded now."""
+        parts = self._parts
+        assert parts.recorder is not None
+        from_input = parts.recorder.next_input(shard.number)
+        if from_input is None:
+            parts.recorder.begin(shard.number, shard.next_input)
+            return
+        async for first, _, data in parts.journal.inputs(shard.number, from_input):
+            parts.recorder.take(shard.number, first, list(decoded_inputs(data)))
+
+    def _preload(self) -> None:
+        """Fill the windows of shards that have seen nothing yet."""
+        provider = self._parts.history
+        if provider is None:
+            return
+        instruments = ticks = missing = 0
+        for shard in self.shards:
+            engine = shard.driver.engine
+            for token, window in zip(engine.tokens, engine.windows, strict=True) if shard.next_input == 0 else ():
+                found = provider.last_ticks(token, window.capacity)
+                missing += len(found) < window.capacity
+                if found:
+                    instruments, ticks = instruments + 1, ticks + len(found)
+                    times = tuple(each.ts_ns for each in found)
+                    prices = tuple(str(each.last_price) for each in found)
+                    shard.mailbox.put_event(HistoryLoaded(token, times, prices))
+        self._say(HistoryReady(instruments, ticks, missing))
+
+    async def _flow(self, group: asyncio.TaskGroup) -> None:
+        parts = self._parts
+        after = self._intake.resume([shard.watermarks for shard in self.shards])
+        delivering = [group.create_task(each.run(), name=f"broker {each.broker}") for each in self.deliveries.values()]
+        committing = group.create_task(self._committer.run(parts.source), name="committer")
+        sharding = [group.create_task(each.run(), name=f"shard {each.number}") for each in self.shards]
+        keeping = group.create_task(self._keep_house(), name="housekeeping")
+        taking = group.create_task(self._take_in(after), name="intake")
+        self.phase = Phase.RUNNING
+        await self._ending.wait()
+        self.phase = Phase.DRAINING
+        queued = sum(each.health().queued for each in self.deliveries.values())
+        self._say(Draining(self.reason, parts.drain_sec, queued))
+        for task in (taking, keeping):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        for mailbox in self.mailboxes:
+            mailbox.close()
+        for task in sharding:
+            await task
+        self._committer.close()
+        await committing
+        deadline = asyncio.get_running_loop().time() + parts.drain_sec
+        for each in self.deliveries.values():
+            await each.drain(max(0.0, deadline - asyncio.get_running_loop().time()))
+        for task in delivering:
+            task.cancel()
+
+    async def _take_in(self, after: Mapping[str, int]) -> None:
+        try:
+            await self._intake.run(self._parts.source, after)
+        except AnystratError as error:
+            self.problem = error
+            self._say(PartFailed("source", str(error), "what is accepted is delivered, then the run ends"))
+            self.stop("the source failed")
+        else:
+            self._feeds.ended()
+            self.stop("the source ended")
+
+    async def _close(self) -> None:
+        parts = self._parts
+        await parts.source.close()
+        if parts.recorder is not None:
+            parts.recorder.close()
+        await parts.journal.close()
+
+    # -- from outside ----------------------------------------------------------------------------------------------
+
+    def stop(self, reason: str) -> None:
+        """Take no more ticks, deliver what is accepted, end. Calling it again changes nothing."""
+        if not self._ending.is_set():
+            self.reason = reason
+            self._ending.set()
+
+    def command(self, command: Command) -> None:
+        """Let an operator's command take its place behind the ticks that wait."""
+        for mailbox in self.mailboxes:
+            mailbox.put_event(command)
+
+    async def kill(self, *, on: bool) -> None:
+        """The kill switch: no send begins from now on, and no signal is accepted; kept over restarts."""
+        self.killed = on
+        for delivery in self.deliveries.values():
+            if on:
+                delivery.kill()
+        await self._parts.journal.set_killed(on)
+        for delivery in self.deliveries.values() if not on else ():
+            delivery.unkill()
+        self.command(Command(Operation.KILL if on else Operation.UNKILL, self._parts.clock.now_ns()))
+
+    def _dead(self, signal: OutboxSignal) -> None:
+        """A signal went to the dead letters: its strategy is paused."""
+        shard = self._parts.plan.shard_of.get(signal.instrument_token, 0)
+        event = DeliveryFailed(signal.ts_ns, signal.strategy_id, signal.broker, signal.signal_id)
+        self.mailboxes[shard].put_event(event)
+
+    def _noticed(self, notice: SourceNotice) -> None:
+        parts = self._parts
+        self._feeds.noticed(notice)
+        self._say(notice)
+        now, details = parts.clock.now_ns(), {"partition": notice.partition, **notice.details}
+        event: RecordedEvent | None = None
+        if notice.kind is NoticeKind.GAP:
+            event = FeedGap(now, None, parts.rewarm_on_gap, details)
+        elif notice.kind is NoticeKind.STALE:
+            event = FeedStale(now, parts.pause_on_stale, details)
+        elif notice.kind is NoticeKind.FRESH:
+            event = FeedFresh(now)
+        if event is not None:
+            for mailbox in self.mailboxes:
+                mailbox.put_event(event)
+
+    # -- now and then ----------------------------------------------------------------------------------------------
+
+    async def _keep_house(self) -> None:
+        parts = self._parts
+        turn = 0
+        while True:
+            await asyncio.sleep(_KEEP_HOUSE_SEC)
+            turn += 1
+            for event in parts.model_changes() if parts.model_changes is not None else ():
+                for mailbox in self.mailboxes:
+                    mailbox.put_first(event)
+            self._run_timers()
+            if len(self.shards) > 1:
+                self._move_idle()
+            if turn % _COMPACT_EVERY == 0:
+                await parts.journal.compact(keep_inputs=parts.keep_inputs, keep_settled=parts.keep_settled)
+
+    def _run_timers(self) -> None:
+        """Executors of silent instruments go on by the wall clock, where event time follows it."""
+        now = self._parts.clock.now_ns()
+        for shard in self.shards:
+            engine = shard.driver.engine
+            due = engine.state.tables["executor"]["due"]
+            if bool((due <= now).any()) and bool((due != NEVER).any()) and abs(now - engine.latest_ts()) < _LIVE_NS:
+                shard.mailbox.put_event(TimerDue(now))
+
+    def _move_idle(self) -> None:
+        """Shards that the feed leaves alone keep up with it, so that a restart need not read everything again."""
+        for shard in self.shards:
+            work = shard.idle_step(self._intake.read)
+            if work is not None:
+                self._committer.add(work)
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    @property
+    def accounts(self) -> Accounts:
+        """Where every tick went so far."""
+        return total([shard.accounts for shard in self.shards])
+
+    def health(self) -> HealthReport:
+        """How every part is, now."""
+        parts = self._parts
+        now = parts.clock.now_ns()
+        sizes = parts.plan.sizes
+        shards = []
+        for shard in self.shards:
+            engine = shard.driver.engine
+            latest = engine.latest_ts()
+            lag = (now - latest) / 1e9 if latest and abs(now - latest) < _LIVE_NS else None
+            shards.append(
+                ShardHealth(
+                    shard.number,
+                    sizes[shard.number],
+                    len(engine.executors),
+                    shard.mailbox.waiting_ticks,
+                    shard.mailbox.capacity,
+                    engine.ticks,
+                    lag,
+                    shard.tally.shed,
+                )
+            )
+        journal = JournalHealth(parts.journal_name, parts.journal.epoch, self._committer.waiting)
+        feeds = self._feeds.health(self._intake.read)
+        brokers = tuple(each.health() for each in self.deliveries.values())
+        return HealthReport(parts.settings.name, self.phase, tuple(shards), feeds, journal, brokers, self.killed)
+
+    def executors(self) -> Iterable[ExecutorTally]:
+        """What every executor did, all shards together."""
+        for shard in self.shards:
+            engine = shard.driver.engine
+            ticks = engine.state.tables["instrument"]["ticks"]
+            rows = dict(zip(engine.tokens, ticks.tolist(), strict=True))
+            for one in engine.executors:
+                counted = one.counters()
+                yield ExecutorTally(
+                    one.strategy_id,
+                    one.broker,
+                    one.kind,
+                    one.state,
+                    sum(rows[token] for token in one.tokens),
+                    counted["evaluations"],
+                    counted["holds"],
+                    counted["drops"],
+                    counted["errors"],
+                    counted["fills"],
+                )
+
+    def tick_drops(self) -> Mapping[str, int]:
+        """Dropped ticks by reason, all shards together."""
+        return Counter(self.accounts.dropped)
+
+    def _say(self, notice: object) -> None:
+        if self._parts.listener is not None:
+            self._parts.listener(notice)  # type: ignore[arg-type]  # each caller gives one of the notices
+
+
+def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that the others followed from: the first that is no group itself."""
+    error: BaseException = several
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

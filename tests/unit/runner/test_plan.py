@@ -1,0 +1,67 @@
+"""Shards: which instrument goes where."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anystrat.domain.configuration import Sharding, StrategyConfig
+from anystrat.runner.plan import in_shard, plan_shards
+
+TOKENS = st.lists(st.integers(0, 60), min_size=1, max_size=6, unique=True).map(tuple)
+ROWS = st.lists(st.tuples(TOKENS, st.booleans(), st.booleans()), max_size=8)
+
+
+def rows_of(drawn):
+    return [
+        StrategyConfig(f"s{k}", "momentum", None, tokens, per_instrument=each, enabled=enabled)
+        for k, (tokens, each, enabled) in enumerate(drawn)
+    ]
+
+
+@given(ROWS, st.integers(1, 8), st.sampled_from(Sharding))
+def test_instruments_that_one_executor_watches_share_a_shard(drawn, count, sharding):
+    rows = rows_of(drawn)
+    plan = plan_shards(rows, count, sharding)
+    for row in rows:
+        if row.enabled and not row.per_instrument:
+            assert len({plan.shard_of[token] for token in row.instrument_tokens}) == 1
+
+
+@given(ROWS, st.integers(1, 8), st.permutations(range(8)))
+def test_a_shard_does_not_depend_on_the_order_of_rows(drawn, count, order):
+    rows = rows_of(drawn)
+    shuffled = [rows[k] for k in order if k < len(rows)]
+    assert plan_shards(rows, count).shard_of == plan_shards(shuffled, count).shard_of
+
+
+@given(ROWS, st.integers(1, 8))
+def test_every_watched_instrument_is_evaluated_in_exactly_one_shard(drawn, count):
+    rows = [row for row in rows_of(drawn) if row.enabled]
+    plan = plan_shards(rows, count)
+    for row in rows:
+        taken = [in_shard(row, plan.tokens_of(shard)) for shard in range(count)]
+        assert sorted(token for part in taken for token in part) == sorted(row.instrument_tokens)
+        if not row.per_instrument:
+            assert sum(bool(part) for part in taken) == 1
+
+
+@given(ROWS, st.integers(1, 8), st.lists(st.integers(0, 2**62), max_size=10))
+def test_tokens_are_looked_up_by_the_column(drawn, count, strangers):
+    plan = plan_shards(rows_of(drawn), count)
+    tokens = np.array([*plan.shard_of, *strangers], np.int64)
+    found = plan.of(tokens)
+    assert ((found >= 0) & (found < count)).all()
+    assert found[: len(plan.shard_of)].tolist() == list(plan.shard_of.values())
+
+
+def test_a_whole_exchange_of_tokens_that_are_alike_modulo_256_spreads():
+    rows = [StrategyConfig(f"s{k}", "momentum", None, (k << 8 | 1,)) for k in range(400)]
+    assert plan_shards(rows, 8).skew < 1.5
+    assert plan_shards(rows, 8, Sharding.MODULO).skew == 8.0
+
+
+def test_modulo_stays_as_an_option():
+    rows = [StrategyConfig("a", "momentum", None, (7,)), StrategyConfig("b", "momentum", None, (12,))]
+    assert plan_shards(rows, 5, Sharding.MODULO).shard_of == {7: 2, 12: 2}
