@@ -45,6 +45,7 @@ from anystrat.runner.recovery import recover
 from anystrat.runner.shard import (
     TICKS_AT_ONCE,
     TICKS_AT_ONCE_INTERPRETED,
+    Encode,
     Numbers,
     Observer,
     OutboxWriter,
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from anystrat.domain.intake import LiveSource
     from anystrat.domain.journal import Journal, OutboxSignal
     from anystrat.domain.protocols import Compiler, HistoryProvider
-    from anystrat.domain.signal import EmittedSignal
     from anystrat.engine.engine import Engine
     from anystrat.runner.plan import ShardPlan
 
@@ -112,7 +112,7 @@ class RunnerParts:
     source: LiveSource
     journal: Journal
     clock: Clock
-    encode: Callable[[EmittedSignal], bytes]
+    encode: Encode
     deliveries: Callable[[Callable[[OutboxSignal], None]], Sequence[Delivery]]
     lifetime_ns: Mapping[str, int] = field(default_factory=dict)
     compiler: Compiler | None = None

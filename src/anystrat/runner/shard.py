@@ -33,6 +33,7 @@ TICKS_AT_ONCE_INTERPRETED: Final = 256
 #: A restart pushes at most about so many inputs through again.
 CHECKPOINT_INPUTS: Final = 65_536
 
+Encode = Callable[[Sequence["EmittedSignal"]], list[tuple[str, bytes]]]
 Observer = Callable[[Sequence[Outcome]], object]
 
 
@@ -67,11 +68,11 @@ class Work:
 
 @dataclass(slots=True)
 class OutboxWriter:
-    """Makes outbox entries of emitted signals. `encode` gives a sink's body; a lifetime of 0 never ends."""
+    """Makes outbox entries of emitted signals. `encode` gives the id and the sink's body of each; a lifetime of 0 never ends."""
 
     clock: Clock
     numbers: Numbers
-    encode: Callable[[EmittedSignal], bytes]
+    encode: Encode
     lifetime_ns: Mapping[str, int]
 
     def entries(self, signals: Sequence[EmittedSignal]) -> tuple[OutboxSignal, ...]:
@@ -80,18 +81,18 @@ class OutboxWriter:
             return ()
         now = self.clock.now_ns()
         made = []
-        for signal in signals:
+        for signal, (signal_id, body) in zip(signals, self.encode(signals), strict=True):
             lifetime = self.lifetime_ns.get(signal.broker, 0)
             made.append(
                 OutboxSignal(
                     signal.broker,
                     self.numbers.next(signal.broker),
-                    signal.signal_id,
+                    signal_id,
                     signal.strategy_id,
                     signal.instrument_token,
                     signal.ts_ns,
                     now + lifetime if lifetime else 0,
-                    self.encode(signal),
+                    body,
                 )
             )
         return tuple(made)

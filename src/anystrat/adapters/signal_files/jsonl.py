@@ -79,7 +79,7 @@ class JsonlRows:
         self._file = partial.open("wb")
         self._drops = drops
         self._reasons = reasons
-        self._rows: Callable[[Any], list[_Row]] = _drop_rows if drops else _signal_rows
+        self._rows: Callable[[Any], Sequence[_Row]] = _drop_rows if drops else _signal_rows
         if reasons:
             self._rows = _drop_rows_with_reasons if drops else _signal_rows_with_reasons
 
@@ -112,6 +112,17 @@ class JsonlRows:
             os.fsync(self._file.fileno())
 
 
+def signal_bodies(signals: Sequence[EmittedSignal]) -> list[tuple[str, bytes]]:
+    """(id, one JSON object) of each signal, reasoning and metadata included: the lines of a file with reasons."""
+    rows = _signal_rows_with_reasons(signals)
+    try:
+        lines = _lines(rows)
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError):
+        lines = _lines([_plain(row) for row in rows])
+    # JSON escapes line ends within texts, so that every one here ends a row.
+    return [(row.signal_id, line) for row, line in zip(rows, lines.split(b"\n"), strict=False)]
+
+
 def _signal_rows(signals: Sequence[EmittedSignal]) -> list[_Row]:
     return [
         _Signal(
@@ -129,7 +140,7 @@ def _signal_rows(signals: Sequence[EmittedSignal]) -> list[_Row]:
     ]
 
 
-def _signal_rows_with_reasons(signals: Sequence[EmittedSignal]) -> list[_Row]:
+def _signal_rows_with_reasons(signals: Sequence[EmittedSignal]) -> list[_SignalWithReasons]:
     return [
         _SignalWithReasons(
             s.ts_ns,

@@ -54,11 +54,16 @@ class Wiring:
     degraded: list[Degraded] = field(default_factory=list)
 
     def add_row(
-        self, engine: Engine, row: StrategyConfig, brokers: Mapping[str, BrokerSettings]
+        self,
+        engine: Engine,
+        row: StrategyConfig,
+        brokers: Mapping[str, BrokerSettings],
+        *,
+        tokens: Sequence[int] | None = None,
     ) -> list[StrategyExecutor]:
         """Register the row's executors, one a broker (and instrument, with `per_instrument`), in the row's order.
 
-        Raises `ConfigurationError` where the processor refuses an instrument or a broker; nothing is registered then.
+        `tokens`: only those of its instruments, where the others are another engine's. Raises `ConfigurationError` where the processor refuses an instrument or a broker; nothing is registered then.
         """
         if not row.enabled:
             return []
@@ -66,9 +71,8 @@ class Wiring:
         if made is None:
             return []
         build, kind = made
-        groups: list[tuple[int, ...]] = (
-            [(token,) for token in row.instrument_tokens] if row.per_instrument else [row.instrument_tokens]
-        )
+        watched = row.instrument_tokens if tokens is None else tuple(tokens)
+        groups: list[tuple[int, ...]] = [(token,) for token in watched] if row.per_instrument else [watched]
         wanted = [(broker, tokens, build()) for broker in row.active_brokers for tokens in groups]
         problems = [
             problem for broker, tokens, processor in wanted for problem in _refused(row, broker, tokens, processor)
@@ -100,10 +104,16 @@ class Wiring:
         if failure is None:
             return build, entry.kind
         if getattr(row.parameters, "on_model_failure", "skip") == "rules_only":
-            self.degraded.append(Degraded(row.strategy_id, failure))
+            _say_once(self.degraded, Degraded(row.strategy_id, failure))
             return lambda: context.build(row.parameters.rules), "rules"
-        self.left_out.append(LeftOut(row.strategy_id, failure))
+        _say_once(self.left_out, LeftOut(row.strategy_id, failure))
         return None
+
+
+def _say_once(said: list[Any], what: LeftOut | Degraded) -> None:
+    """A row of `per_instrument` may be registered in several engines."""
+    if what not in said:
+        said.append(what)
 
 
 def model_failure(processor: StrategyProcessor) -> str | None:
