@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 from anystrat import StrategyRunnerService, rule
 from anystrat.adapters.watchdog import Watchdog
@@ -57,7 +56,6 @@ def test_whatever_else_blocks_has_no_strategys_name():
         watchdog = Watchdog(0.05, lambda blocked: (seen.append(blocked), noticed.set()))
         watchdog.start()
         noticed.wait(30)
-        time.sleep(0)
         watchdog.stop()
 
     asyncio.run(run())
