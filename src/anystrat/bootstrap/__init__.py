@@ -22,8 +22,8 @@ from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
 
 if TYPE_CHECKING:
     from anystrat.adapters.onnx_model import BatchReport
-    from anystrat.adapters.signal_files import SignalWriter as SignalWriter  # noqa: PLC0414  callers annotate with it
-    from anystrat.adapters.tick_files import TickReader as TickReader  # noqa: PLC0414  as above
+    from anystrat.adapters.signal_files import SignalWriter as SignalWriter
+    from anystrat.adapters.tick_files import TickReader as TickReader
     from anystrat.domain.protocols import Compiler, SessionClock
     from anystrat.engine.executor import StrategyExecutor
 

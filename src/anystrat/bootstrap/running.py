@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from anystrat._version import __version__
-from anystrat.bootstrap import Wiring, kernel_compiler, session_clock
-from anystrat.domain.configuration import BrokerSettings, Configuration, JournalSettings, SourceSettings
-from anystrat.domain.endpoints import MemoryJournal
+from anystrat.bootstrap import Wiring, session_clock
+from anystrat.domain.configuration import Configuration
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
-from anystrat.runner.plan import ShardPlan, in_shard, plan_shards
-from anystrat.runner.runner import Runner, RunnerParts
-from anystrat.runner.shard import Observer
-
-if TYPE_CHECKING:
-    from anystrat.domain.notices import Listener
-    from anystrat.domain.protocols import Compiler
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What a run is asked for beside its configuration."""
-
-    record: Path | None = None
-    compiled: bool = True
-    drain_sec: float = 10.0
-    observers: Sequence[Observer] = ()
-    listener: Listener | None = None
-    on_cold: Callable[[str], None] | None = None
+from anystrat.runner.plan import ShardPlan, in_shard
 
 
 def build_engines(configuration: Configuration, wiring: Wiring, plan: ShardPlan) -> list[Engine]:
