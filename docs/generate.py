@@ -23,9 +23,10 @@ from anystrat.adapters.tick_files import source as tick_columns
 from anystrat.cli.app import COMMANDS, cli
 from anystrat.config.fields import fields_of
 from anystrat.config.rows import RowShape
-from anystrat.domain.configuration import InstrumentSpec, RunSettings
+from anystrat.domain.configuration import InstrumentSpec, LogSettings, MetricsSettings, RunSettings, TracingSettings
 from anystrat.domain.lifecycle import State, Trigger, can, next_state
 from anystrat.domain.outcomes import Reason, TickDrop
+from anystrat.observability.metric_table import METRICS
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -279,6 +280,8 @@ def configuration() -> str:
     for kind, title in (("source", "source"), ("broker", "brokers"), ("journal", "journal")):
         page += f"\n## `{title}`\n\n{ENDPOINTS[kind]}\n"
         page += "".join(_type(one) for one in found if one["kind"] == kind)
+    for title, (text, shape) in MONITORING.items():
+        page += f"\n## `{title}`\n\n{text}\n\n" + _shape(shape)
     return page
 
 
@@ -325,6 +328,31 @@ ENDPOINTS = {
     "broker, with the costs of `paper`. `replay` publishes to none: `--signals FILE` writes what would have gone out.",
     "journal": "Where state and accepted signals are kept. Not used by `replay`.",
 }
+
+
+MONITORING = {
+    "metrics": (
+        "Where a running service [answers](../how-to/observe.md) `/metrics`, `/health` and `/ready`; without the section, nowhere.",
+        MetricsSettings,
+    ),
+    "tracing": ("Spans for OpenTelemetry (extra `otel`); without the section, none.", TracingSettings),
+    "log": ("The log of a running service, on standard error.", LogSettings),
+}
+
+
+def metrics() -> str:
+    """Every metric of a running service."""
+    page = (
+        "# Metrics\n\nWhat a running service answers at `/metrics`: see [How to watch a running service](../how-to/observe.md). "
+        "Labels name strategies, brokers, shards and partitions of the configuration, and reasons from a fixed list: "
+        "[drops](risk.md#drops), and at most 32 labels of your own validators a strategy, the rest as `other`. The process's own metrics "
+        "(`process_…`, `python_…`) are there too.\n\n"
+    )
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.help)
+        for one in METRICS.values()
+    ]
+    return page + _table(("metric", "kind", "labels", "meaning"), rows)
 
 
 # ---------------------------------------------------------------------------------------------------------- lifecycle
@@ -487,6 +515,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/risk.md": risk,
     "reference/configuration.md": configuration,
     "reference/lifecycle.md": lifecycle,
+    "reference/metrics.md": metrics,
     "reference/command-line.md": command_line,
     "reference/python.md": python,
 }

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anystrat.config.directory import read_directory
 from anystrat.config.endpoint_types import EndpointTypes, read_endpoint
@@ -22,17 +22,21 @@ from anystrat.domain.configuration import (
     Configuration,
     InstrumentSpec,
     JournalSettings,
+    LogSettings,
+    MetricsSettings,
     PaperCosts,
     RunSettings,
     SourceSettings,
     StrategyConfig,
+    TracingSettings,
 )
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.strategies.catalog import Catalog
 
 VERSION = 1
-KEYS = ("version", "run", "instruments", "source", "brokers", "journal", "strategies")
+KEYS = ("version", "run", "instruments", "source", "brokers", "journal", "strategies", "metrics", "tracing", "log")
 ENDPOINTS = EndpointTypes()
+T = TypeVar("T")
 
 
 def load_configuration(
@@ -133,12 +137,15 @@ class _Assembly:
         self._top(root)
         brokers = self._brokers(_given(root.entries.get("brokers")))
         configuration = Configuration(
-            run=self._run(_given(root.entries.get("run"))),
+            run=self._section(RunSettings, root, "run") or RunSettings(),
             instruments=self._instruments(_given(root.entries.get("instruments"))),
             source=self._source(_given(root.entries.get("source"))),
             brokers=brokers,
             journal=self._journal(_given(root.entries.get("journal"))),
             strategies=self._strategies(root, self._declared(root)),
+            metrics=self._section(MetricsSettings, root, "metrics"),
+            tracing=self._section(TracingSettings, root, "tracing"),
+            log=self._section(LogSettings, root, "log") or LogSettings(),
             directory=directory,
             files=tuple(dict.fromkeys(self.gatherer.files)),
         )
@@ -156,10 +163,9 @@ class _Assembly:
         if version is not None and (type(version.value) is not int or version.value != VERSION):
             self.problems.add(version, ("version",), "this version of the format is not known", allowed=str(VERSION))
 
-    def _run(self, node: Node | None) -> RunSettings:
-        if node is None:
-            return RunSettings()
-        return checked(RunSettings, node, ("run",), self.problems) or RunSettings()
+    def _section(self, shape: type[T], root: Node, name: str) -> T | None:
+        node = _given(root.entries.get(name))
+        return None if node is None else checked(shape, node, (name,), self.problems)
 
     def _instruments(self, node: Node | None) -> tuple[InstrumentSpec, ...]:
         if node is None:

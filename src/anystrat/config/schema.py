@@ -14,12 +14,13 @@ from anystrat.config.fields import fields_of
 from anystrat.config.risk import RiskShape, SizingShape
 from anystrat.config.rows import RowShape
 from anystrat.config.value_schema import Schema, field_schema, object_schema
-from anystrat.domain.configuration import InstrumentSpec, RunSettings
+from anystrat.domain.configuration import InstrumentSpec, LogSettings, MetricsSettings, RunSettings, TracingSettings
 from anystrat.strategies.catalog import Catalog, Composition, StrategyType
 from anystrat.strategies.hybrid import HybridParameters
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENDPOINTS = EndpointTypes()
+_SECTIONS = {"run": RunSettings, "metrics": MetricsSettings, "tracing": TracingSettings, "log": LogSettings}
 
 
 def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows_only: bool = False) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows
         "type": "object",
         "properties": {
             "version": {"const": 1, "title": "version", "description": "Version of this format."},
-            "run": _optional(object_schema(RunSettings, title="run", summary="What belongs to the run as a whole.")),
+            **{name: _section(name, shape) for name, shape in _SECTIONS.items()},
             "instruments": {
                 "type": ["array", "null"],
                 "title": "instruments",
@@ -91,6 +92,10 @@ def _definitions(catalog: Catalog, endpoints: EndpointTypes) -> dict[str, Schema
             summary = "" if shape is None else (shape.__doc__ or "").split("\n", 1)[0]
             definitions[f"{what}.{name}"] = opaque if shape is None else _typed(name, shape, summary, secret_files=True)
     return definitions
+
+
+def _section(name: str, shape: type[Any]) -> Schema:
+    return _optional(object_schema(shape, title=name, summary=(shape.__doc__ or "").split("\n", 1)[0]))
 
 
 def _strategies() -> Schema:

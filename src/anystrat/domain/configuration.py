@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from anystrat.domain.parameters import Doc, Ge, Gt, Le, Unit
+from anystrat.domain.parameters import Doc, Ge, Gt, Le, ParameterError, Unit
 
 _INT64_MAX = 2**63 - 1
 
@@ -245,10 +246,58 @@ class JournalSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where a running service answers /metrics, /health and /ready."""
+
+    host: Annotated[str, Doc("Address to listen on. Anything but this machine's own needs `expose`.")] = "127.0.0.1"
+    port: Annotated[int, Ge(0), Le(65_535), Doc("Port; 0 takes any that is free.")] = 9464
+    expose: Annotated[bool, Doc("Let other machines read it: there is no password and no encryption.")] = False
+    hosts: Annotated[
+        tuple[str, ...], Doc("Names that a request may call this machine by, beside `localhost` and any address.")
+    ] = ()
+    sample: Annotated[
+        float, Ge(0), Le(1), Unit("ratio"), Doc("Share of the ticks whose stages are timed; 0: none.")
+    ] = 0.01
+
+    def __post_init__(self) -> None:
+        try:
+            loopback = self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            raise ParameterError("host", "must be an address, or localhost") from None
+        if not (loopback or self.expose):
+            raise ParameterError("host", "other machines could read this; with `expose: true` they may")
+
+
+@dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Spans of a sample of ticks, for OpenTelemetry."""
+
+    sample: Annotated[float, Ge(0), Le(1), Unit("ratio"), Doc("Share of the ticks that get a span; 0: none.")] = 0.01
+    endpoint: Annotated[
+        str | None, Doc("OTLP collector, http://localhost:4318/v1/traces; without one, spans go to standard error.")
+    ] = None
+    headers: Annotated[Mapping[str, Secret], Doc("Headers of every request to the collector.")] = field(
+        default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        if self.endpoint is not None and not self.endpoint.startswith(("http://", "https://")):
+            raise ParameterError("endpoint", "must begin with http:// or https://")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What a running service writes to standard error."""
+
+    format: Annotated[Literal["console", "json"], Doc("Lines for people, or one JSON object a line.")] = "console"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Doc("The least that is written.")] = "info"
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """A whole configuration, checked. Paths in it are absolute or relative to the working directory, ready to open.
 
-    `brokers` always holds `paper`. `directory` is where the configuration was found, `files` everything that was read.
+    `brokers` always holds `paper`. `metrics` and `tracing` are None where the file does not have them: off. `directory` is where the configuration was found, `files` everything that was read.
     """
 
     run: RunSettings = field(default_factory=RunSettings)
@@ -259,5 +308,8 @@ class Configuration:
     )
     journal: JournalSettings | None = None
     strategies: tuple[StrategyConfig, ...] = ()
+    metrics: MetricsSettings | None = None
+    tracing: TracingSettings | None = None
+    log: LogSettings = field(default_factory=LogSettings)
     directory: Path = Path()
     files: tuple[Path, ...] = ()

@@ -114,7 +114,7 @@ class BrokerHealth(msgspec.Struct, frozen=True):
     """The delivery to one broker. `queued` signals are accepted and not settled; the oldest has waited `oldest_sec`.
 
     `acked` to `unknown` count what became of signals, `retries` the attempts after the first of a group. `problem` is
-    what the last attempt failed with; empty after one that did not.
+    what the last attempt failed with, without secrets; empty after one that did not.
     """
 
     broker: str

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from anystrat.domain.outcomes import Outcome
     from anystrat.domain.tick import TickRow
+
+T = TypeVar("T")
 
 
 class Stage(StrEnum):
@@ -36,12 +38,12 @@ class Meter(Protocol):
 
 
 class StepProbe(Protocol):
-    """Stands in the place of one engine's `step` for ticks, and answers what it answers; a few ticks are looked at closely."""
+    """Looks closely at a few of one engine's ticks. What the engine decides is the same with and without."""
 
     def step(self, row: TickRow, *, age_ns: int = 0) -> list[Outcome]:
-        """As `Engine.step`."""
+        """Call it in the place of `Engine.step`, for ticks alone."""
         ...
 
-    def block(self, ticks: int, seconds: float) -> None:
-        """So many ticks were evaluated over columns, in so many seconds of engine time."""
+    def block(self, ticks: int, run: Callable[[], T]) -> T:
+        """What `run` answers, which evaluates so many ticks over columns."""
         ...

@@ -122,6 +122,9 @@ MAPPING = json.loads(
             "source": {"type": "synthetic", "ticks": 5, "instruments": [1], "pace": 2.0},
             "brokers": {"paper": {"type": "paper", "fee_bps": 1}, "k": {"type": "kafka", "bootstrap_servers": "a", "topic": "t", "options": {"a": "b"}}},
             "journal": {"type": "postgres", "url": "postgresql://h/d"},
+            "metrics": {"host": "127.0.0.1", "port": 9464, "expose": False, "hosts": ["a"], "sample": 0.5},
+            "tracing": {"sample": 0.5, "endpoint": "http://h", "headers": {"a": "b"}},
+            "log": {"format": "json", "level": "info"},
             "strategies": [
                 {"id": "a", "strategy_type": "momentum", "parameters": {"lookback_periods": 2, "risk": {"cooldown_sec": 1, "allow_sessions": ["closed"]}},
                  "instruments": [1], "brokers": ["paper"], "enabled": True, "name": "n", "validator": "standard", "per_instrument": True},
