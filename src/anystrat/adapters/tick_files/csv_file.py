@@ -36,71 +36,30 @@ from anystrat.domain.errors import TickFileError
 _COMMA, _LINE_END = b",\n"
 
 
-class CsvSource:
-    """A CSV file whose header has the needed columns."""
+class CsvLines:
+    """Lines under a header to ticks; `place` is what messages call the text that they are from.
 
-    total_rows: int | None = None
+    Raises `TickFileError` for a header that lacks a needed column, or is none.
+    """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.total_bytes = path.stat().st_size
-        self._lines = Lines(path)
-        header, self._header_line = self._header()
-        check_columns(path, header)
-        self._width = len(header)
-        self._time = TS_NS if TS_NS in header else TIMESTAMP
-        self._at = {name: header.index(name) for name in (self._time, INSTRUMENT, PRICE)}
-        self._numbers = {name: header.index(name) for name in NUMBERS if name in header}
-        self._flags = {name: header.index(name) for name in FLAGS if name in header}
+    def __init__(self, place: str, header: bytes, at: int = 1) -> None:
+        self._place = place
+        names = _names(place, header, at)
+        check_columns(place, names)
+        self._stamps = StampReader()
+        self._width = len(names)
+        self._time = TS_NS if TS_NS in names else TIMESTAMP
+        self._at = {name: names.index(name) for name in (self._time, INSTRUMENT, PRICE)}
+        self._numbers = {name: names.index(name) for name in NUMBERS if name in names}
+        self._flags = {name: names.index(name) for name in FLAGS if name in names}
 
-    @property
-    def bytes_read(self) -> int:
-        """How much of the file has been read."""
-        return self._lines.bytes_read
-
-    @bytes_read.setter
-    def bytes_read(self, value: int) -> None:
-        self._lines.bytes_read = value
-
-    def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
-        """The good rows, in blocks."""
-        stamps = StampReader()
-        for first, batch in self._lines.batches(block_rows):
-            skipped = max(0, self._header_line - first + 1)
-            lines = batch[skipped:]
-            block = self._fast(lines, stamps)
-            if block is None:
-                rows = decoded_closely(self.path, first + skipped, lines, lambda line: self._row(line, stamps), tally)
-                block = columns_of_rows(rows, tuple(self._numbers), tuple(self._flags))
-            if len(block):
-                yield block
-
-    def _header(self) -> tuple[list[str], int]:
-        for number, lines in self._lines.batches(100):
-            for at, line in enumerate(lines, start=number):
-                if line is None:
-                    raise TickFileError(f"{self.path}:{at}: a line of over {MAX_LINE} bytes; expected a header")
-                if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    raise TickFileError(f"{self.path}: the text is UTF-16; expected UTF-8")
-                if line.strip():
-                    return self._names(line, at), at
-        raise TickFileError(f"{self.path}: holds blank lines only; expected a header and ticks")
-
-    def _names(self, line: bytes, at: int) -> list[str]:
-        text = line.decode("utf-8", "replace").rstrip("\r")
-        try:
-            names = [name.strip() for name in _fields(text)]
-        except MalformedRow as error:
-            raise TickFileError(f"{self.path}:{at}: {error}; expected a header") from error
-        if len(names) == 1:
-            for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-                if separator in text:
-                    raise TickFileError(f"{self.path}: the columns are separated by {called}; expected commas")
-        if all(name.strip("+-").replace(".", "", 1).isdigit() for name in names):
-            raise TickFileError(
-                f"{self.path}: the first line is {shown(text)}; expected a header that names the columns"
-            )
-        return names
+    def block(self, number: int, lines: list[bytes | None], tally: Tally) -> TickColumns:
+        """The good ones of these lines, the first of which is line `number`; None is a line that is too long."""
+        block = self._fast(lines, self._stamps)
+        if block is not None:
+            return block
+        rows = decoded_closely(self._place, number, lines, lambda line: self._row(line, self._stamps), tally)
+        return columns_of_rows(rows, tuple(self._numbers), tuple(self._flags))
 
     def _fast(self, lines: list[bytes | None], stamps: StampReader) -> TickColumns | None:
         """All lines at once; None when any of them needs a close look."""
@@ -164,6 +123,63 @@ class CsvSource:
             ),
             tuple(flag_of_text(name, fields[at]) for name, at in self._flags.items()),
         )
+
+
+class CsvSource:
+    """A CSV file whose header has the needed columns."""
+
+    total_rows: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.total_bytes = path.stat().st_size
+        self._lines = Lines(path)
+        self._header, self._header_line = self._found_header()
+        CsvLines(str(path), self._header, self._header_line)
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of the file has been read."""
+        return self._lines.bytes_read
+
+    @bytes_read.setter
+    def bytes_read(self, value: int) -> None:
+        self._lines.bytes_read = value
+
+    def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
+        """The good rows, in blocks."""
+        decoder = CsvLines(str(self.path), self._header, self._header_line)
+        for first, batch in self._lines.batches(block_rows):
+            skipped = max(0, self._header_line - first + 1)
+            block = decoder.block(first + skipped, batch[skipped:], tally)
+            if len(block):
+                yield block
+
+    def _found_header(self) -> tuple[bytes, int]:
+        for number, lines in self._lines.batches(100):
+            for at, line in enumerate(lines, start=number):
+                if line is None:
+                    raise TickFileError(f"{self.path}:{at}: a line of over {MAX_LINE} bytes; expected a header")
+                if line.strip():
+                    return line, at
+        raise TickFileError(f"{self.path}: holds blank lines only; expected a header and ticks")
+
+
+def _names(place: str, line: bytes, at: int) -> list[str]:
+    if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise TickFileError(f"{place}: the text is UTF-16; expected UTF-8")
+    text = line.decode("utf-8", "replace").rstrip("\r")
+    try:
+        names = [name.strip() for name in _fields(text)]
+    except MalformedRow as error:
+        raise TickFileError(f"{place}:{at}: {error}; expected a header") from error
+    if len(names) == 1:
+        for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if separator in text:
+                raise TickFileError(f"{place}: the columns are separated by {called}; expected commas")
+    if all(name.strip("+-").replace(".", "", 1).isdigit() for name in names):
+        raise TickFileError(f"{place}: the first line is {shown(text)}; expected a header that names the columns")
+    return names
 
 
 def _fields(text: str) -> list[str]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -207,18 +206,18 @@ class RowValues:
 
 
 def decoded_closely(
-    path: Path, number: int, lines: Sequence[bytes | None], decode: Callable[[bytes], RowValues], tally: Tally
+    place: str, number: int, lines: Sequence[bytes | None], decode: Callable[[bytes], RowValues], tally: Tally
 ) -> list[RowValues]:
     """The rows of lines that need a close look, from line `number` on; None is a line that is too long to look at."""
     rows = []
     for at, line in enumerate(lines, start=number):
         if line is None:
-            tally.add(f"{path}:{at}", "a line of over a million bytes")
+            tally.add(f"{place}:{at}", "a line of over a million bytes")
         elif line.strip():
             try:
                 rows.append(decode(line))
             except MalformedRow as error:
-                tally.add(f"{path}:{at}", str(error))
+                tally.add(f"{place}:{at}", str(error))
     return rows
 
 

@@ -61,6 +61,22 @@ _decode = msgspec.json.Decoder(_Line).decode
 _decode_closely = json.JSONDecoder(parse_float=_NumberText, parse_int=_NumberText, parse_constant=_NumberText).decode
 
 
+class JsonLines:
+    """Lines of JSON objects to ticks; `place` is what the tally calls the text that they are from."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._stamps = StampReader()
+
+    def block(self, number: int, lines: list[bytes | None], tally: Tally) -> TickColumns:
+        """The good ones of these lines, the first of which is line `number`; None is a line that is too long."""
+        block = _fast(lines, self._stamps)
+        if block is not None:
+            return block
+        rows = decoded_closely(self._place, number, lines, lambda line: _row(line, self._stamps), tally)
+        return columns_of_rows(rows, NUMBERS, FLAGS)
+
+
 class JsonlSource:
     """A JSONL file, found to hold objects with the needed keys among its first lines."""
 
@@ -83,12 +99,9 @@ class JsonlSource:
 
     def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
         """The good rows, in blocks."""
-        stamps = StampReader()
+        decoder = JsonLines(str(self.path))
         for number, lines in self._lines.batches(block_rows):
-            block = _fast(lines, stamps)
-            if block is None:
-                rows = decoded_closely(self.path, number, lines, lambda line: _row(line, stamps), tally)
-                block = columns_of_rows(rows, NUMBERS, FLAGS)
+            block = decoder.block(number, lines, tally)
             if len(block):
                 yield block
 

@@ -17,6 +17,35 @@ _CHUNK = 1 << 20
 _BATCH_BYTES = 16 << 20
 
 
+class LineSplitter:
+    """Whole lines out of a stream of bytes, however it is cut; None stands for a line that is too long to be held."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._too_long = False
+        self._first = True
+
+    def lines(self, chunk: bytes) -> list[bytes | None]:
+        """The lines that end in this chunk, without their line ends."""
+        if self._first:
+            chunk, self._first = chunk.removeprefix(b"\xef\xbb\xbf"), False
+        parts = chunk.split(b"\n")
+        parts[0] = self._tail + parts[0]
+        self._tail = parts.pop()
+        lines: list[bytes | None] = [line if len(line) <= MAX_LINE else None for line in parts]
+        if self._too_long and lines:
+            lines[0], self._too_long = None, False
+        if self._too_long or len(self._tail) > MAX_LINE:
+            self._tail, self._too_long = b"", True
+        return lines
+
+    def rest(self) -> list[bytes | None]:
+        """What is left at the end of the stream: a last line without a line end, or nothing."""
+        if self._too_long:
+            return [None]
+        return [self._tail] if self._tail else []
+
+
 class Lines:
     """The lines of one file; `bytes_read` follows the reading, in bytes of the file as it lies on disk."""
 
@@ -45,26 +74,14 @@ class Lines:
     def _chunks(self) -> Iterator[tuple[list[bytes | None], int]]:
         """The whole lines of every chunk, without their line ends, and how many bytes they are."""
         self.bytes_read = 0
-        tail, too_long, first = b"", False, True
+        splitter = LineSplitter()
         with self._opened() as (raw, stream):
             while chunk := stream.read(_CHUNK):
                 self.bytes_read = raw.tell()
-                if first:
-                    chunk, first = chunk.removeprefix(b"\xef\xbb\xbf"), False
-                parts = chunk.split(b"\n")
-                parts[0] = tail + parts[0]
-                tail = parts.pop()
-                lines: list[bytes | None] = [line if len(line) <= MAX_LINE else None for line in parts]
-                if too_long and lines:
-                    lines[0], too_long = None, False
-                if too_long or len(tail) > MAX_LINE:
-                    tail, too_long = b"", True
-                if lines:
+                if lines := splitter.lines(chunk):
                     yield lines, len(chunk)
-            if too_long:
-                yield [None], 0
-            elif tail:
-                yield [tail], len(tail)
+            if rest := splitter.rest():
+                yield rest, sum(len(line or b"") for line in rest)
 
     @contextmanager
     def _opened(self) -> Generator[tuple[IO[bytes], IO[bytes]]]:

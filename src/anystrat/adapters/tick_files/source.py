@@ -55,7 +55,7 @@ class TickSourceFile(Protocol):
         ...
 
 
-def check_columns(path: Path, found: Sequence[str]) -> None:
+def check_columns(path: Path | str, found: Sequence[str]) -> None:
     """Refuse a file that lacks a needed column or has a known one twice."""
     twice = sorted({name for name in found if name in KNOWN and list(found).count(name) > 1})
     if twice:
