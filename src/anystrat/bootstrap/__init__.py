@@ -13,6 +13,7 @@ from anystrat.domain.configuration import (
     Configuration,
     InstrumentSpec,
     PaperCosts,
+    SourceSettings,
     StrategyConfig,
 )
 from anystrat.domain.errors import ConfigurationError, ModelRefused, Problem, UnknownName
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from anystrat.adapters.onnx_model import BatchReport
     from anystrat.adapters.signal_files import SignalWriter as SignalWriter
     from anystrat.adapters.tick_files import TickReader as TickReader
+    from anystrat.domain.clock import Clock
+    from anystrat.domain.intake import LiveSource
     from anystrat.domain.protocols import Compiler, SessionClock
     from anystrat.engine.executor import StrategyExecutor
 
@@ -182,6 +185,16 @@ def open_ticks(paths: Iterable[str | os.PathLike[str]], *, block_rows: int = 65_
     return opened(paths, block_rows=block_rows)
 
 
+def open_source(settings: SourceSettings, instruments: Sequence[int] = (), *, clock: Clock | None = None) -> LiveSource:
+    """Where live ticks come from; `instruments` are those that the strategies watch.
+
+    Nothing is connected before its `batches` are asked for. Raises `SourceFailed`, `TickFileError`, `MissingExtra`.
+    """
+    from anystrat.adapters.sources import open_source as opened
+
+    return opened(settings, instruments, clock=clock)
+
+
 def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: bool = False) -> SignalWriter:
     """A writer of signals, or of drops, by the file's suffix. Raises `SignalFileError`, `MissingExtra`."""
     from anystrat.adapters.signal_files import open_signals as opened
@@ -275,6 +288,7 @@ __all__ = [
     "model_changes",
     "model_failure",
     "open_signals",
+    "open_source",
     "open_ticks",
     "session_clock",
     "verify_model",

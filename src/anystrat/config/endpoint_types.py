@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,19 @@ class EndpointTypes:
 
 
 def read_endpoint(
-    node: Node, path: Steps, what: str, known: Mapping[str, Options], problems: Problems, *, default: str = ""
+    node: Node,
+    path: Steps,
+    what: str,
+    known: Mapping[str, Options],
+    problems: Problems,
+    *,
+    default: str = "",
+    beside: Collection[str] = (),
 ) -> tuple[str, Any] | None:
-    """The type and the checked options of a source, a broker or a journal; None after adding what is wrong with it."""
+    """The type and the checked options of a source, a broker or a journal; None after adding what is wrong with it.
+
+    `beside` are keys that every type has and that somebody else checks.
+    """
     if not node.is_mapping:
         problems.add(node, path, "must be a mapping with a `type`", allowed="{type: " + " | ".join(known) + ", …}")
         return None
@@ -95,8 +105,10 @@ def read_endpoint(
     shape = known[name]
     options = _with_secret_files(node, path, shape, problems)
     if shape is None:
-        return name, {key: _opaque(child) for key, child in options.entries.items() if key != "type"}
-    made = checked(shape, options, path, problems, more_keys=("type",))
+        return name, {
+            key: _opaque(child) for key, child in options.entries.items() if key != "type" and key not in beside
+        }
+    made = checked(shape, options, path, problems, more_keys=("type", *beside))
     return None if made is None else (name, made)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from anystrat.config.directory import read_directory
 from anystrat.config.endpoint_types import EndpointTypes, read_endpoint
 from anystrat.config.environment import override, substitute
+from anystrat.config.fields import fields_of
 from anystrat.config.gather import FoundRow, RowGatherer
 from anystrat.config.node import Node, Origin, node_from_value
 from anystrat.config.problems import Problems
@@ -20,6 +21,7 @@ from anystrat.config.yaml_reader import read_yaml_file
 from anystrat.domain.configuration import (
     BrokerSettings,
     Configuration,
+    FeedSettings,
     InstrumentSpec,
     JournalSettings,
     LogSettings,
@@ -37,6 +39,7 @@ VERSION = 1
 KEYS = ("version", "run", "instruments", "source", "brokers", "journal", "strategies", "metrics", "tracing", "log")
 ENDPOINTS = EndpointTypes()
 T = TypeVar("T")
+_FEED_KEYS = tuple(each.name for each in fields_of(FeedSettings))
 
 
 def load_configuration(
@@ -189,8 +192,10 @@ class _Assembly:
     def _source(self, node: Node | None) -> SourceSettings | None:
         if node is None:
             return None
-        made = read_endpoint(node, ("source",), "source", self.endpoints.sources, self.problems)
-        return None if made is None else SourceSettings(*made)
+        made = read_endpoint(node, ("source",), "source", self.endpoints.sources, self.problems, beside=_FEED_KEYS)
+        shared = {key: child for key, child in node.entries.items() if key in _FEED_KEYS}
+        feed = checked(FeedSettings, node.with_value(shared), ("source",), self.problems) if shared else FeedSettings()
+        return None if made is None or feed is None else SourceSettings(*made, feed)
 
     def _journal(self, node: Node | None) -> JournalSettings | None:
         if node is None:

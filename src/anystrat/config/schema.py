@@ -14,13 +14,21 @@ from anystrat.config.fields import fields_of
 from anystrat.config.risk import RiskShape, SizingShape
 from anystrat.config.rows import RowShape
 from anystrat.config.value_schema import Schema, field_schema, object_schema
-from anystrat.domain.configuration import InstrumentSpec, LogSettings, MetricsSettings, RunSettings, TracingSettings
+from anystrat.domain.configuration import (
+    FeedSettings,
+    InstrumentSpec,
+    LogSettings,
+    MetricsSettings,
+    RunSettings,
+    TracingSettings,
+)
 from anystrat.strategies.catalog import Catalog, Composition, StrategyType
 from anystrat.strategies.hybrid import HybridParameters
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENDPOINTS = EndpointTypes()
 _SECTIONS = {"run": RunSettings, "metrics": MetricsSettings, "tracing": TracingSettings, "log": LogSettings}
+_FEED: dict[str, Schema] = {each.name: field_schema(each) for each in fields_of(FeedSettings)}
 
 
 def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows_only: bool = False) -> dict[str, Any]:
@@ -88,9 +96,12 @@ def _definitions(catalog: Catalog, endpoints: EndpointTypes) -> dict[str, Schema
     shelves = (("source", endpoints.sources), ("broker", endpoints.brokers), ("journal", endpoints.journals))
     for what, known in shelves:
         for name, shape in known.items():
-            opaque: Schema = {"type": "object", "title": name, "properties": {"type": {"const": name}}}
+            shared = _FEED if what == "source" else {}
+            opaque: Schema = {"type": "object", "title": name, "properties": {"type": {"const": name}, **shared}}
             summary = "" if shape is None else (shape.__doc__ or "").split("\n", 1)[0]
-            definitions[f"{what}.{name}"] = opaque if shape is None else _typed(name, shape, summary, secret_files=True)
+            definitions[f"{what}.{name}"] = (
+                opaque if shape is None else _typed(name, shape, summary, extra=shared, secret_files=True)
+            )
     return definitions
 
 
@@ -242,9 +253,11 @@ def _discriminated(title: str, prefix: str, names: Iterable[str]) -> Schema:
     }
 
 
-def _typed(name: str, shape: type[Any], summary: str, *, secret_files: bool = False) -> Schema:
-    extra: dict[str, Schema] = {"type": {"const": name}}
-    return object_schema(shape, extra=extra, title=name, summary=summary, secret_files=secret_files)
+def _typed(
+    name: str, shape: type[Any], summary: str, *, extra: Mapping[str, Schema] | None = None, secret_files: bool = False
+) -> Schema:
+    keys: dict[str, Schema] = {"type": {"const": name}, **(extra or {})}
+    return object_schema(shape, extra=keys, title=name, summary=summary, secret_files=secret_files)
 
 
 def _validator(catalog: Catalog) -> Schema:

@@ -37,6 +37,25 @@ class Overload(StrEnum):
     CONFLATE = "conflate"
 
 
+class OnStale(StrEnum):
+    """What a feed's silence does: signals are dropped as `stale`, or strategies are PAUSED, until it speaks again."""
+
+    GATE = "gate"
+    PAUSE = "pause"
+
+
+class OnGap(StrEnum):
+    """What is done where ticks are missing that will not come.
+
+    A note alone; windows that begin anew; strategies PAUSED until an operator resumes them; windows filled from the history.
+    """
+
+    NOTE = "note"
+    REWARM = "rewarm"
+    PAUSE = "pause"
+    BACKFILL = "backfill"
+
+
 class Sharding(StrEnum):
     """How an instrument finds its shard."""
 
@@ -213,6 +232,19 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedSettings:
+    """What is made of a feed's silence and gaps; every type of source takes it beside its own options."""
+
+    stale_after_sec: Annotated[
+        float | None, Gt(0), Unit("seconds"), Doc("Silence after which the feed counts as stale; without it, never.")
+    ] = None
+    on_stale: Annotated[OnStale, Doc("Drop signals, or pause strategies, until the feed speaks again.")] = OnStale.GATE
+    on_gap: Annotated[
+        OnGap, Doc("Where ticks are missing: a note, windows anew, a pause, or windows filled from the history.")
+    ] = OnGap.REWARM
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSettings:
     """Where ticks come from. `options` is the typed options object of `type` (`domain.endpoints`).
 
@@ -221,6 +253,7 @@ class SourceSettings:
 
     type: str
     options: Any
+    feed: FeedSettings = field(default_factory=FeedSettings)
 
 
 @dataclass(frozen=True, slots=True)

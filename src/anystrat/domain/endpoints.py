@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -42,13 +44,32 @@ class FileSource:
 class SyntheticSource:
     """Seeded random ticks, for demos and load tests."""
 
-    ticks: Annotated[int, Ge(1), Unit("ticks"), Doc("How many ticks are made in all.")] = 10_000
+    ticks: Annotated[
+        int | Literal["endless"], Ge(1), Unit("ticks"), Doc("How many ticks are made in all, or endless.")
+    ] = 10_000
     seed: Annotated[int, Ge(0), Doc("The same seed makes the same ticks.")] = 0
     instruments: Annotated[tuple[int, ...], Doc("Tokens; without any, those that the strategies watch.")] = ()
+    start: Annotated[str, Doc("Time of the first tick, ISO 8601; or now, for a live demo.")] = "2024-01-02T09:15:00Z"
     start_price: Annotated[float, Gt(0), Unit("price"), Doc("Price of every instrument's first tick.")] = 100.0
+    tick_size: Annotated[Decimal, Gt(0), Unit("price"), Doc("Prices are whole multiples of it.")] = Decimal("0.01")
     volatility: Annotated[float, Ge(0), Le(1), Unit("ratio"), Doc("Standard deviation of one step's return.")] = 0.001
     interval_ms: Annotated[float, Gt(0), Unit("milliseconds"), Doc("Event time between two ticks.")] = 100.0
     pace: Pace = "max"
+
+    def __post_init__(self) -> None:
+        if self.start != "now":
+            self.start_ns()
+
+    def start_ns(self) -> int:
+        """The first tick's time where `start` says it. Raises `ParameterError`."""
+        try:
+            moment = datetime.fromisoformat(self.start)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+        except (ValueError, OverflowError):
+            raise ParameterError("start", "must be now, or an ISO 8601 time as 2024-01-02T09:15:00Z") from None
+        return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +81,12 @@ class StdinSource:
 
 @dataclass(frozen=True, slots=True)
 class NatsSource:
-    """Ticks from a NATS JetStream stream, one durable consumer a shard."""
+    """Ticks from a NATS JetStream stream, through a durable pull consumer."""
 
     url: Annotated[Secret, Doc("Server, nats://host:4222; several separated by commas.")]
     stream: Annotated[str, Doc("Stream that holds the ticks.")] = "TICKS"
     subject: Annotated[str, Doc("Subject, with `>` or `*` as NATS has them.")] = "ticks.>"
-    durable: Annotated[str, Doc("Name of the durable consumer; the shard's number is added.")] = "anystrat"
+    durable: Annotated[str, Doc("Name of the durable consumer, which is this run's alone.")] = "anystrat"
     batch: Annotated[int, Ge(1), Le(100_000), Unit("messages"), Doc("Messages asked for at once.")] = 256
     user: Annotated[Secret | None, Doc("User name.")] = None
     password: Annotated[Secret | None, Doc("Password.")] = None

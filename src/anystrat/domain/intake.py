@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from anystrat.domain.errors import AnystratError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from anystrat.domain.columns import TickColumns
+
+
+class SourceFailed(AnystratError):
+    """A source cannot go on, and trying again would not help; the text says what to do."""
+
+
+class SourceUnauthorised(SourceFailed):
+    """A source's server refused who asked."""
+
+    exit_code = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,8 +34,9 @@ class TickBatch:
 
     `offsets` has one entry a tick: where in its partition it stands, never descending, the same for all ticks of one
     message. A batch ends at the end of a message: no later batch has ticks of an offset that this one has. `last` is the
-    offset up to which everything is in this batch or before it (messages that held no tick included). `malformed`
-    counts what could not be decoded, each once: a row of a file or a tick of a message, or a whole message.
+    offset up to which everything is in this batch or before it (messages that held no tick included); it grows from batch
+    to batch. `malformed` counts what could not be decoded, each once: a row of a file or a tick of a message, or a whole
+    message. A batch may hold no tick at all.
     """
 
     partition: str
@@ -67,7 +80,7 @@ class LiveSource(Protocol):
     def batches(self, after: Mapping[str, int]) -> AsyncGenerator[TickBatch | SourceNotice, None]:
         """Batches from after the given offset of each partition (none: from the source's beginning), until it ends.
 
-        At least once: a batch may come again, with the same offsets. Called once. Raises `SourceFailed` where the
+        A source that is not resumable begins with what comes next, and numbers it from after the given offset. At least once: a batch may come again, with the same offsets. Called once. Raises `SourceFailed` where the
         source cannot go on.
         """
         ...

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.exact import to_decimal
 from anystrat.domain.tick import MarketTick, TickRow, row_of
+from anystrat.domain.walks import popularity, running_sums
 
 #: Second 0 of the small builders: a Tuesday's open on a fictitious exchange that keeps UTC.
 START: Final = datetime(2024, 1, 2, 9, 15, tzinfo=UTC)
@@ -92,8 +93,7 @@ def synthetic_ticks(
     rng = np.random.Generator(np.random.PCG64(seed))
     tokens = np.array(instruments, np.int64)
     numerator, denominator = tick_size.as_integer_ratio()
-    share = 1.0 / np.arange(1, len(tokens) + 1) ** 0.8
-    reach = np.cumsum(share / share.sum())
+    reach = np.cumsum(popularity(len(tokens)))
     levels = np.rint(np.exp(rng.uniform(np.log(1_000), np.log(60_000), len(tokens)))).astype(np.int64)
     halt_key = rng.integers(0, 1 << 63, dtype=np.uint64)
     # By default so many that the last of `count` ticks stays within the day, however the gaps are drawn.
@@ -145,13 +145,7 @@ def _walk(
     which: NDArray[np.intp], steps: NDArray[np.int64], levels: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Every instrument's running level at each of its ticks, and its level at the end."""
-    order = np.argsort(which, kind="stable")
-    sorted_which = which[order]
-    summed = np.cumsum(steps[order])
-    first = np.flatnonzero(np.diff(sorted_which, prepend=-1))
-    before = np.repeat(summed[first] - steps[order][first], np.diff(first, append=len(which)))
-    walk = np.empty_like(summed)
-    walk[order] = summed - before + levels[sorted_which]
+    walk: NDArray[np.int64] = running_sums(which, steps) + levels[which]
     after = levels.copy()
     np.add.at(after, which, steps)
     return walk, after

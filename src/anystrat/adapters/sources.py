@@ -1,0 +1,68 @@
+"""The built-in types of sources, from their options to something that delivers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from anystrat.adapters.offload import Offload, in_a_thread
+from anystrat.adapters.system_clock import SystemClock
+from anystrat.domain.endpoints import FileSource, StdinSource, SyntheticSource
+from anystrat.domain.intake import SourceFailed
+
+if TYPE_CHECKING:
+    from anystrat.domain.clock import Clock
+    from anystrat.domain.configuration import SourceSettings
+    from anystrat.domain.intake import LiveSource
+
+
+def open_source(
+    settings: SourceSettings,
+    instruments: Sequence[int] = (),
+    *,
+    clock: Clock | None = None,
+    offload: Offload = in_a_thread,
+) -> LiveSource:
+    """The source that the settings name, watched for silence where they say so; `instruments` are those that are watched.
+
+    Nothing is connected before its `batches` are asked for. Raises `SourceFailed` for a type that is configured but not
+    there, `TickFileError` for a file that cannot be used, `MissingExtra`.
+    """
+    source, partition = _built(settings, instruments, clock or SystemClock(), offload)
+    return watched(source, settings, partition)
+
+
+def watched(source: LiveSource, settings: SourceSettings, partition: str) -> LiveSource:
+    """The source, with notices of its silence where the settings ask for them."""
+    patience = settings.feed.stale_after_sec
+    if patience is None:
+        return source
+    from anystrat.adapters.source_watch import WatchedFeed
+
+    return WatchedFeed(source, patience, [partition])
+
+
+def _built(
+    settings: SourceSettings, instruments: Sequence[int], clock: Clock, offload: Offload
+) -> tuple[LiveSource, str]:
+    options = settings.options
+    if isinstance(options, FileSource):
+        from anystrat.adapters import source_file
+        from anystrat.adapters.tick_files import open_ticks
+
+        recording = open_ticks(options.path, block_rows=source_file.BLOCK_ROWS)
+        return source_file.FileFeed(recording, pace=options.pace, offload=offload), source_file.PARTITION
+    if isinstance(options, SyntheticSource):
+        from anystrat.adapters import source_synthetic
+
+        if not (options.instruments or instruments):
+            raise SourceFailed("source: no strategy watches an instrument; give the synthetic source `instruments`")
+        feed = source_synthetic.SyntheticFeed(options, instruments, clock)
+        return feed, source_synthetic.PARTITION
+    if isinstance(options, StdinSource):
+        from anystrat.adapters import source_stdin
+
+        return source_stdin.StdinFeed(options.format), source_stdin.PARTITION
+    raise SourceFailed(
+        f"source: this version delivers nothing from the type {settings.type!r} yet; expected one of file, synthetic, stdin"
+    )
