@@ -18,18 +18,18 @@ class Pacer:
     """
 
     def __init__(self, pace: float | Literal["max"]) -> None:
-        self._pace = pace
+        self._multiple = None if pace == "max" else pace
         self._start: tuple[float, int] | None = None
 
     def schedule(self, ts_ns: NDArray[np.int64]) -> Schedule:
         """When the ticks of one block, shape (n,), are due."""
-        if self._pace == "max" or not len(ts_ns):
+        if self._multiple is None or not len(ts_ns):
             return Schedule(None, len(ts_ns))
         if self._start is None:
             self._start = (asyncio.get_running_loop().time(), int(ts_ns[0]))
         since, first_ns = self._start
         # A tick that is older than the one before it is due with that one.
-        elapsed: NDArray[np.float64] = (np.maximum.accumulate(ts_ns) - first_ns) / (1e9 * self._pace)
+        elapsed: NDArray[np.float64] = (np.maximum.accumulate(ts_ns) - first_ns) / (1e9 * self._multiple)
         return Schedule(since + elapsed, len(ts_ns))
 
 

@@ -61,7 +61,7 @@ class FileFeed:
         self, recording: Recording, *, pace: float | Literal["max"] = "max", offload: Offload = in_a_thread
     ) -> None:
         self._recording = recording
-        self._pace = pace
+        self._pace: float | Literal["max"] = pace
         self._offload = offload
         self._blocks: Iterator[TickColumns] | None = None
         self._malformed = 0

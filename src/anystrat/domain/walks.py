@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-N = TypeVar("N", bound=np.generic)
 
 
 def popularity(count: int) -> NDArray[np.float64]:
@@ -19,12 +17,12 @@ def popularity(count: int) -> NDArray[np.float64]:
     return share
 
 
-def running_sums(which: NDArray[Any], steps: NDArray[N]) -> NDArray[N]:
+def running_sums(which: NDArray[Any], steps: NDArray[Any]) -> NDArray[Any]:
     """At each place, the sum of the steps so far of its own group `which`, both of shape (n,), its own included."""
     order = np.argsort(which, kind="stable")
     summed = np.cumsum(steps[order])
     first = np.flatnonzero(np.diff(which[order], prepend=-1))
     before = np.repeat(summed[first] - steps[order][first], np.diff(first, append=len(which)))
-    sums: NDArray[N] = np.empty_like(summed)
+    sums: NDArray[Any] = np.empty_like(summed)
     sums[order] = summed - before
     return sums
