@@ -70,6 +70,7 @@ class Committer:
         self._something = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._idle = asyncio.Event()
 
     async def put(self, work: Work) -> None:
         """Queue a step; waits while too much waits already."""
@@ -89,6 +90,12 @@ class Committer:
         """How many steps wait for their commit."""
         return len(self._waiting)
 
+    async def idle(self) -> None:
+        """Wait until everything that was queued is committed, and handed on."""
+        while self._waiting or not self._idle.is_set():
+            self._idle.clear()
+            await self._idle.wait()
+
     def close(self) -> None:
         """Nothing more will be queued: `run` ends once all is committed."""
         self._closed = True
@@ -102,7 +109,9 @@ class Committer:
                 if self._closed:
                     return
                 self._something.clear()
+                self._idle.set()
                 await self._something.wait()
+            self._idle.clear()
             group = list(self._waiting)
             self._waiting.clear()
             began = loop.time()

@@ -36,6 +36,7 @@ class Mailbox:
         self._something = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._idle = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._parcels)
@@ -70,7 +71,9 @@ class Mailbox:
             if self._closed:
                 return []
             self._something.clear()
+            self._idle.set()
             await self._something.wait()
+        self._idle.clear()
         return self._taken(at_most)
 
     def _taken(self, at_most: int) -> list[Parcel]:
@@ -84,6 +87,12 @@ class Mailbox:
         if self.waiting_ticks < self.capacity:
             self._room.set()
         return taken
+
+    async def idle(self) -> None:
+        """Wait until everything was taken, and whoever takes has come back for more."""
+        while self._parcels or not self._idle.is_set():
+            self._idle.clear()
+            await self._idle.wait()
 
     def close(self) -> None:
         """Nothing more will be put: `take` answers with nothing once it is empty."""

@@ -270,17 +270,25 @@ class Runner:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await self._settled()
+        deadline = asyncio.get_running_loop().time() + parts.drain_sec
+        for each in self.deliveries.values():
+            await each.drain(max(0.0, deadline - asyncio.get_running_loop().time()))
+        for task in delivering:
+            task.cancel()
+        # Only now: a delivery that gave up has an event for its shard.
         for mailbox in self.mailboxes:
             mailbox.close()
         for task in sharding:
             await task
         self._committer.close()
         await committing
-        deadline = asyncio.get_running_loop().time() + parts.drain_sec
-        for each in self.deliveries.values():
-            await each.drain(max(0.0, deadline - asyncio.get_running_loop().time()))
-        for task in delivering:
-            task.cancel()
+
+    async def _settled(self) -> None:
+        """Wait until every tick that was read is handled, committed and handed to its delivery."""
+        for mailbox in self.mailboxes:
+            await mailbox.idle()
+        await self._committer.idle()
 
     async def _take_in(self, after: Mapping[str, int]) -> None:
         try:
