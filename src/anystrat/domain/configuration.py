@@ -163,6 +163,43 @@ class PaperCosts:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """How signals are sent to a broker; every type of broker takes these beside its own options, but for `paper`."""
+
+    attempts: Annotated[
+        int, Ge(1), Le(1_000), Doc("How often a signal is tried before it goes to the dead letters.")
+    ] = 8
+    expire_sec: Annotated[
+        float | None,
+        Gt(0),
+        Unit("seconds"),
+        Doc("A signal that waits longer is not sent any more; without it, none expires."),
+    ] = None
+    rate_per_sec: Annotated[
+        float | None, Gt(0), Unit("signals a second"), Doc("Never more than this in any second; without it, no limit.")
+    ] = None
+    timeout_sec: Annotated[float, Gt(0), Le(600), Unit("seconds"), Doc("How long an answer is waited for.")] = 10.0
+    backoff_sec: Annotated[
+        float, Gt(0), Le(3_600), Unit("seconds"), Doc("Longest wait before the second attempt; it doubles with each.")
+    ] = 0.5
+    max_backoff_sec: Annotated[float, Gt(0), Le(3_600), Unit("seconds"), Doc("What the wait doubles up to.")] = 30.0
+    breaker_failures: Annotated[
+        int, Ge(1), Le(1_000), Doc("Failures of the broker itself in a row after which it is left alone for a while.")
+    ] = 5
+    largest_group: Annotated[
+        int,
+        Ge(1),
+        Le(65_536),
+        Unit("signals"),
+        Doc("How many signals are sent together at most, if the broker takes so many."),
+    ] = 1_024
+
+    def __post_init__(self) -> None:
+        if self.max_backoff_sec < self.backoff_sec:
+            raise ParameterError("max_backoff_sec", "must not be below backoff_sec", self.max_backoff_sec)
+
+
+@dataclass(frozen=True, slots=True)
 class StrategyConfig:
     """One row: a strategy, what it watches, where its signals go.
 
@@ -263,6 +300,7 @@ class BrokerSettings:
     name: str
     type: str
     options: Any
+    delivery: DeliveryOptions = field(default_factory=DeliveryOptions)
 
     @property
     def costs(self) -> PaperCosts | None:

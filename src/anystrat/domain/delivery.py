@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
+
+from anystrat.domain.errors import AnystratError
 
 if TYPE_CHECKING:
     from anystrat.domain.journal import OutboxSignal
@@ -39,15 +41,37 @@ class Verdict(StrEnum):
 
 
 class SendResult(msgspec.Struct, frozen=True):
-    """The verdict on one signal. `retry_after_sec`: the sink asked for patience (0: it did not)."""
+    """The verdict on one signal. With FAILED, `retry_after_sec` above 0: the sink asked for patience.
+
+    Nothing is sent to the broker for so long then, and the attempt is not counted.
+    """
 
     verdict: Verdict
     reason: str = ""
     retry_after_sec: float = 0.0
 
 
+#: What most signals come to.
+TAKEN: Final = SendResult(Verdict.ACKED)
+
+
+class SinkUnavailable(AnystratError):
+    """The sink cannot be reached, so that nothing of the group was sent; costs no signal an attempt."""
+
+
+class Rejected(AnystratError):
+    """Raised by a `SignalPublisher`: the signal is refused for good, another attempt would be in vain."""
+
+
+class OutcomeUnknown(AnystratError):
+    """Raised by a `SignalPublisher`: the signal may have been taken, or not; the publisher's `guarantee` says what to do."""
+
+
 class Sink(Protocol):
-    """Where a broker's signals go. One group is under way at a time."""
+    """Where a broker's signals go. One group is under way at a time.
+
+    A kill switch lets the call that is under way finish: a sink that sends one by one has a `largest_group` of 1.
+    """
 
     @property
     def guarantee(self) -> Guarantee:
@@ -64,7 +88,11 @@ class Sink(Protocol):
         ...
 
     async def send(self, signals: Sequence[OutboxSignal]) -> Sequence[SendResult]:
-        """Send in order; one result each, in the same order. An exception, or being cancelled, leaves all of them UNKNOWN."""
+        """Send in order, and never try again yourself; one result each, in the same order.
+
+        An exception, or being cancelled, leaves all of them UNKNOWN, but for `SinkUnavailable`. After an exception
+        `close` is called, and `open` before the next group.
+        """
         ...
 
     async def has(self, signals: Sequence[OutboxSignal]) -> Sequence[bool | None]:
