@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 
 import pytest
@@ -169,7 +170,7 @@ class TestVerdicts:
             times = [when for when, _ in scene.sink.groups]
             same = random.Random(7)
             expected = [same.uniform(0, ceiling) for ceiling in (2.0, 4.0, 8.0, 8.0)]
-            assert [b - a for a, b in zip(times, times[1:], strict=False)] == pytest.approx(expected, abs=1e-6)
+            assert [b - a for a, b in itertools.pairwise(times)] == pytest.approx(expected, abs=1e-6)
 
         play(story, options=DeliveryOptions(attempts=5, backoff_sec=2, max_backoff_sec=8))
 
@@ -184,7 +185,7 @@ class TestVerdicts:
             await scene.accept(2)
             await scene.settled()
             times = [when for when, _ in scene.sink.groups]
-            assert [b - a for a, b in zip(times, times[1:], strict=False)] == pytest.approx([30.0] * 5)
+            assert [b - a for a, b in itertools.pairwise(times)] == pytest.approx([30.0] * 5)
             assert await scene.fates() == {"ACKED": 2}
 
         play(story, options=DeliveryOptions(attempts=2))
@@ -712,7 +713,13 @@ class TestHealth:
             await scene.accept(4, lives=20)
             await asyncio.sleep(8)
             health = scene.delivery.health()
-            assert (health.broker, health.type, health.queued, health.acked, health.rejected) == ("out", "scripted", 4, 2, 1)
+            assert (health.broker, health.type, health.queued, health.acked, health.rejected) == (
+                "out",
+                "scripted",
+                4,
+                2,
+                1,
+            )
             assert health.oldest_sec == pytest.approx(8, abs=0.1)
             await asyncio.sleep(20)
             health = scene.delivery.health()
