@@ -29,6 +29,7 @@ from anystrat.observability.log import OutcomeLog
 from anystrat.strategies.catalog import StrategyType
 
 if TYPE_CHECKING:
+    from anystrat.domain.protocols import InferencePort
     from anystrat.domain.signal import EmittedSignal
     from anystrat.engine.executor import StrategyExecutor
 
@@ -46,6 +47,9 @@ class StrategyRunnerService:
     `directory` is what relative paths of rows (a `model_path`) are relative to. `compiled` is for many strategies on
     an instrument: one compiled call a tick then finds those that have anything to do (extra `fast`; without it nothing
     changes). It costs some seconds at the first tick on a new machine, and half a second elsewhere.
+
+    `inference` (`bootstrap.live_inference()`) measures `inference_deadline_ms`, for ticks that come as they happen. Without
+    it nothing is ever late, so that the same ticks give the same signals.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class StrategyRunnerService:
         directory: str | Path = ".",
         observers: Iterable[Observer] | None = None,
         compiled: bool = False,
+        inference: InferencePort | None = None,
     ) -> None:
         self.configuration = configuration or Configuration()
         self.wiring = wiring or default_wiring()
@@ -64,6 +69,7 @@ class StrategyRunnerService:
         self._log = OutcomeLog()
         self._models_reported = (0, 0)
         self._compiled = compiled
+        self._inference = inference
         self.engine: Engine = self._built(self.configuration)
 
     @classmethod
@@ -104,6 +110,8 @@ class StrategyRunnerService:
         engine = build_engine(configuration, self.wiring, sessions=session_clock(configuration.instruments))
         if self._compiled:
             engine.use_compiler(kernel_compiler())
+        if self._inference is not None:
+            engine.use_inference(self._inference)
         self._report_models()
         return engine
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from anystrat.adapters.tick_files import TickReader as TickReader
     from anystrat.domain.clock import Clock
     from anystrat.domain.intake import LiveSource
-    from anystrat.domain.protocols import Compiler, SessionClock
+    from anystrat.domain.protocols import Compiler, InferencePort, SessionClock
     from anystrat.engine.executor import StrategyExecutor
 
 
@@ -225,6 +225,13 @@ def model_changes(models: ModelShelf) -> list[ModelChange]:
     ]
 
 
+def live_inference() -> InferencePort:
+    """What measures inference deadlines in a live run; give it to `Engine.use_inference`. It keeps one thread."""
+    from anystrat.adapters.inference_threads import ThreadedInference
+
+    return ThreadedInference()
+
+
 def kernel_compiler(on_cold: Callable[[str], None] | None = None) -> Compiler | None:
     """What makes block evaluation quick, or None without the extra `fast`; `on_cold` hears of each kernel compiled anew."""
     from anystrat.adapters.numba_kernels import numba_compiler
@@ -285,6 +292,7 @@ __all__ = [
     "default_wiring",
     "inspect_model",
     "kernel_compiler",
+    "live_inference",
     "model_changes",
     "model_failure",
     "open_signals",

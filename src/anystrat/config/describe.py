@@ -12,7 +12,7 @@ from anystrat.config.fields import FieldShape, fields_of, is_path
 from anystrat.config.risk import RiskShape, SizingShape
 from anystrat.domain.exact import plain_text
 from anystrat.strategies.catalog import Catalog, Composition, StrategyType
-from anystrat.strategies.hybrid import HybridParameters
+from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _hybrid(composition: Composition, catalog: Catalog) -> tuple[ParameterDescri
     if len(parts) == 2:
         for shape in parts:
             for described in _described(fields_of(shape)):
-                if described.name != "on_model_failure":
+                if described.name not in NO_PART_KEYS:
                     result.setdefault(described.name, described)
     else:
         for name in ("rules", "ml"):
@@ -87,7 +87,7 @@ def _hybrid(composition: Composition, catalog: Catalog) -> tuple[ParameterDescri
     )
     for described in _described(fields_of(catalog.policy(composition.default_policy).parameters)):
         result.setdefault(described.name, described)
-    result["on_model_failure"] = _described([own["on_model_failure"]])[0]
+    result |= {name: _described([each])[0] for name, each in own.items() if name in NO_PART_KEYS}
     return tuple(result.values())
 
 

@@ -12,7 +12,7 @@ from anystrat.config.shapes import Steps, checked
 from anystrat.domain.errors import nearest_name
 from anystrat.domain.parameters import Doc
 from anystrat.strategies.catalog import Catalog, Composition, Part, StrategyType
-from anystrat.strategies.hybrid import HybridParameters, LayoutProblem, PartLayout, split_parameters
+from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters, LayoutProblem, PartLayout, split_parameters
 
 # Keys that every type takes under `parameters`, for the engine and not for the strategy.
 SHARED_KEYS = ("risk", *SIZING_KEYS, "validator")
@@ -43,6 +43,10 @@ class _OwnShape:
         Literal["skip", "rules_only"],
         Doc("Where the model does not load: leave the strategy out, or go on with the rules and their history alone."),
     ] = "skip"
+    on_deadline: Annotated[
+        Literal["drop", "rules_only"],
+        Doc("Where an inference takes longer than its deadline: no signal on this tick, or the rules' own."),
+    ] = "drop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,11 @@ class _Hybrid:
         rules = self._part(layout.rules, "rules")
         ml = self._part(layout.ml, "ml")
         policy = self._part(layout.policy, "policy")
-        kept = {key: child for key, child in own.items() if key == "on_model_failure"}
+        kept = {key: child for key, child in own.items() if key in NO_PART_KEYS}
         rest = checked(_OwnShape, self.node.with_value(kept), self.path, self.problems)
         if rules is None or ml is None or policy is None or rest is None:
             return None
-        return HybridParameters(rules, ml, policy, rest.on_model_failure)
+        return HybridParameters(rules, ml, policy, rest.on_model_failure, rest.on_deadline)
 
     def _part(self, layout: PartLayout | None, key: str) -> Part | None:
         if layout is None:

@@ -23,7 +23,7 @@ from anystrat.domain.configuration import (
     TracingSettings,
 )
 from anystrat.strategies.catalog import Catalog, Composition, StrategyType
-from anystrat.strategies.hybrid import HybridParameters
+from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENDPOINTS = EndpointTypes()
@@ -209,7 +209,7 @@ def _hybrid(entry: StrategyType, composition: Composition, catalog: Catalog, sha
             names = [each.name for each in catalog.strategies.values() if each.kind == kind]
             properties[kind] = _discriminated(f"{kind} of the hybrid", "part", names)
             required.append(kind)
-    own = {each.name: field_schema(each) for each in fields_of(HybridParameters) if each.name == "on_model_failure"}
+    own = {each.name: field_schema(each) for each in fields_of(HybridParameters) if each.name in NO_PART_KEYS}
     properties |= own | {"policy": {**_ref("policy"), "default": composition.default_policy}, **shared}
     schema: Schema = {
         "type": "object",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from anystrat.domain.outcomes import Noted, Outcome
 from anystrat.domain.tick import TickRow
+
+#: The kind of the note that says that an inference came too late.
+INFERENCE_MISSED: Final = "inference_missed"
 
 
 class Operation(StrEnum):
@@ -55,6 +59,28 @@ class ModelSwapped(msgspec.Struct, frozen=True, tag="model_swapped"):
     ts_ns: int
     model_path: str
     sha256: str
+
+
+class InferenceMissed(msgspec.Struct, frozen=True, tag="inference_missed"):
+    """On its `tick`-th accepted tick an instrument's inference came too late for this executor, which went without.
+
+    A live run measures that; it is recorded before that tick (or before the block that it is in), and a replay goes
+    without on the same tick, measuring nothing. See `of`.
+    """
+
+    ts_ns: int
+    strategy_id: str
+    broker: str
+    instrument_token: int
+    tick: int
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> InferenceMissed | None:
+        """The event to record for an outcome of a live run; None for an outcome that says something else."""
+        if not isinstance(outcome, Noted) or outcome.kind != INFERENCE_MISSED or outcome.strategy_id is None:
+            return None
+        details = outcome.details
+        return cls(outcome.ts_ns, outcome.strategy_id, details["broker"], details["instrument"], details["tick"])
 
 
 class Arrived(msgspec.Struct, frozen=True, tag="arrived"):
@@ -120,6 +146,7 @@ RecordedEvent = (
     | TimerDue
     | DeliveryFailed
     | ModelSwapped
+    | InferenceMissed
     | Arrived
     | FeedGap
     | FeedStale

@@ -22,10 +22,12 @@ __all__ = [
     "ColumnRule",
     "Compiler",
     "CompilerAware",
+    "DeadlineAware",
     "DecisionPolicy",
     "FeatureStore",
     "HistoryProvider",
     "InferenceModel",
+    "InferencePort",
     "MLCapable",
     "PriceRule",
     "SeedAware",
@@ -80,6 +82,29 @@ class MLCapable(Protocol):
 
     def predict_signal(self, features: Any) -> SignalResult | None:
         """The model's decision; an exception counts as no signal and never ends the strategy."""
+        ...
+
+
+@runtime_checkable
+class DeadlineAware(Protocol):
+    """An optional capability: the processor can do without its model on a tick on which the answer comes too late."""
+
+    @property
+    def inference_deadline_ns(self) -> int | None:
+        """How long a live inference may take; None: as long as it takes, and nothing below is called."""
+        ...
+
+    @property
+    def missed(self) -> bool:
+        """Whether the last `process_tick` had to do without: the port was late, or `miss_next` said so."""
+        ...
+
+    def use_inference(self, inference: InferencePort | None) -> None:
+        """From now on ask the model through this port; None: ask the model itself, and wait for it."""
+        ...
+
+    def miss_next(self) -> None:
+        """The next `process_tick` does without the model's answer, just as if that had come too late."""
         ...
 
 
@@ -305,6 +330,19 @@ class InferenceModel(Protocol):
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities [N, 3], columns SELL, HOLD, BUY, for features [N, F]."""
+        ...
+
+
+class InferencePort(Protocol):
+    """How a live driver asks a model that has a deadline. A replay has none: what was late then is in the recording."""
+
+    def predict(
+        self, model: InferenceModel, features: NDArray[np.float32], deadline_ns: int
+    ) -> NDArray[np.float32] | None:
+        """The model's answer, or None where it was not there within `deadline_ns`. Raises what the model raises.
+
+        Returns soon after the deadline even where the model hangs.
+        """
         ...
 
 

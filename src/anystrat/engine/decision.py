@@ -26,6 +26,7 @@ from anystrat.engine.checks import (
     check_signal,
     remember,
 )
+from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.state import REASON_COLUMNS, State
 
@@ -74,6 +75,7 @@ class Decisions:
     def __init__(self, state: State, supervision: Supervision) -> None:
         self._state = state
         self._supervision = supervision
+        self.deadlines = Deadlines()
 
     def fill_waiting(self, executor: StrategyExecutor, s: int, row: TickRow, out: list[Outcome]) -> None:
         """Fill every order that waits on slot `s`, in the order of acceptance."""
@@ -106,11 +108,17 @@ class Decisions:
     def evaluate(self, executor: StrategyExecutor, s: int, moment: Moment, out: list[Outcome]) -> None:
         """Ask the executor's strategy about this tick, and carry its answer to its end."""
         self._state.book.executor.evaluations[executor.row] += 1
+        timed, tick = executor.deadline is not None, 0
+        if timed:
+            tick = self._state.book.instrument.ticks[moment.instrument]
+            self.deadlines.before(executor, moment.row.instrument_token, tick)
         try:
             signal, side, confidence, quantity, price, reference = self._ask(executor, moment)
         except Exception as error:  # noqa: BLE001  whatever a strategy raises is contained
             self._supervision.failed(executor, moment.window, moment.row, error, out)
             return
+        if timed:
+            self.deadlines.after(executor, moment.row, tick, out)
         if signal is None:
             return
         if side == _HOLD:

@@ -26,6 +26,7 @@ from anystrat.domain.events import (
     FeedGap,
     FeedStale,
     HistoryLoaded,
+    InferenceMissed,
     ModelSwapped,
     Operation,
     TimerDue,
@@ -39,13 +40,14 @@ from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Window
 from anystrat.engine.attention import WORTH_A_CALL, Attention
 from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
+from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.decision import SESSION_CODE, Decisions, Moment
 from anystrat.engine.executor import Kind, StrategyExecutor, limits_of
 from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, NEVER, State
 from anystrat.engine.supervision import Supervision
 
 if TYPE_CHECKING:
-    from anystrat.domain.protocols import Compiler, SessionClock, SignalValidator, StrategyProcessor
+    from anystrat.domain.protocols import Compiler, InferencePort, SessionClock, SignalValidator, StrategyProcessor
     from anystrat.domain.signal import EmittedSignal
 
 #: An age beyond every limit, "no limit" included.
@@ -138,6 +140,7 @@ class Engine:
             self._attention.pop(row, None)
         self.executors.append(executor)
         self._hand_compiler(processor)
+        self.deadlines.prepare(executor)
         self._supervision.move(executor, Trigger.REGISTERED, LONG_AGO, [])
         return executor
 
@@ -172,6 +175,19 @@ class Engine:
         if self._compiler is not None and isinstance(processor, CompilerAware):
             processor.use_compiler(self._compiler)
 
+    def use_inference(self, inference: InferencePort | None) -> None:
+        """From the next tick on, models with a deadline are asked through this port, and what is late is noted.
+
+        For live drivers alone, once what they recover from is behind them. Without a port nothing is measured: what was
+        late is told by `InferenceMissed` events, before the ticks that it was late on.
+        """
+        self.deadlines.measure(inference, self.executors)
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """What is known of inferences that come too late."""
+        return self._decisions.deadlines
+
     # -- the front door -------------------------------------------------------------------------------------------
 
     def step(self, event: Event, *, age_ns: int = 0) -> list[Outcome]:
@@ -190,6 +206,8 @@ class Engine:
             self._supervision.delivery_failed(event, self.executors, out)
         elif isinstance(event, ModelSwapped):
             out.append(Noted("model_swapped", event.ts_ns, None, {"path": event.model_path, "sha256": event.sha256}))
+        elif isinstance(event, InferenceMissed):
+            self._missed(event, out)
         elif isinstance(event, Conflated):
             details = {"instrument": event.instrument_token, "ticks": event.ticks}
             out.append(Noted("conflated", event.ts_ns, None, details))
@@ -338,6 +356,14 @@ class Engine:
         for executor, _ in self._watchers[i]:
             if book.executor.state[executor.row] == _WARMUP and window.count >= executor.need:
                 self._supervision.move(executor, Trigger.WINDOW_FULL, event.times[-1], out, event.instrument_token)
+
+    def _missed(self, event: InferenceMissed, out: list[Outcome]) -> None:
+        i = self._instrument.get(event.instrument_token)
+        if i is None or event.tick <= self.state.book.instrument.ticks[i]:
+            details = {"event": "inference_missed", "instrument": event.instrument_token, "tick": event.tick}
+            out.append(Noted("misplaced_event", event.ts_ns, event.strategy_id, details))
+        else:
+            self.deadlines.expect(event)
 
     def _feed(self, event: Arrived | FeedGap | FeedStale | FeedFresh, out: list[Outcome]) -> None:
         """What the feed itself has to say."""

@@ -12,7 +12,7 @@ from anystrat.domain.configuration import FillTiming, PaperCosts, PortfolioState
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import REASONS
-from anystrat.domain.protocols import PriceRule, SignalValidator, StrategyProcessor
+from anystrat.domain.protocols import DeadlineAware, PriceRule, SignalValidator, StrategyProcessor
 from anystrat.domain.signal_id import id_bases
 from anystrat.engine.answers import LARGEST_QUANTITY
 from anystrat.engine.state import LONG_AGO, NEVER
@@ -37,6 +37,7 @@ class StrategyExecutor:
         "broker",
         "config",
         "costs",
+        "deadline",
         "decide",
         "error_times",
         "id_bases",
@@ -77,6 +78,8 @@ class StrategyExecutor:
         self.risk_multiplier: Decimal | None = None if config.risk.risk_multiplier == 1 else config.risk.risk_multiplier
         self.need = _history_length(config.strategy_id, processor)
         self.decide: Decide | None = processor.decide if isinstance(processor, PriceRule) else None
+        timed = isinstance(processor, DeadlineAware) and processor.inference_deadline_ns is not None
+        self.deadline: DeadlineAware | None = processor if timed and isinstance(processor, DeadlineAware) else None
         self.id_bases = id_bases(config.strategy_id, broker)
         self.error_times: list[int] = []
         self.own_drops: dict[str, int] = {}

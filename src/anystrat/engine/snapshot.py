@@ -36,6 +36,7 @@ def snapshot(engine: Engine) -> bytes:
                 "fingerprint": fingerprint(engine),
                 "killed": engine.killed,
                 "feed": [engine.arrived_ns, engine.feed_stale],
+                "missed": engine.deadlines.dump(),
                 "outside_calendar": sorted(engine.outside_calendar),
                 "ticks": engine.ticks,
                 "tick_drops": dict(engine.tick_drops),
@@ -73,6 +74,7 @@ def restore(engine: Engine, data: bytes) -> None:
     engine.state.load(content["state"])
     engine.killed = content["killed"]
     engine.arrived_ns, engine.feed_stale = content["feed"]
+    engine.deadlines.load(content["missed"])
     engine.outside_calendar = set(content["outside_calendar"])
     engine.ticks = content["ticks"]
     engine.tick_drops = Counter(content["tick_drops"])

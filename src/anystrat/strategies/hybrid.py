@@ -15,8 +15,10 @@ from anystrat.domain.protocols import (
     ColumnRule,
     Compiler,
     CompilerAware,
+    DeadlineAware,
     DecisionPolicy,
     InferenceModel,
+    InferencePort,
     MLCapable,
     PriceRule,
     SeedAware,
@@ -42,10 +44,10 @@ if TYPE_CHECKING:
 PartColumns: TypeAlias = "tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.int64]]"
 
 #: The hybrid's own keys beside those of its parts.
-OWN_KEYS: Final = ("policy", "on_model_failure")
+OWN_KEYS: Final = ("policy", "on_model_failure", "on_deadline")
 
-# What to do without a model is the whole hybrid's affair: no part is asked.
-_NO_PART_KEYS: Final = frozenset({"on_model_failure"})
+#: What to do without a model, or without its answer, is the whole hybrid's affair: no part is asked.
+NO_PART_KEYS: Final = frozenset({"on_model_failure", "on_deadline"})
 
 # Rules whose metadata holds no flags for a policy; what others put there is seen tick by tick.
 _WITHOUT_FLAGS: Final = (Momentum, MeanReversion, Breakout, SmaCrossover)
@@ -62,6 +64,10 @@ class HybridParameters:
         Literal["skip", "rules_only"],
         Doc("Where the model does not load: leave the strategy out, or go on with the rules and their history alone."),
     ] = "skip"
+    on_deadline: Annotated[
+        Literal["drop", "rules_only"],
+        Doc("Where an inference takes longer than its deadline: no signal on this tick, or the rules' own."),
+    ] = "drop"
 
 
 # --------------------------------------------------------------------------------------------------------- whose is it
@@ -182,7 +188,7 @@ class _Split:
 
     def _fields(self, shelf: Literal["strategy", "policy"], name: str) -> set[str]:
         entry = self.catalog.strategy(name) if shelf == "strategy" else self.catalog.policy(name)
-        return {each.name for each in fields(entry.parameters) if each.init} - _NO_PART_KEYS
+        return {each.name for each in fields(entry.parameters) if each.init} - NO_PART_KEYS
 
     def _strategies(self, kind: Kind) -> tuple[str, ...]:
         return tuple(sorted(name for name, entry in self.catalog.strategies.items() if entry.kind == kind))
@@ -227,13 +233,21 @@ class HybridProcessor:
     asked for when the history is: nothing is loaded here.
     """
 
-    __slots__ = ("_compiler", "_lengths", "_name", "ml", "policy", "rules")
+    __slots__ = ("_compiler", "_lengths", "_name", "_on_deadline", "_timed", "ml", "policy", "rules")
 
     def __init__(
-        self, rules: StrategyProcessor, ml: StrategyProcessor, policy: DecisionPolicy, name: str = "hybrid"
+        self,
+        rules: StrategyProcessor,
+        ml: StrategyProcessor,
+        policy: DecisionPolicy,
+        name: str = "hybrid",
+        *,
+        on_deadline: Literal["drop", "rules_only"] = "drop",
     ) -> None:
         self.rules, self.ml, self.policy = rules, ml, policy
         self._name = name
+        self._on_deadline = on_deadline
+        self._timed = ml if isinstance(ml, DeadlineAware) else None
         self._lengths: tuple[int, int] | None = None
         self._compiler: Compiler | None = None
 
@@ -272,7 +286,29 @@ class HybridProcessor:
         rules_length, ml_length = self._lengths or self._part_lengths()
         rules_signal = self.rules.process_tick(tick, history.last(rules_length))
         ml_signal = self.ml.process_tick(tick, history.last(ml_length))
+        if self.missed:
+            return rules_signal if self._on_deadline == "rules_only" else None
         return self.policy.decide(rules_signal, ml_signal, {"tick": tick, "history": history})
+
+    @property
+    def inference_deadline_ns(self) -> int | None:
+        """The ML part's; see `DeadlineAware`."""
+        return self._timed.inference_deadline_ns if self._timed is not None else None
+
+    @property
+    def missed(self) -> bool:
+        """Whether the last tick was decided without the model: as `on_deadline` says, and no policy was asked."""
+        return self._timed is not None and self._timed.missed
+
+    def use_inference(self, inference: InferencePort | None) -> None:
+        """See `DeadlineAware`."""
+        if self._timed is not None:
+            self._timed.use_inference(inference)
+
+    def miss_next(self) -> None:
+        """See `DeadlineAware`."""
+        if self._timed is not None:
+            self._timed.miss_next()
 
     def batchable(self, *, shortest: bool = False) -> bool:
         """Whether both parts and the policy can go over columns now, and doubles say all that they read."""
@@ -388,7 +424,8 @@ def _batchable(part: StrategyProcessor, shortest: bool) -> bool:  # noqa: FBT001
 def _builder(name: str) -> Callable[[HybridParameters, BuildContext], HybridProcessor]:
     def build(parameters: HybridParameters, context: BuildContext) -> HybridProcessor:
         rules, ml = context.build(parameters.rules), context.build(parameters.ml)
-        return HybridProcessor(rules, ml, context.policy(parameters.policy), name)
+        policy = context.policy(parameters.policy)
+        return HybridProcessor(rules, ml, policy, name, on_deadline=parameters.on_deadline)
 
     return build
 

@@ -17,7 +17,7 @@ import numpy as np
 from anystrat.domain.columns import Answered
 from anystrat.domain.errors import AnystratError, MissingExtra, ModelRefused
 from anystrat.domain.parameters import LARGEST_SIZE, Doc, Ge, Gt, Le, PathParameter, Unit
-from anystrat.domain.protocols import Compiler, InferenceModel
+from anystrat.domain.protocols import Compiler, InferenceModel, InferencePort
 from anystrat.domain.signal import SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
@@ -37,6 +37,10 @@ DEFAULT_FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+class InferenceLate(AnystratError):
+    """A model's answer was not there in time. It counts as no signal, and is noted."""
+
+
 class PredictionFailed(AnystratError):
     """A model answered with something that is no probability. It counts as no signal."""
 
@@ -53,6 +57,13 @@ class MLParameters:
     on_model_failure: Annotated[
         Literal["skip"], Doc("Where the model does not load, the strategy is left out, with a warning.")
     ] = "skip"
+    inference_deadline_ms: Annotated[
+        float | None,
+        Gt(0),
+        Unit("milliseconds"),
+        Doc("How long a live inference may take; without it, as long as it takes."),
+    ] = None
+    on_deadline: Annotated[Literal["drop"], Doc("Where an inference takes longer, the tick gives no signal.")] = "drop"
 
 
 class _Bound(NamedTuple):
@@ -81,7 +92,8 @@ class MLStrategy:
 
     `inferences` counts the rows that this strategy asked a model for, a row that it shared with another strategy
     included; `inference_failures` counts those that gave no answer, and `last_failure` says why the last one did not.
-    `model_error` is why the model was refused; empty while one serves.
+    `missed` says whether the last tick had to do without the model because its answer came too late, `deadline_misses`
+    how many had. `model_error` is why the model was refused; empty while one serves.
     """
 
     #: See `SharesInference`.
@@ -94,12 +106,30 @@ class MLStrategy:
         self.inferences = 0
         self.inference_failures = 0
         self.last_failure = ""
+        self.missed = False
+        self.deadline_misses = 0
         self.model_error = ""
         self._name = name
         self._models = models
         self._registry = features
         self._bound: _Bound | None = None
         self._compiler: Compiler | None = None
+        self._inference: InferencePort | None = None
+        self._miss_next = False
+
+    @property
+    def inference_deadline_ns(self) -> int | None:
+        """See `DeadlineAware`."""
+        deadline = self.parameters.inference_deadline_ms
+        return round(deadline * 1_000_000) if deadline is not None else None
+
+    def use_inference(self, inference: InferencePort | None) -> None:
+        """See `DeadlineAware`."""
+        self._inference = inference
+
+    def miss_next(self) -> None:
+        """See `DeadlineAware`."""
+        self._miss_next = True
 
     @property
     def model(self) -> InferenceModel | None:
@@ -155,12 +185,21 @@ class MLStrategy:
         return self.parameters.position_size
 
     def process_tick(self, tick: MarketTick, history: History) -> SignalResult | None:
+        self.missed, self._miss_next = self._miss_next, False
         if not self.load_model():
             self._count_failures(1, self.model_error)
             return None
         features = self.extract_features(tick, history)
+        if self.missed:
+            self.inferences += 1
+            self.deadline_misses += 1
+            return None
         try:
             return self.predict_signal(features)
+        except InferenceLate:
+            self.missed = True
+            self.deadline_misses += 1
+            return None
         except Exception as error:  # noqa: BLE001  whatever a model does, the strategy goes on
             self._count_failures(1, f"{type(error).__name__}: {error}")
             return None
@@ -170,7 +209,7 @@ class MLStrategy:
         return ModelInput(bound.features.of(history, self._compiler)[np.newaxis], tick.last_price, history.memo, bound)
 
     def predict_signal(self, features: ModelInput) -> SignalResult | None:
-        """The decision on one row. Raises `PredictionFailed`, or whatever the model raises."""
+        """The decision on one row. Raises `PredictionFailed`, `InferenceLate`, or whatever the model raises."""
         self.inferences += 1
         sell, hold, buy = self._probabilities(features)
         if not are_probabilities(sell, hold, buy):
@@ -191,7 +230,15 @@ class MLStrategy:
         memo, keys = features.memo, features.bound.memo_keys
         if keys[2] in memo:
             return memo[keys[0]], memo[keys[1]], memo[keys[2]]
-        row: list[float] = features.bound.model.predict(features.values)[0].tolist()
+        model, deadline = features.bound.model, self.inference_deadline_ns
+        if self._inference is None or deadline is None:
+            answer = model.predict(features.values)
+        else:
+            timely = self._inference.predict(model, features.values, deadline)
+            if timely is None:
+                raise InferenceLate(f"no answer within {self.parameters.inference_deadline_ms:g} ms")
+            answer = timely
+        row: list[float] = answer[0].tolist()
         memo[keys[0]], memo[keys[1]], memo[keys[2]] = row
         return row
 

@@ -158,6 +158,21 @@ def test_a_hybrid_keeps_apart_what_is_written_apart(load, row_with, tmp_path) ->
     assert parameters.on_model_failure == "rules_only"
 
 
+def test_an_inference_deadline_is_the_models_and_what_to_do_then_the_hybrids(load, row_with) -> None:
+    flat = "model_path: m.onnx, inference_deadline_ms: 2.5, on_deadline: rules_only"
+    nested = (
+        "rules: {type: momentum}, ml: {type: ml_momentum, model_path: m.onnx, inference_deadline_ms: 2.5}, "
+        "on_deadline: rules_only"
+    )
+    for text, kind in ((flat, "hybrid_momentum"), (nested, "hybrid")):
+        parameters = load(row_with(text, kind)).strategies[0].parameters
+        assert parameters.ml.parameters.inference_deadline_ms == 2.5
+        assert parameters.on_deadline == "rules_only"
+    alone = load(row_with("model_path: m.onnx, inference_deadline_ms: 5", "ml_momentum")).strategies[0].parameters
+    assert (alone.inference_deadline_ms, alone.on_deadline) == (5.0, "drop")
+    assert load(row_with("model_path: m.onnx", "ml_momentum")).strategies[0].parameters.inference_deadline_ms is None
+
+
 def test_anchors_and_merge_keys_share_what_rows_have_in_common(load) -> None:
     configuration = load(
         "x-shared: &shared {lookback_periods: 7, threshold: 0.5}\n"

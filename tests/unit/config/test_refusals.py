@@ -257,6 +257,14 @@ class TestValues:
             "on_model_failure",
         }
 
+    def test_a_model_alone_has_no_rules_to_fall_back_on(self, refuse, row_with) -> None:
+        problems = refuse(row_with("model_path: m, inference_deadline_ms: 0, on_deadline: rules_only", "ml_momentum"))
+
+        assert {problem.path.rpartition(".")[2]: problem.allowed for problem in problems} == {
+            "inference_deadline_ms": "number > 0 (milliseconds)",
+            "on_deadline": "drop",
+        }
+
     def test_bars_are_refused_with_the_honest_reason(self, refuse, row_with) -> None:
         assert "not supported yet" in only(refuse(row_with("") + "    bars: {every: 5m}\n")).message
 

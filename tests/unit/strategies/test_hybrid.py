@@ -224,6 +224,29 @@ def test_a_hybrid_is_built_of_any_parts_and_bears_its_types_name(entry: Strategy
     assert isinstance(hybrid.policy, Confirm)
 
 
+@dataclass
+class LateModel(Model):
+    """An ML part whose answer is never there in time."""
+
+    inference_deadline_ns: int | None = 5
+    missed: bool = True
+
+    def use_inference(self, inference) -> None:
+        raise AssertionError("there is no port here")
+
+    def miss_next(self) -> None:
+        raise AssertionError("it is late by itself")
+
+
+@pytest.mark.parametrize(("on_deadline", "falls_back"), [("drop", False), ("rules_only", True)])
+def test_a_tick_without_the_models_answer_asks_no_policy(history, on_deadline, falls_back):
+    rules, policy = Recorder(1, buy()), WatchfulPolicy()
+    hybrid = HybridProcessor(rules, LateModel(1), policy, on_deadline=on_deadline)
+    window = history([1.0])
+    assert hybrid.process_tick(window[-1], window) is (rules.answer if falls_back else None)
+    assert (hybrid.inference_deadline_ns, hybrid.missed, policy.asked) == (5, True, [])
+
+
 # ------------------------------------------------------------------------------------------------- whose key is which
 
 
@@ -306,8 +329,8 @@ def test_keys_that_nobody_knows_are_listed_with_all_that_are():
     assert set(found) == {("treshold",), ("overbought",)}
     assert found["treshold",].message == "unknown key"
     assert found["treshold",].allowed == (
-        "lookback_periods", "min_conf", "min_ml_conf", "model_path", "on_model_failure", "policy", "position_size",
-        "threshold",
+        "inference_deadline_ms", "lookback_periods", "min_conf", "min_ml_conf", "model_path", "on_deadline",
+        "on_model_failure", "policy", "position_size", "threshold",
     )  # fmt: skip
 
 
@@ -326,7 +349,7 @@ def test_keys_of_a_part_are_checked_where_they_stand():
     }  # fmt: skip
     assert found["rules", "z_entry"].allowed == ("lookback_periods", "position_size", "threshold", "type")
     assert found["lookback_periods",].allowed == (
-        "ml", "on_model_failure", "overbought", "oversold", "policy", "rsi_periods", "rules",
+        "ml", "on_deadline", "on_model_failure", "overbought", "oversold", "policy", "rsi_periods", "rules",
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anystrat.domain.columns import SignalColumns
+from anystrat.domain.events import INFERENCE_MISSED
 from anystrat.domain.exact import to_decimal
 from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import (
@@ -115,6 +116,8 @@ class _Maker:
 
     def _executor_row(self, outcome: Outcome) -> int:
         place = outcome.signal if isinstance(outcome, Emitted) else outcome
+        if isinstance(place, Noted) and place.kind == INFERENCE_MISSED and place.strategy_id is not None:
+            return self._row_of[place.strategy_id, place.details["broker"], place.details["instrument"]]
         if isinstance(place, TickDropped | Noted):
             return -1
         assert place.instrument_token is not None

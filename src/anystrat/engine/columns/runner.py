@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from anystrat.domain.outcomes import Outcome
     from anystrat.domain.protocols import Compiler
     from anystrat.engine.engine import Engine
+    from anystrat.engine.executor import StrategyExecutor
 
 _SESSION_BITS = {REGULAR: 0, PREOPEN: PREOPEN_BIT, CLOSED: CLOSED_BIT}
 
@@ -124,10 +125,12 @@ class BlockRunner:
         self._floor_buckets = compiled(floor_buckets)
         self._compiler = compiler
         self._evaluator = Evaluator(compiler)
-        self.batched = [executor for executor in engine.executors if can_batch(executor)]
-        self.one_by_one = [executor for executor in engine.executors if not can_batch(executor)]
-        for executor in self.batched:
+        self._able = [executor for executor in engine.executors if can_batch(executor)]
+        for executor in self._able:
             self._evaluator.prepare(executor)
+        self._timed = [executor for executor in self._able if executor.deadline is not None]
+        self._late: list[StrategyExecutor] = []
+        self._share_out()
         self._tails: Tails | None = None
         tokens = np.array(engine.tokens, np.int64)
         self._row_of_known = np.argsort(tokens, kind="stable")
@@ -137,6 +140,12 @@ class BlockRunner:
     def seconds_compiling(self) -> float:
         """How long the compiler has been at work in this process, where it says so."""
         return float(getattr(self._compiler, "seconds_compiling", 0.0))
+
+    def _share_out(self) -> None:
+        """Who goes over columns and who tick by tick: those who cannot, and whose inferences may be late one by one."""
+        batched = {executor.row for executor in self._able} - {executor.row for executor in self._late}
+        self.batched = [executor for executor in self.engine.executors if executor.row in batched]
+        self.one_by_one = [executor for executor in self.engine.executors if executor.row not in batched]
 
     # -- one block ------------------------------------------------------------------------------------------------
 
@@ -150,6 +159,12 @@ class BlockRunner:
 
     def _run(self, block: TickColumns) -> BlockResult:
         engine = self.engine
+        if self._timed:
+            late = [executor for executor in self._timed if engine.deadlines.tick_by_tick(executor)]
+            if late != self._late:
+                self._give_windows_back()
+                self._late = late
+                self._share_out()
         if self._tails is None:
             self._tails = Tails(engine, self._compiler)
             engine.borrow_windows(self._give_windows_back)
