@@ -45,6 +45,7 @@ from anystrat.engine.decision import SESSION_CODE, Decisions, Moment
 from anystrat.engine.executor import Kind, StrategyExecutor, limits_of
 from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, NEVER, State
 from anystrat.engine.supervision import Supervision
+from anystrat.engine.watched import Evaluation, WatchedDecisions
 
 if TYPE_CHECKING:
     from anystrat.domain.protocols import Compiler, InferencePort, SessionClock, SignalValidator, StrategyProcessor
@@ -216,6 +217,22 @@ class Engine:
         else:
             self._feed(event, out)
         return out
+
+    def step_watched(
+        self, row: TickRow, clock: Callable[[], int], *, age_ns: int = 0
+    ) -> tuple[list[Outcome], list[Evaluation]]:
+        """`step` for a tick, with a look at every evaluation. `clock` is read for its times, and decides nothing."""
+        plain, watched = self._decisions, WatchedDecisions(self.state, self._supervision, clock)
+        self._decisions = watched
+        try:
+            return self.step(row, age_ns=age_ns), watched.evaluations
+        finally:
+            self._decisions = plain
+
+    @property
+    def evaluations(self) -> int:
+        """How many times any strategy was asked so far."""
+        return int(self.state.tables["executor"]["evaluations"].sum())
 
     def on_tick(self, tick: MarketTick) -> list[EmittedSignal]:
         """Push one public tick through; the signals that it led to, in the order of rows and brokers."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from anystrat.domain.outcomes import Dropped, Noted, Outcome, ProcessorFailed, TickDropped, Transition
 from anystrat.domain.tick import datetime_of
+from anystrat.observability.records import apart, logger
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from anystrat.engine.executor import StrategyExecutor
+
 _FIRST_ROWS: Final = 3
 _TRACEBACKS_KEPT: Final = 1_000
-_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_TOKENS_SHOWN: Final = 8
 
 
 class _Unserved(Protocol):
@@ -26,35 +27,7 @@ class _Unserved(Protocol):
     def reason(self) -> str: ...
 
 
-def logger(level: str = "info", *, json: bool = False) -> FilteringBoundLogger:
-    """A logger of our own to standard error; control characters in values are escaped, so a record stays one record.
-
-    Console lines for people (colours only on a terminal, none with NO_COLOR), or one JSON object a line.
-    """
-    import structlog  # noqa: PLC0415  a service that logs nothing does not pay for it
-
-    colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=colours)
-    made: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _escape_control_characters,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        cache_logger_on_first_use=True,
-    )
-    return made
-
-
-def _escape_control_characters(_logger: Any, _method: str, record: Any) -> Any:
-    for key, value in record.items():
-        # A traceback's lines are what makes it readable.
-        if isinstance(value, str) and key != "exception" and not value.isprintable():
-            record[key] = value.encode("unicode_escape").decode("ascii")
-    return record
+__all__ = ["OutcomeLog", "is_milestone", "logger"]
 
 
 class OutcomeLog:
@@ -96,9 +69,22 @@ class OutcomeLog:
             elif isinstance(outcome, ProcessorFailed):
                 self._failed(outcome)
             elif isinstance(outcome, Noted):
-                self._log.warning(
-                    outcome.kind, strategy=outcome.strategy_id, at=_time(outcome.ts_ns), **outcome.details
-                )
+                own = {"strategy": outcome.strategy_id, "at": _time(outcome.ts_ns)}
+                self._log.warning(outcome.kind, **own, **apart(outcome.details, own))
+
+    def registered(self, executors: Iterable[StrategyExecutor]) -> None:
+        """INFO about each executor that is there now: its strategy, where it trades, what it watches."""
+        for one in executors:
+            more = len(one.tokens) - _TOKENS_SHOWN
+            self._log.info(
+                "strategy registered",
+                strategy=one.strategy_id,
+                broker=one.broker,
+                type=one.config.strategy_type,
+                kind=one.kind,
+                history=one.need,
+                instruments=[*one.tokens[:_TOKENS_SHOWN], *([f"and {more} more"] if more > 0 else [])],
+            )
 
     def models(self, left_out: Iterable[_Unserved], degraded: Iterable[_Unserved]) -> None:
         """WARN about strategies whose model does not load."""
@@ -128,7 +114,7 @@ class OutcomeLog:
         key = (outcome.strategy_id, outcome.broker, outcome.reason)
         self._drops[key] += 1
         count = self._drops[key]
-        if str(count).rstrip("0") == "1":
+        if is_milestone(count):
             self._log.warning(
                 "signals dropped",
                 strategy=outcome.strategy_id,
@@ -142,7 +128,7 @@ class OutcomeLog:
     def _tick_dropped(self, outcome: TickDropped) -> None:
         self._ticks[outcome.reason.value] += 1
         count = self._ticks[outcome.reason.value]
-        if count <= _FIRST_ROWS or str(count).rstrip("0") == "1":
+        if count <= _FIRST_ROWS or is_milestone(count):
             row = outcome.row
             self._log.warning(
                 "tick dropped",
@@ -152,6 +138,11 @@ class OutcomeLog:
                 price=str(row.exact if row.exact is not None else row.price),
                 at=_time(row.ts_ns),
             )
+
+
+def is_milestone(count: int) -> bool:
+    """Whether this is the 1st, 10th, 100th … of its kind: those that are written down."""
+    return str(count).rstrip("0") == "1"
 
 
 def _time(ts_ns: int) -> str:

@@ -71,3 +71,18 @@ def test_a_strategys_traceback_begins_in_its_own_code() -> None:
     assert "engine.py" not in failure.traceback
     assert "no idea at" in failure.traceback
     assert not any(isinstance(outcome, EmittedSignal) for outcome in seen)
+
+
+def test_who_is_registered_is_told_with_what_it_watches(written: Any) -> None:
+    @rule(history=3)
+    def quiet(prices: Any) -> None:
+        return None
+
+    service = StrategyRunnerService(observers=[])
+    service.register(quiet, instruments=range(1, 12), brokers=["paper"])
+    OutcomeLog(logger(json=True)).registered(service.executors)
+    (record,) = written()
+    assert record | {"timestamp": ""} == {
+        "strategy": "quiet", "broker": "paper", "type": "quiet", "kind": "rules", "history": 3,
+        "instruments": [1, 2, 3, 4, 5, 6, 7, 8, "and 3 more"], "event": "strategy registered", "level": "info", "timestamp": "",
+    }  # fmt: skip
