@@ -28,8 +28,8 @@ class Meter(Protocol):
         """`count` times, this stage took `seconds` each."""
         ...
 
-    def committed(self, seconds: float, inputs: int) -> None:
-        """One commit of the journal took `seconds`, with so many inputs in it."""
+    def committed(self, seconds: float, steps: int, signals: int) -> None:
+        """One commit of the journal took `seconds`, with so many steps of shards and signals in it."""
         ...
 
     def outcomes(self, outcomes: Sequence[Outcome]) -> None:

@@ -221,13 +221,19 @@ class Engine:
     def step_watched(
         self, row: TickRow, clock: Callable[[], int], *, age_ns: int = 0
     ) -> tuple[list[Outcome], list[Evaluation]]:
-        """`step` for a tick, with a look at every evaluation. `clock` is read for its times, and decides nothing."""
+        """`step` for a tick, with a look at every evaluation. `clock` is read for its times, and decides nothing.
+
+        One strategy after the other is asked, whatever compiled code there is for many: only so is each seen.
+        """
+        self.settle()
         plain, watched = self._decisions, WatchedDecisions(self.state, self._supervision, clock)
+        out: list[Outcome] = []
         self._decisions = watched
         try:
-            return self.step(row, age_ns=age_ns), watched.evaluations
+            self._tick(row, out, age_ns)
         finally:
             self._decisions = plain
+        return out, watched.evaluations
 
     @property
     def evaluations(self) -> int:

@@ -85,7 +85,8 @@ class Exposition:
         measured: dict[str, list[tuple[tuple[str, ...], Buckets]]] = {
             "latency_seconds": [((stage.value,), buckets) for stage, buckets in self._measurements.stages.items()],
             "journal_commit_seconds": [((), self._measurements.commit_seconds)],
-            "journal_commit_inputs": [((), self._measurements.commit_inputs)],
+            "journal_commit_steps": [((), self._measurements.commit_steps)],
+            "journal_commit_signals": [((), self._measurements.commit_signals)],
         }
         for name, metric in METRICS.items():
             family = self._families[metric.kind](name, metric.help, labels=metric.labels)

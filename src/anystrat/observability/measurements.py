@@ -12,8 +12,8 @@ from anystrat.domain.outcomes import Emitted, Outcome
 
 #: 1 µs to 10 s, three a decade: from a rule's answer to a sink that hardly answers.
 SECONDS: Final = (*(float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2.5, 5)), 10.0)
-#: Inputs in a commit: one by one, to a backlog's block.
-INPUTS: Final = tuple(float(digit * 10**power) for power in range(5) for digit in (1, 2, 5))
+#: What is in one commit: from nothing to a backlog's block.
+SIZES: Final = (0.0, *(float(digit * 10**power) for power in range(5) for digit in (1, 2, 5)))
 
 
 class Buckets:
@@ -47,17 +47,19 @@ class Measurements:
     def __init__(self) -> None:
         self.stages = {stage: Buckets(SECONDS) for stage in Stage}
         self.commit_seconds = Buckets(SECONDS)
-        self.commit_inputs = Buckets(INPUTS)
+        self.commit_steps = Buckets(SIZES)
+        self.commit_signals = Buckets(SIZES)
         self.signals: Counter[tuple[str, str]] = Counter()
 
     def took(self, stage: Stage, seconds: float, count: int = 1) -> None:
         """See `Meter`."""
         self.stages[stage].add(seconds, count)
 
-    def committed(self, seconds: float, inputs: int) -> None:
+    def committed(self, seconds: float, steps: int, signals: int) -> None:
         """See `Meter`."""
         self.commit_seconds.add(seconds)
-        self.commit_inputs.add(inputs)
+        self.commit_steps.add(steps)
+        self.commit_signals.add(signals)
 
     def outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """See `Meter`. The engine counts all but the side of a signal, so that signals alone are looked at."""

@@ -65,7 +65,8 @@ METRICS: Final[dict[str, Metric]] = _table(
     Metric("journal_up", "gauge", (), "1 while the journal takes commits."),
     Metric("journal_waiting", "gauge", (), "Steps that wait for their commit."),
     Metric("journal_commit_seconds", "histogram", (), "One commit."),
-    Metric("journal_commit_inputs", "histogram", (), "Inputs in one commit."),
+    Metric("journal_commit_steps", "histogram", (), "Steps of shards in one commit: the size of its group."),
+    Metric("journal_commit_signals", "histogram", (), "Signals in one commit."),
     # Delivery.
     Metric(
         "delivery_signals_total",

@@ -35,6 +35,7 @@ from anystrat.domain.notices import (
     Stopped,
 )
 from anystrat.engine.state import NEVER
+from anystrat.engine.tally import tally_of
 from anystrat.runner.committer import Committer, Recorder
 from anystrat.runner.driver import EngineDriver
 from anystrat.runner.feeds import Feeds
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from anystrat.domain.configuration import RunSettings
     from anystrat.domain.intake import LiveSource
     from anystrat.domain.journal import Journal, OutboxSignal
+    from anystrat.domain.measuring import StepProbe
     from anystrat.domain.protocols import Compiler, HistoryProvider
     from anystrat.engine.engine import Engine
     from anystrat.runner.plan import ShardPlan
@@ -123,6 +125,7 @@ class RunnerParts:
     #: Looks for changed models and swaps them in; the events to record.
     model_changes: Callable[[], Sequence[RecordedEvent]] | None = None
     on_commit: Callable[[float, int, int], object] | None = None
+    probe: Callable[[Engine], StepProbe] | None = None
     version: str = ""
     source_name: str = ""
     journal_name: str = ""
@@ -212,6 +215,8 @@ class Runner:
             start = loop.time()
             record = await parts.journal.shard(number)
             restored = recover(shard, record)
+            if parts.probe is not None:
+                shard.driver.probe = parts.probe(engine)
             if record is not None:
                 seconds, epoch = loop.time() - start, parts.journal.epoch
                 self._say(Recovered(number, restored.inputs, seconds, epoch, restored.diverged))
@@ -424,23 +429,7 @@ class Runner:
     def executors(self) -> Iterable[ExecutorTally]:
         """What every executor did, all shards together."""
         for shard in self.shards:
-            engine = shard.driver.engine
-            ticks = engine.state.tables["instrument"]["ticks"]
-            rows = dict(zip(engine.tokens, ticks.tolist(), strict=True))
-            for one in engine.executors:
-                counted = one.counters()
-                yield ExecutorTally(
-                    one.strategy_id,
-                    one.broker,
-                    one.kind,
-                    one.state,
-                    sum(rows[token] for token in one.tokens),
-                    counted["evaluations"],
-                    counted["holds"],
-                    counted["drops"],
-                    counted["errors"],
-                    counted["fills"],
-                )
+            yield from map(tally_of, shard.driver.engine.executors)
 
     def tick_drops(self) -> Mapping[str, int]:
         """Dropped ticks by reason, all shards together."""

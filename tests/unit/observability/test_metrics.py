@@ -169,7 +169,7 @@ def test_durations_fall_into_cumulative_buckets() -> None:
     measurements.took(Stage.PROCESS_TICK, 0.000_001)
     measurements.took(Stage.PROCESS_TICK, 0.000_003, 2)
     measurements.took(Stage.PUBLISH, 60.0)
-    measurements.committed(0.004, 300)
+    measurements.committed(0.004, 300, 0)
     families = {
         family.name: family for family in text_string_to_metric_families(text(exposition(Service(), measurements)))
     }
@@ -190,11 +190,9 @@ def test_durations_fall_into_cumulative_buckets() -> None:
     }
     assert sums["process_tick"] == pytest.approx(0.000_007)
     counts = {
-        sample.name: sample.value
-        for sample in families["journal_commit_inputs"].samples
-        if "_bucket" not in sample.name
+        sample.name: sample.value for sample in families["journal_commit_steps"].samples if "_bucket" not in sample.name
     }
-    assert counts == {"journal_commit_inputs_count": 1, "journal_commit_inputs_sum": 300}
+    assert counts == {"journal_commit_steps_count": 1, "journal_commit_steps_sum": 300}
 
 
 def test_a_value_on_a_bound_counts_below_it_and_one_beyond_all_in_the_last() -> None:
