@@ -112,7 +112,7 @@ class TickReader:
 def open_ticks(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, block_rows: int = DEFAULT_BLOCK_ROWS
 ) -> TickReader:
-    """A reader over one or several tick files, each checked before this returns.
+    """A reader over one or several tick files, or directories of recordings, each checked before this returns.
 
     Several files are merged by time, ties in the order of `paths`. No file is refused for its order: a row that is
     older than the one before it comes right after it. Blocks hold about `block_rows` rows, never many more.
@@ -123,10 +123,19 @@ def open_ticks(
         paths = [paths]
     if block_rows < 1:
         raise ValueError(f"block_rows must be at least 1, found {block_rows}")
-    sources = [_source(Path(path)) for path in paths]
+    sources = [source for path in paths for source in _sources(Path(path))]
     if not sources:
         raise TickFileError("no tick file was named; expected at least one of " + ", ".join(_FORMATS))
     return TickReader(sources, block_rows)
+
+
+def _sources(path: Path) -> list[TickSourceFile]:
+    if not (path / "manifest.json").is_file():
+        return [_source(path)]
+    from anystrat.adapters.recording import RecordingReader
+
+    recording = RecordingReader(path)
+    return [recording.tick_source(shard) for shard in recording.shards]
 
 
 def _source(path: Path) -> TickSourceFile:
