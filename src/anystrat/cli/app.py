@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "init": ("anystrat.cli.init", "Make a project that runs at once."),
     "check": ("anystrat.cli.check", "Say everything that is wrong with a configuration."),
     "replay": ("anystrat.cli.replay", "Run recorded ticks through the configured strategies."),
+    "record": ("anystrat.cli.record", "Write a source's ticks into files."),
     "types": ("anystrat.cli.types", "List what a configuration can name, and its parameters."),
     "schema": ("anystrat.cli.schema", "Print the JSON Schema of the configuration, for editors."),
     "model": ("anystrat.cli.model", "Look into a model file, and verify it."),

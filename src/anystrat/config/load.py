@@ -48,6 +48,7 @@ def load_configuration(
     *,
     environ: Mapping[str, str] | None = None,
     endpoints: EndpointTypes = ENDPOINTS,
+    strategies_required: bool = True,
 ) -> Configuration:
     """The configuration in a YAML or JSON file, or in all such files of a directory.
 
@@ -74,7 +75,8 @@ def load_configuration(
         raise ConfigurationError(
             [Problem("the file is empty", str(file), 1, allowed=f"a mapping with {', '.join(KEYS)}")]
         )
-    return _Assembly(catalog, environ, endpoints, problems, gatherer).configuration(root, directory)
+    assembly = _Assembly(catalog, environ, endpoints, problems, gatherer, strategies_required)
+    return assembly.configuration(root, directory)
 
 
 def configuration_from_mapping(
@@ -130,6 +132,7 @@ class _Assembly:
     endpoints: EndpointTypes
     problems: Problems
     gatherer: RowGatherer
+    strategies_required: bool = True
     _ids: dict[str, Node] = field(default_factory=dict)
 
     def configuration(self, root: Node, directory: Path) -> Configuration:
@@ -233,6 +236,8 @@ class _Assembly:
     def _strategies(self, root: Node, brokers: Collection[str]) -> tuple[StrategyConfig, ...]:
         node = root.entries.get("strategies")
         if node is None or node.value is None:
+            if not self.strategies_required:
+                return ()
             self.problems.add(
                 node or root, ("strategies",), "required, and not there", found="", allowed="a list of rows"
             )
