@@ -130,7 +130,11 @@ def open_ticks(
 
 
 def _sources(path: Path) -> list[TickSourceFile]:
-    if not (path / "manifest.json").is_file():
+    try:
+        recorded = (path / "manifest.json").is_file()
+    except OSError:  # as a name that is too long
+        recorded = False
+    if not recorded:
         return [_source(path)]
     from anystrat.adapters.recording import RecordingReader
 
