@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from anystrat.domain.measurement import Condition, Measurement
 from anystrat.domain.parameters import LARGEST_SIZE, LONGEST_WINDOW, Doc, Ge, Gt, Le, Lt, Unit
-from anystrat.domain.signal import SignalResult
+from anystrat.domain.signal import BUY, SELL, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
+from anystrat.strategies.indicators import extremes
 from anystrat.strategies.price_rule import SignalColumns, dense_columns, price_rule_signal, settled_by_doubles
 
 if TYPE_CHECKING:
@@ -23,20 +25,18 @@ if TYPE_CHECKING:
 
 def breakout_kernel(prices: Sequence[float], end: int, lookback: int, buffer: float) -> tuple[int, float, float]:
     """(side, confidence, excess) from `prices[end - lookback - 1 : end]`; side 0 is no signal, with an excess of 0."""
-    low = prices[end - 2]
-    high = low
-    for price in prices[end - lookback - 1 : end - 1]:
-        if price < low:
-            low = price
-        elif price > high:
-            high = price
+    low, high = extremes(prices, end - lookback - 1, end - 1)
     return breakout_decision(prices[end - 1], low, high, buffer)
+
+
+def breakout_levels(low: float, high: float, buffer: float) -> tuple[float, float]:
+    """(lower, upper): the levels beyond which a price has left the range."""
+    return low * (1.0 - buffer), high * (1.0 + buffer)
 
 
 def breakout_decision(now: float, low: float, high: float, buffer: float) -> tuple[int, float, float]:
     """(side, confidence, excess) for a price against the range of the ticks before it."""
-    upper = high * (1.0 + buffer)
-    lower = low * (1.0 - buffer)
+    lower, upper = breakout_levels(low, high, buffer)
     if now > upper:
         side = 1
         excess = now / upper - 1.0
@@ -141,6 +141,15 @@ class Breakout:
         parameters = self.parameters
         decision = breakout_kernel(prices, end, parameters.lookback_periods, parameters.buffer)
         return decision if decision[0] else None
+
+    def measure(self, prices: Sequence[float], end: int) -> Measurement:
+        low, high = extremes(prices, end - self.parameters.lookback_periods - 1, end - 1)
+        lower, upper = breakout_levels(low, high, self.parameters.buffer)
+        now = prices[end - 1]
+        return Measurement(
+            {"low": low, "high": high},
+            (Condition("price", now, ">", upper, BUY), Condition("price", now, "<", lower, SELL)),
+        )
 
     def fired(self, *, shortest: bool = False) -> tuple[Callable[..., int], tuple[float, ...]]:  # noqa: ARG002
         return breakout_fired, (self.parameters.lookback_periods, self.parameters.buffer)

@@ -55,8 +55,8 @@ def zscore(prices: Sequence[float], start: int, end: int) -> float:
     return (prices[end - 1] - centre) / deviation
 
 
-def position_in_range(prices: Sequence[float], start: int, end: int) -> float:
-    """Where the last of `prices[start:end]` lies between their minimum (0) and maximum (1); 0.5 if flat."""
+def extremes(prices: Sequence[float], start: int, end: int) -> tuple[float, float]:
+    """(minimum, maximum) of `prices[start:end]`."""
     low = prices[start]
     high = low
     for price in prices[start:end]:
@@ -64,6 +64,12 @@ def position_in_range(prices: Sequence[float], start: int, end: int) -> float:
             low = price
         elif price > high:
             high = price
+    return low, high
+
+
+def position_in_range(prices: Sequence[float], start: int, end: int) -> float:
+    """Where the last of `prices[start:end]` lies between their minimum (0) and maximum (1); 0.5 if flat."""
+    low, high = extremes(prices, start, end)
     if high == low:
         return 0.5
     return (prices[end - 1] - low) / (high - low)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anystrat.domain.measurement import Condition, Measurement
 from anystrat.domain.parameters import LARGEST_SIZE, LONGEST_WINDOW, Doc, Ge, Gt, Le, Unit
-from anystrat.domain.signal import SignalResult
+from anystrat.domain.signal import BUY, SELL, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
@@ -233,6 +234,16 @@ class MeanReversion:
         parameters = self.parameters
         decision = mean_reversion_kernel(prices, end, parameters.lookback_periods, parameters.z_entry)
         return decision if decision[0] else None
+
+    def measure(self, prices: Sequence[float], end: int) -> Measurement:
+        lookback, z_entry = self.parameters.lookback_periods, self.parameters.z_entry
+        centre = mean(prices, end - lookback, end)
+        deviation = deviation_around(prices, end - lookback, end, centre)
+        values = {"mean": centre, "deviation": deviation, "now": prices[end - 1]}
+        if deviation == 0.0 or is_flat(prices, end - lookback, end):
+            return Measurement(values, (), f"flat: the last {lookback} prices are as good as equal")
+        _, _, z = mean_reversion_kernel(prices, end, lookback, z_entry)
+        return Measurement(values, (Condition("z", z, "<=", -z_entry, BUY), Condition("z", z, ">=", z_entry, SELL)))
 
     def fired(self, *, shortest: bool = False) -> tuple[Callable[..., int], tuple[float, ...]]:  # noqa: ARG002
         return mean_reversion_fired, (self.parameters.lookback_periods, self.parameters.z_entry)

@@ -84,6 +84,14 @@ class ModelInput(NamedTuple):
     bound: _Bound
 
 
+class ModelReading(NamedTuple):
+    """What a model was given at a tick, and what it made of it. `probabilities` are SELL, HOLD, BUY."""
+
+    features: dict[str, float]
+    probabilities: tuple[float, float, float]
+    model: str
+
+
 class MLStrategy:
     """The largest of a model's probabilities for SELL, HOLD and BUY decides; a tie for the largest, or HOLD: no signal.
 
@@ -225,6 +233,17 @@ class MLStrategy:
             f"ml: {SIDE_NAME[side]} p={confidence:.3f}",
             {"probabilities": [sell, hold, buy], "model": features.bound.label},
         )
+
+    def reading(self, tick: MarketTick, history: History) -> ModelReading:
+        """The features of this tick by name, as the model gets them, and its probabilities. Counts nothing.
+
+        Raises `ModelRefused` where no model serves, or whatever the model raises.
+        """
+        given = self.extract_features(tick, history)
+        sell, hold, buy = self._probabilities(given)
+        names = given.bound.features.names
+        features = dict(zip(names, given.values[0].tolist(), strict=True))
+        return ModelReading(features, (sell, hold, buy), given.bound.label)
 
     def _probabilities(self, features: ModelInput) -> Sequence[float]:
         memo, keys = features.memo, features.bound.memo_keys

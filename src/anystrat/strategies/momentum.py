@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anystrat.domain.measurement import Condition, Measurement
 from anystrat.domain.parameters import LARGEST_SIZE, LONGEST_WINDOW, Doc, Ge, Gt, Le, Unit
-from anystrat.domain.signal import SignalResult
+from anystrat.domain.signal import BUY, SELL, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
@@ -95,6 +96,17 @@ class Momentum:
         parameters = self.parameters
         decision = momentum_kernel(prices, end, parameters.lookback_periods, parameters.threshold)
         return decision if decision[0] else None
+
+    def measure(self, prices: Sequence[float], end: int) -> Measurement:
+        parameters = self.parameters
+        _, _, change = momentum_kernel(prices, end, parameters.lookback_periods, parameters.threshold)
+        return Measurement(
+            {"start": prices[end - parameters.lookback_periods], "now": prices[end - 1]},
+            (
+                Condition("change", change, ">", parameters.threshold, BUY),
+                Condition("change", change, "<", -parameters.threshold, SELL),
+            ),
+        )
 
     def fired(self, *, shortest: bool = False) -> tuple[Callable[..., int], tuple[float, ...]]:  # noqa: ARG002
         return momentum_fired, (self.parameters.lookback_periods, self.parameters.threshold)

@@ -9,12 +9,13 @@ from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from anystrat.domain.exact import to_decimal
+from anystrat.domain.measurement import Condition, Measurement
 from anystrat.domain.parameters import LARGEST_SIZE, LONGEST_WINDOW, Doc, Ge, Gt, Le, ParameterError, Unit
-from anystrat.domain.signal import SIDE_NAME, SignalResult
+from anystrat.domain.signal import BUY, SELL, SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
-from anystrat.strategies.indicators import equal_before, reach_of
+from anystrat.strategies.indicators import equal_before, mean, reach_of
 from anystrat.strategies.price_rule import SignalColumns, dense_columns
 
 if TYPE_CHECKING:
@@ -292,6 +293,21 @@ class SmaCrossover:
     def screen(self, prices: Sequence[float], end: int) -> tuple[int, float, float]:
         """(side, confidence, value) from `prices[:end]`, any doubles; side is `UNDECIDED` where `settle` has to decide."""
         return sma_crossover_kernel(prices, end, self.parameters.fast_periods, self.parameters.slow_periods)
+
+    def measure(self, prices: Sequence[float], end: int) -> Measurement:
+        fast, slow = self.parameters.fast_periods, self.parameters.slow_periods
+        _, _, now = sma_crossover_kernel(prices, end, fast, slow)
+        before = mean(prices, end - 1 - fast, end - 1) / mean(prices, end - 1 - slow, end - 1) - 1.0
+        return Measurement(
+            {"fast_mean": mean(prices, end - fast, end), "slow_mean": mean(prices, end - slow, end)},
+            (
+                Condition("fast_over_slow_before", before, "<=", 0.0, BUY),
+                Condition("fast_over_slow", now, ">", 0.0, BUY),
+                Condition("fast_over_slow_before", before, ">=", 0.0, SELL),
+                Condition("fast_over_slow", now, "<", 0.0, SELL),
+            ),
+            "ratios are shown in doubles; the sides are compared on exact decimals",
+        )
 
     def fired(self, *, shortest: bool = False) -> tuple[Callable[..., int], tuple[float, ...]]:
         return sma_crossover_fired, (self.parameters.fast_periods, self.parameters.slow_periods, int(shortest))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableSequence, Sequence
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from anystrat.domain.signal import SIDE_CODE, SignalResult
+from anystrat.domain.signal import SIDE_CODE, SIDE_NAME, SignalResult
 
 #: What a core answers: side, confidence, quantity, source.
 Decision = tuple[int, float, int, int]
@@ -60,6 +60,12 @@ class ColumnPolicy(Protocol):
 
 #: Floors are taken of doubles below this: beyond it (or for NaN) there is no quantity to speak of.
 LARGEST_QUANTITY: Final = 9e18
+
+
+def told(rules: SignalResult | None, ml: SignalResult | None) -> str:
+    """What the two said, in words; HOLD is no signal."""
+    named = [SIDE_NAME[side] if (side := numbers_of(each)[0]) in (1, 2) else "nothing" for each in (rules, ml)]
+    return f"rules say {named[0]}, ML says {named[1]}"
 
 
 def numbers_of(signal: SignalResult | None) -> tuple[int, float, int]:

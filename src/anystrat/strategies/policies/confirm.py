@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anystrat.domain.measurement import Measurement
 from anystrat.domain.signal import SignalResult
 from anystrat.strategies.catalog import PolicyType
-from anystrat.strategies.policies.answer import Decided, Decision, Pairs, answer, numbers_of
+from anystrat.strategies.policies.answer import Decided, Decision, Pairs, answer, numbers_of, told
 
 
 def confirm_core(rs: int, rc: float, rq: int, ms: int, mc: float, mq: int) -> Decision:
@@ -55,6 +56,14 @@ class Confirm:
         context: Mapping[str, Any],  # noqa: ARG002  the protocol's signature
     ) -> SignalResult | None:
         return answer(rules_signal, ml_signal, confirm_core(*numbers_of(rules_signal), *numbers_of(ml_signal)))
+
+    def measure(
+        self,
+        rules_signal: SignalResult | None,
+        ml_signal: SignalResult | None,
+        context: Mapping[str, Any],  # noqa: ARG002  the protocol's signature
+    ) -> Measurement:
+        return Measurement(note=f"{told(rules_signal, ml_signal)}; it takes the same side of both")
 
 
 CONFIRM = PolicyType("confirm", ConfirmParameters, Confirm, "Trade only where rules and ML agree.")

@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from anystrat.domain.measurement import Condition, Measurement
 from anystrat.domain.parameters import LONGEST_WINDOW, Doc, Ge, Le, Unit
-from anystrat.domain.signal import HOLD, SignalResult
+from anystrat.domain.signal import BUY, HOLD, SELL, SignalResult
 from anystrat.strategies.catalog import PolicyType
 from anystrat.strategies.indicators import rsi
 from anystrat.strategies.policies.answer import Decided, Decision, Pairs, answer, numbers_of
@@ -101,12 +102,33 @@ class Guardrail:
             return None
         overbought, oversold = self._flags(rules_signal)
         if not (overbought or oversold):
-            prices = context["history"].prices.tolist()
-            end = len(prices)
-            strength = rsi(prices, end - self.get_required_history_length(), end, self.parameters.rsi_periods)
+            strength = self._strength(context)
             overbought, oversold = strength >= self.parameters.overbought, strength <= self.parameters.oversold
         numbers = (*numbers_of(rules_signal), *numbers_of(ml_signal))
         return answer(rules_signal, ml_signal, guardrail_core(*numbers, overbought, oversold))
+
+    def measure(
+        self, rules_signal: SignalResult | None, ml_signal: SignalResult | None, context: Mapping[str, Any]
+    ) -> Measurement:
+        if ml_signal is None or ml_signal.signal_type == HOLD:
+            return Measurement(note="ML trades, and it has no signal")
+        overbought, oversold = self._flags(rules_signal)
+        if overbought or oversold:
+            flags = " and ".join(name for name, on in (("overbought", overbought), ("oversold", oversold)) if on)
+            return Measurement(note=f"the rules say {flags}")
+        strength = self._strength(context)
+        return Measurement(
+            conditions=(
+                Condition("rsi", strength, "<", self.parameters.overbought, BUY)
+                if ml_signal.signal_type == BUY
+                else Condition("rsi", strength, ">", self.parameters.oversold, SELL),
+            )
+        )
+
+    def _strength(self, context: Mapping[str, Any]) -> float:
+        prices = context["history"].prices.tolist()
+        end = len(prices)
+        return rsi(prices, end - self.get_required_history_length(), end, self.parameters.rsi_periods)
 
     @staticmethod
     def _flags(signal: SignalResult | None) -> tuple[bool, bool]:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from anystrat.domain.measurement import Condition, Measurement
 from anystrat.domain.parameters import Doc, Ge, Le, Unit
 from anystrat.domain.signal import SignalResult
 from anystrat.strategies.catalog import PolicyType
-from anystrat.strategies.policies.answer import Decided, Decision, Pairs, answer, numbers_of
+from anystrat.strategies.policies.answer import Decided, Decision, Pairs, answer, numbers_of, told
 
 
 def majority_core(rs: int, rc: float, rq: int, ms: int, mc: float, mq: int, min_ml_conf: float) -> Decision:
@@ -79,6 +80,19 @@ class Majority:
     ) -> SignalResult | None:
         numbers = (*numbers_of(rules_signal), *numbers_of(ml_signal))
         return answer(rules_signal, ml_signal, majority_core(*numbers, self.parameters.threshold))
+
+    def measure(
+        self,
+        rules_signal: SignalResult | None,
+        ml_signal: SignalResult | None,
+        context: Mapping[str, Any],  # noqa: ARG002  the protocol's signature
+    ) -> Measurement:
+        note = told(rules_signal, ml_signal)
+        rs, ms, mc = numbers_of(rules_signal)[0], *numbers_of(ml_signal)[:2]
+        if ml_signal is None or ms not in (1, 2) or rs == ms:
+            return Measurement(note=note)
+        needed = self.parameters.threshold
+        return Measurement(conditions=(Condition("ml_confidence", mc, ">=", needed, ml_signal.signal_type),), note=note)
 
 
 MAJORITY = PolicyType("majority", MajorityParameters, Majority, "Agreement is merged; else a sure ML; else the rules.")

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anystrat.domain.measurement import Measurement
 from anystrat.domain.signal import SignalResult
 from anystrat.strategies.catalog import PolicyType
-from anystrat.strategies.policies.answer import LARGEST_QUANTITY, Decided, Decision, Pairs, answer, numbers_of
+from anystrat.strategies.policies.answer import LARGEST_QUANTITY, Decided, Decision, Pairs, answer, numbers_of, told
 
 
 def probability_weighted_core(rs: int, rc: float, rq: int, ms: int, mc: float, mq: int) -> Decision:
@@ -63,6 +64,21 @@ class ProbabilityWeighted:
     ) -> SignalResult | None:
         numbers = (*numbers_of(rules_signal), *numbers_of(ml_signal))
         return answer(rules_signal, ml_signal, probability_weighted_core(*numbers))
+
+    def measure(
+        self,
+        rules_signal: SignalResult | None,
+        ml_signal: SignalResult | None,
+        context: Mapping[str, Any],  # noqa: ARG002  the protocol's signature
+    ) -> Measurement:
+        rs, rc, rq = numbers_of(rules_signal)
+        ms, mc, mq = numbers_of(ml_signal)
+        if rs not in (1, 2) or rs != ms:
+            return Measurement(note=f"{told(rules_signal, ml_signal)}; it takes the same side of both")
+        size = max(rq, mq) * rc * mc
+        return Measurement(
+            {"size": size}, note="the larger quantity times both confidences, rounded down; 0 is no signal"
+        )
 
 
 PROBABILITY_WEIGHTED = PolicyType(

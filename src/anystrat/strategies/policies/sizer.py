@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from anystrat.domain.measurement import Measurement
 from anystrat.domain.parameters import Doc, Ge, ParameterError, Unit
 from anystrat.domain.signal import SignalResult
 from anystrat.strategies.catalog import PolicyType
-from anystrat.strategies.policies.answer import LARGEST_QUANTITY, Decided, Decision, Pairs, numbers_of
+from anystrat.strategies.policies.answer import LARGEST_QUANTITY, Decided, Decision, Pairs, numbers_of, told
 
 
 def sizer_scale(rs: int, ms: int, mc: float, min_scale: float, max_scale: float) -> float:
@@ -108,6 +109,19 @@ class Sizer:
         reasoning = f"{rules_signal.reasoning}; sized by {sizer_scale(rs, ms, mc, low, high):.4g}".removeprefix("; ")
         side, price = rules_signal.signal_type, rules_signal.price
         return SignalResult(side, rc, quantity, price, reasoning, rules_signal.metadata)
+
+    def measure(
+        self,
+        rules_signal: SignalResult | None,
+        ml_signal: SignalResult | None,
+        context: Mapping[str, Any],  # noqa: ARG002  the protocol's signature
+    ) -> Measurement:
+        rs, _, rq = numbers_of(rules_signal)
+        ms, mc, _ = numbers_of(ml_signal)
+        if rs not in (1, 2):
+            return Measurement(note="the rules trade, and they have no signal")
+        scale = sizer_scale(rs, ms, mc, self.parameters.min_scale, self.parameters.max_scale)
+        return Measurement({"scale": scale, "size": rq * scale}, note=f"{told(rules_signal, ml_signal)}; rounded down")
 
 
 SIZER = PolicyType("sizer", SizerParameters, Sizer, "The rules trade; ML's confidence sizes them.")

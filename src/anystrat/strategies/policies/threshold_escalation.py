@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+from anystrat.domain.measurement import Condition, Measurement
 from anystrat.domain.parameters import Doc, Ge, Le, Unit
 from anystrat.domain.signal import HOLD, SignalResult
 from anystrat.domain.window import History
@@ -102,9 +103,7 @@ class ThresholdEscalation:
     ) -> SignalResult | None:
         if ml_signal is None or ml_signal.signal_type == HOLD:
             return None
-        metadata = context["tick"].metadata
-        given = metadata.get("volatility") if metadata else None
-        volatility = _measured(context["history"]) if given is None else float(given)
+        volatility = _volatility(context)
         parameters = self.parameters
         decision = threshold_escalation_core(
             *numbers_of(rules_signal),
@@ -115,6 +114,30 @@ class ThresholdEscalation:
             parameters.vol_threshold,
         )
         return answer(rules_signal, ml_signal, decision)
+
+    def measure(
+        self,
+        rules_signal: SignalResult | None,  # noqa: ARG002  the protocol's signature
+        ml_signal: SignalResult | None,
+        context: Mapping[str, Any],
+    ) -> Measurement:
+        parameters, volatility = self.parameters, _volatility(context)
+        high = volatility > parameters.vol_threshold
+        values = {"volatility": volatility, "vol_threshold": parameters.vol_threshold}
+        if ml_signal is None or ml_signal.signal_type == HOLD:
+            return Measurement(values, note="ML trades, and it has no signal")
+        needed = parameters.high_vol_conf if high else parameters.min_conf
+        return Measurement(
+            values,
+            (Condition("ml_confidence", ml_signal.confidence, ">=", needed, ml_signal.signal_type),),
+            f"volatility is {'high' if high else 'not high'}",
+        )
+
+
+def _volatility(context: Mapping[str, Any]) -> float:
+    metadata = context["tick"].metadata
+    given = metadata.get("volatility") if metadata else None
+    return _measured(context["history"]) if given is None else float(given)
 
 
 def _measured(history: History) -> float:
