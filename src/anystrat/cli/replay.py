@@ -14,11 +14,11 @@ import click
 
 from anystrat.cli.failures import Terminated, say, say_error, say_warning
 from anystrat.cli.options import Settings, as_json, configuration, settings_of, verbosity
+from anystrat.cli.recordings import FILE, TICKS_HELP, refusals, source_of
 
 if TYPE_CHECKING:
     from anystrat.bootstrap import SignalWriter, TickReader
     from anystrat.domain.columns import SignalColumns
-    from anystrat.domain.configuration import Configuration
     from anystrat.domain.outcomes import Outcome
     from anystrat.engine.engine import Engine
 
@@ -75,20 +75,17 @@ def _speed(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     return value
 
 
-_FILE: Final = click.Path(path_type=Path)
-
-
 @click.command("replay", cls=ManyFiles, short_help="Run recorded ticks through the configured strategies.")
 @configuration
 @click.option(
     "--ticks",
     multiple=True,
-    type=_FILE,
+    type=FILE,
     metavar="FILE...",
-    help="Parquet, JSONL or CSV (also .gz); several merge by time. Without it: the configuration's source.",
+    help=TICKS_HELP,
 )
-@click.option("--signals", type=_FILE, metavar="OUT", help="Write the signals: .jsonl or .parquet.")
-@click.option("--drops", type=_FILE, metavar="OUT", help="Write the signals that a check refused, and why.")
+@click.option("--signals", type=FILE, metavar="OUT", help="Write the signals: .jsonl or .parquet.")
+@click.option("--drops", type=FILE, metavar="OUT", help="Write the signals that a check refused, and why.")
 @click.option("--reasons", is_flag=True, help="Add reasoning and metadata to both.")
 @click.option(
     "--speed",
@@ -129,12 +126,12 @@ def command(
 
     settings = settings_of(context)
     wiring = bootstrap.default_wiring()
-    with _refusals(context, as_json=as_json):
+    with refusals(context, as_json=as_json):
         configured = load_configuration(config, wiring.catalog)
-    reader = bootstrap.open_ticks(ticks or _source(configured, config), block_rows=_BLOCK_ROWS)
+    reader = bootstrap.open_ticks(ticks or source_of(configured, config), block_rows=_BLOCK_ROWS)
     outputs = {name: path for name, path in (("signals", signals), ("drops", drops)) if path is not None}
     _refuse_overwriting(outputs, [*reader.paths, *configured.files])
-    with _refusals(context, as_json=as_json):
+    with refusals(context, as_json=as_json):
         engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
     notes = _notes(settings)
     notes.models(wiring.left_out, wiring.degraded)
@@ -158,35 +155,6 @@ def command(
     _malformed(reader, settings)
     if not report["ticks"]:
         say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
-
-
-@contextmanager
-def _refusals(context: click.Context, *, as_json: bool) -> Generator[None]:
-    """With `--json`, a configuration that is refused is answered in JSON, as `check` does; the exit code is the same."""
-    from anystrat.cli.failures import refused_as_json
-    from anystrat.cli.screen import print_json
-    from anystrat.domain.errors import ConfigurationError, UnknownName
-
-    try:
-        yield
-    except (ConfigurationError, UnknownName) as error:
-        if not as_json:
-            raise
-        print_json(refused_as_json(error))
-        context.exit(error.exit_code)
-
-
-def _source(configured: Configuration, config: Path) -> tuple[Path, ...]:
-    from anystrat.domain.endpoints import FileSource
-
-    source = configured.source
-    if source is None:
-        raise click.UsageError(f"There are no ticks: name files with --ticks, or give {config} a source of type file.")
-    if not isinstance(source.options, FileSource):
-        raise click.UsageError(
-            f"A replay reads files, and the source of {config} is of type {source.type}: name files with --ticks."
-        )
-    return source.options.path
 
 
 def _refuse_overwriting(outputs: dict[str, Path], inputs: Sequence[Path]) -> None:

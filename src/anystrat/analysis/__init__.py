@@ -1,0 +1,8 @@
+"""Answers to "why?" and "can I trust it?": readers of an engine and of its outcomes, on the very engine that decides."""
+
+from anystrat.analysis.explaining.explanation import Explanation
+from anystrat.analysis.explaining.moments import Explained, Moments, explain
+from anystrat.analysis.explaining.overview import Overview, overview
+from anystrat.analysis.explaining.tick import explain_all, explain_tick
+
+__all__ = ["Explained", "Explanation", "Moments", "Overview", "explain", "explain_all", "explain_tick", "overview"]

@@ -1,0 +1,221 @@
+"""`anystrat explain`: why a strategy fired on a tick, or did not, with every number that decided."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from anystrat.cli.recordings import opened, recording, refusals, say_left_out
+from anystrat.cli.replay import ManyFiles
+from anystrat.cli.times import Moment
+
+if TYPE_CHECKING:
+    from anystrat.analysis.explaining.explanation import Explanation
+    from anystrat.analysis.explaining.moments import Explained, Moments
+    from anystrat.analysis.explaining.overview import Overview
+    from anystrat.cli.recordings import Opened
+    from anystrat.domain.configuration import Configuration
+    from anystrat.engine.engine import Engine
+
+#: Up to so many ticks are shown in full, more in a line each.
+_IN_FULL: Final = 3
+_MOST: Final = 50
+SCHEMA_VERSION: Final = 1
+
+
+@click.command("explain", cls=ManyFiles, short_help="Say why a strategy fired on a tick, or did not.")
+@recording
+@click.option("--strategy", metavar="ID", help="The strategy; can be left out where there is one.")
+@click.option("--instrument", type=int, metavar="TOKEN", help="Only this instrument.")
+@click.option("--broker", metavar="NAME", help="The strategy's executor on this broker; else its first.")
+@click.option("--at", type=Moment(), help="The last tick at or before this time (UTC).")
+@click.option("--from", "since", type=Moment(), help="Ticks from this time on …")
+@click.option("--to", "until", type=Moment(), help="… up to this one.")
+@click.option("--last", type=click.IntRange(1), metavar="N", help="The last N of the ticks that are meant.")
+@click.option("--drops", metavar="REASON", help="Ticks on which a signal was dropped for this reason.")
+@click.option(
+    "--most", type=click.IntRange(1), default=_MOST, show_default=True, metavar="N", help="Explain at most so many."
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    config: Path,
+    ticks: tuple[Path, ...],
+    strategy: str | None,
+    instrument: int | None,
+    broker: str | None,
+    at: int | None,
+    since: int | None,
+    until: int | None,
+    last: int | None,
+    drops: str | None,
+    most: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Say what a strategy measured on a tick, what it said, which check let it pass or refused, and by how much.
+
+    Without a time, an overview of the whole recording: how often it was asked, what refused its signals, and the ticks
+    on which it came nearest to one.
+
+    \b
+    anystrat explain --ticks monday.csv --strategy rules
+    anystrat explain --ticks monday.csv --strategy rules --at 2024-01-02T09:16:00Z
+    anystrat explain --ticks monday.csv --strategy rules --drops cooldown --last 3
+    """  # noqa: D301  click takes a real backspace as "keep these lines"
+    from anystrat import bootstrap
+    from anystrat.analysis.explaining.moments import Moments
+
+    if at is not None and (since is not None or until is not None):
+        raise click.UsageError("--at means one moment, --from and --to a range: keep one of them.")
+    if since is not None and until is not None and until < since:
+        raise click.UsageError("--to is before --from.")
+    with refusals(context, as_json=as_json):
+        found = opened(config, ticks)
+        engine = bootstrap.build_engine(
+            found.configured, found.wiring, sessions=bootstrap.session_clock(found.configured.instruments)
+        )
+    say_left_out(found.wiring)
+    if drops is not None:
+        _known_reason(drops, found.configured)
+    named = strategy or _only(engine)
+    moments = Moments(at, since, until, last, drops)
+    if moments == Moments():
+        _overview(found, engine, named, instrument, broker, as_json=as_json)
+    else:
+        _moments(found, engine, moments, named, instrument, broker, most, as_json=as_json)
+
+
+def _overview(
+    found: Opened, engine: Engine, strategy: str, instrument: int | None, broker: str | None, *, as_json: bool
+) -> None:
+    from anystrat.analysis.explaining.overview import overview
+
+    told = overview(engine, found.reader, strategy=strategy, instrument=instrument, broker=broker)
+    if as_json:
+        _print("overview", told)
+    else:
+        _show_overview(told, found)
+
+
+def _moments(
+    found: Opened,
+    engine: Engine,
+    moments: Moments,
+    strategy: str,
+    instrument: int | None,
+    broker: str | None,
+    most: int,
+    *,
+    as_json: bool,
+) -> None:
+    from anystrat.analysis.explaining.moments import explain
+
+    told = explain(engine, found.reader, moments, strategy=strategy, instrument=instrument, broker=broker, most=most)
+    if as_json:
+        _print("explanations", told.explanations, meant=told.meant)
+    elif not told.explanations:
+        _nothing(moments)
+    elif len(told.explanations) <= _IN_FULL:
+        for place, each in enumerate(told.explanations):
+            _show_page(each, found, first=place == 0)
+    else:
+        _show_lines(told, found)
+
+
+def _only(engine: Engine) -> str:
+    ids = list(dict.fromkeys(one.strategy_id for one in engine.executors))
+    if len(ids) == 1:
+        return ids[0]
+    if not ids:
+        raise click.UsageError("No strategy takes part: there is nothing to explain.")
+    raise click.UsageError(f"Name a strategy with --strategy: {', '.join(ids)}.")
+
+
+def _known_reason(reason: str, configured: Configuration) -> None:
+    from anystrat.domain.errors import nearest_name
+    from anystrat.domain.outcomes import Reason
+
+    known = [each.value for each in Reason]
+    own = any(row.validator != "standard" for row in configured.strategies)
+    if reason not in known and not own:
+        nearest = nearest_name(reason, known)
+        hint = f" Did you mean {nearest!r}?" if nearest else f" There are: {', '.join(known)}."
+        raise click.UsageError(f"There is no drop reason {reason!r}.{hint}")
+
+
+def _print(key: str, value: Any, **more: Any) -> None:
+    import msgspec
+
+    from anystrat.cli.screen import print_json
+
+    print_json({"schema_version": SCHEMA_VERSION, **more, key: msgspec.to_builtins(value)})
+
+
+def _show_page(told: Explanation, found: Opened, *, first: bool) -> None:
+    from anystrat.analysis.explaining.telling import headline, mark, page
+    from anystrat.cli.screen import heading, line, pairs
+
+    if not first:
+        line()
+    heading(headline(told, found.symbols))
+    line(f"{mark(told)}: {told.because}")
+    line()
+    pairs(page(told))
+
+
+def _show_lines(told: Explained, found: Opened) -> None:
+    from anystrat.analysis.explaining.numbers import moment
+    from anystrat.cli.screen import line, pairs
+
+    pairs([(moment(each.ts_ns), _in_a_line(each, found)) for each in told.explanations])
+    line()
+    if told.meant > len(told.explanations):
+        line(f"The last {len(told.explanations):,} of {told.meant:,} ticks; --most shows more.")
+    line(f"One of them in full: --at {moment(told.explanations[-1].ts_ns)}")
+
+
+def _in_a_line(told: Explanation, found: Opened) -> str:
+    from anystrat.analysis.explaining.telling import WORDS
+
+    name = found.symbols.get(told.instrument_token) or str(told.instrument_token)
+    return f"{name} {told.price} {WORDS[told.ending]}: {told.because}"
+
+
+def _show_overview(told: Overview, found: Opened) -> None:
+    from anystrat.analysis.explaining.numbers import moment
+    from anystrat.analysis.explaining.telling import named, outline
+    from anystrat.cli.screen import heading, line, pairs
+
+    heading(f"{told.strategy_id} on {told.broker}, {told.strategy_type}")
+    rows = outline(told, found.symbols)
+    width = max(len(count) for count, _ in rows)
+    pairs([(count.rjust(width), text) for count, text in rows])
+    if told.nearest:
+        line()
+        heading("Nearest to a signal, of the ticks without one")
+        pairs(
+            [
+                (moment(miss.ts_ns), f"{named(miss.instrument_token, found.symbols)}: {miss.because}")
+                for miss in told.nearest
+            ]
+        )
+    line()
+    asked = shlex.quote(told.strategy_id)
+    if told.nearest:
+        which = f" --instrument {told.nearest[0].instrument_token}" if len(told.instruments) > 1 else ""
+        line(f"A tick in full: --strategy {asked}{which} --at {moment(told.nearest[0].ts_ns)}")
+    if told.drops:
+        line(f"Drops in full: --strategy {asked} --drops {next(iter(told.drops))} --last 3")
+
+
+def _nothing(moments: Moments) -> None:
+    from anystrat.cli.screen import line
+
+    if moments.drops is not None:
+        line(f"No signal was dropped for {moments.drops} there.")
+    else:
+        line("There is no tick of the strategy's instruments there.")
