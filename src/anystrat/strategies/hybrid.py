@@ -246,10 +246,14 @@ class HybridProcessor:
     ) -> None:
         self.rules, self.ml, self.policy = rules, ml, policy
         self._name = name
-        self._on_deadline = on_deadline
+        self._on_deadline: Literal["drop", "rules_only"] = on_deadline
         self._timed = ml if isinstance(ml, DeadlineAware) else None
         self._lengths: tuple[int, int] | None = None
         self._compiler: Compiler | None = None
+
+    def of_parts(self, rules: StrategyProcessor, ml: StrategyProcessor, policy: DecisionPolicy) -> HybridProcessor:
+        """The same hybrid made of other parts, such as copies of its own."""
+        return HybridProcessor(rules, ml, policy, self._name, on_deadline=self._on_deadline)
 
     def _part_lengths(self) -> tuple[int, int]:
         # Asked for once: they are constant, and an answer may cost a look at the model.

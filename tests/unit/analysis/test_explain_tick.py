@@ -13,9 +13,9 @@ from anystrat import StrategyRunnerService, rule
 from anystrat.analysis.explaining.explanation import Ending, Explanation, Status
 from anystrat.analysis.explaining.tick import NothingToExplain, explain_all, explain_tick
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, RiskLimits, Session
-from anystrat.domain.events import Command, FeedStale, Operation
+from anystrat.domain.events import Command, FeedStale, InferenceMissed, Operation
 from anystrat.domain.measurement import Measurement
-from anystrat.domain.outcomes import Transition
+from anystrat.domain.outcomes import Emitted, Transition
 from anystrat.domain.signal import SignalResult
 from anystrat.domain.tick import TickRow
 from anystrat.engine.snapshot import snapshot
@@ -371,3 +371,24 @@ class TestVoices:
         explained = told(Rig(processor=Measuring()), None)
         assert explained.votes[0].values == {"mine": 100.0}
         assert explained.because == "mine is what it is"
+
+
+@pytest.mark.parametrize("on_deadline", ["drop", "rules_only"])
+def test_an_inference_that_was_too_late_is_told_as_the_recording_has_it(model: str, on_deadline: str) -> None:
+    made = StrategyRunnerService(observers=[])
+    made.register(
+        "hybrid_momentum",
+        instruments=[1],
+        id="both",
+        lookback_periods=2,
+        model_path=model,
+        inference_deadline_ms=5,
+        on_deadline=on_deadline,
+    )
+    pushed(made, 100.0)
+    made.handle(InferenceMissed(START_NS, "both", "paper", 1, 2))
+    explained = explain_tick(made.engine, row(1, 102.0))
+    assert [(vote.said.side, vote.note) for vote in explained.votes][1] == ("", "the model's answer came too late")
+    (_, *rest) = made.handle(row(1, 102.0))
+    assert any(isinstance(each, Emitted) for each in rest) is (explained.ending is Ending.EMITTED)
+    assert explained.ending is (Ending.EMITTED if on_deadline == "rules_only" else Ending.NO_SIGNAL)

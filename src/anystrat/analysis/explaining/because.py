@@ -46,7 +46,7 @@ def no_signal(votes: Sequence[Vote], verdict: Verdict | None) -> str:
         told = ", ".join(f"{vote.part} {_vote(vote)}" for vote in votes)
         missed = unmet(verdict.conditions) or (verdict.note if all(vote.said.side for vote in votes) else "")
         return f"{verdict.policy} let nothing through: {told}" + (f"; {missed}" if missed else "")
-    if verdict is not None:
+    if len(votes) > 1:
         return "; ".join(f"{vote.part}: {silent(vote)}" for vote in votes)
     return silent(votes[0]) if votes else "the strategy said nothing"
 

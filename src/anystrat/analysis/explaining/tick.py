@@ -128,7 +128,8 @@ class _Trial:
     # -- the two answers of the stand-in --------------------------------------------------------------------------
 
     def _listen(self, tick: MarketTick, history: History) -> None:
-        self.heard = hear(self.executor.processor, policy_of(self.executor), tick, history)
+        late = self.twin.stand_ins[self.place].missed
+        self.heard = hear(self.executor.processor, policy_of(self.executor), tick, history, late=late)
 
     def _repeat(self, tick: MarketTick, history: History) -> Any:  # noqa: ARG002  as a processor is asked
         assert self.heard is not None

@@ -14,7 +14,7 @@ from anystrat.strategies.ml import MLStrategy
 
 if TYPE_CHECKING:
     from anystrat.domain.outcomes import Outcome
-    from anystrat.domain.protocols import StrategyProcessor
+    from anystrat.domain.protocols import InferencePort, StrategyProcessor
     from anystrat.domain.tick import MarketTick, TickRow
     from anystrat.domain.window import History
     from anystrat.engine.executor import StrategyExecutor
@@ -24,10 +24,16 @@ Answering = Callable[["MarketTick", "History"], Any]
 
 @dataclass(slots=True)
 class StandIn:
-    """Takes a processor's place in the twin: it needs the same history, and answers as `answering` does (None: nothing)."""
+    """Takes a processor's place in the twin: it needs the same history, and answers as `answering` does (None: nothing).
+
+    It is `DeadlineAware` as the processor is: `missed` says whether a recording told it to do without its model.
+    """
 
     need: int
+    inference_deadline_ns: int | None = None
     answering: Answering | None = None
+    missed: bool = False
+    _miss_next: bool = False
 
     def get_required_history_length(self) -> int:
         """As the processor that it stands for."""
@@ -43,7 +49,15 @@ class StandIn:
 
     def process_tick(self, tick: MarketTick, history: History) -> Any:
         """What it was told to answer."""
+        self.missed, self._miss_next = self._miss_next, False
         return None if self.answering is None else self.answering(tick, history)
+
+    def use_inference(self, inference: InferencePort | None) -> None:
+        """It asks no model."""
+
+    def miss_next(self) -> None:
+        """The next tick is one on which the model's answer came too late."""
+        self._miss_next = True
 
 
 @dataclass(slots=True)
@@ -61,7 +75,8 @@ class Twin:
         original = self.original
         self.engine = Engine(original.instruments, sessions=original.sessions, rng_seed=original.rng_seed)
         for executor in original.executors:
-            stand_in = StandIn(executor.need)
+            timed = executor.deadline
+            stand_in = StandIn(executor.need, timed.inference_deadline_ns if timed is not None else None)
             self.engine.register(
                 executor.config,
                 executor.broker,
@@ -98,11 +113,11 @@ def asked_apart(processor: StrategyProcessor) -> StrategyProcessor:
     Models, shelves and registries are shared: they are read only. State that cannot be copied is shared as well.
     """
     if isinstance(processor, HybridProcessor):
-        name = processor.get_strategy_name()
-        parts = asked_apart(processor.rules), asked_apart(processor.ml)
-        return HybridProcessor(*parts, _copied(processor.policy), name)
+        return processor.of_parts(asked_apart(processor.rules), asked_apart(processor.ml), _copied(processor.policy))
     if isinstance(processor, MLStrategy):
-        return copy.copy(processor)
+        apart = copy.copy(processor)
+        apart.use_inference(None)  # an explanation has the time to wait for the model
+        return apart
     copied: StrategyProcessor = _copied(processor)
     return copied
 

@@ -10,7 +10,7 @@ from anystrat.analysis.explaining.explanation import Said, Verdict, Vote
 from anystrat.analysis.explaining.twin import asked_apart
 from anystrat.domain.exact import plain_text, to_decimal
 from anystrat.domain.measurement import Condition, Measurement, Measuring, MeasuringPolicy
-from anystrat.domain.protocols import MLCapable
+from anystrat.domain.protocols import DeadlineAware, MLCapable
 from anystrat.domain.signal import BUY, HOLD, SELL, SignalResult
 from anystrat.strategies.hybrid import HybridProcessor
 from anystrat.strategies.ml import MLStrategy, ModelReading
@@ -32,10 +32,13 @@ class Heard:
     verdict: Verdict | None
 
 
-def hear(processor: StrategyProcessor, policy: str, tick: MarketTick, history: History) -> Heard:
-    """Ask a strategy, and each of its parts, about a tick; no trace is left in it. `policy` is the policy's name."""
-    answer, error = _asked(asked_apart(processor), tick, history)
-    apart = asked_apart(processor)
+def hear(processor: StrategyProcessor, policy: str, tick: MarketTick, history: History, *, late: bool = False) -> Heard:
+    """Ask a strategy, and each of its parts, about a tick; no trace is left in it. `policy` is the policy's name.
+
+    `late`: a recording says that the model's answer came too late on this tick, so that it was decided without.
+    """
+    answer, error = _asked(_told(asked_apart(processor), late=late), tick, history)
+    apart = _told(asked_apart(processor), late=late)
     if not isinstance(apart, HybridProcessor):
         part = "ml" if isinstance(apart, MLCapable) else "rules"
         return Heard(answer, error, (_vote(part, apart, tick, history, answer, error),), None)
@@ -47,6 +50,8 @@ def hear(processor: StrategyProcessor, policy: str, tick: MarketTick, history: H
         signals.append(said)
         if raised is not None:
             return Heard(answer, error, tuple(votes), None)
+    if late:
+        return Heard(answer, error, tuple(votes), None)
     measured = _policy(apart.policy, signals[0], signals[1], {"tick": tick, "history": history})
     verdict = Verdict(policy, said_by(answer), measured.values, measured.conditions, measured.note)
     return Heard(answer, error, tuple(votes), verdict)
@@ -72,6 +77,12 @@ def said_by(answer: Any) -> Said:
     return Said(str(answer.signal_type), confidence, quantity, price, str(answer.reasoning))
 
 
+def _told(processor: StrategyProcessor, *, late: bool) -> StrategyProcessor:
+    if late and isinstance(processor, DeadlineAware):
+        processor.miss_next()
+    return processor
+
+
 def _asked(processor: StrategyProcessor, tick: MarketTick, history: History) -> tuple[Any, Exception | None]:
     try:
         return processor.process_tick(tick, history), None
@@ -84,6 +95,8 @@ def _vote(
 ) -> Vote:
     name = voice.get_strategy_name()
     raised = f"{type(error).__name__}: {error}" if error is not None else ""
+    if isinstance(voice, DeadlineAware) and voice.missed:
+        return Vote(part, name, said_by(answer), note="the model's answer came too late")
     if isinstance(voice, MLStrategy):
         return _model_vote(part, voice, tick, history, answer, raised)
     measured, features = _measured(voice, history), _features(voice, tick, history)
