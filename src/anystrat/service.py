@@ -12,16 +12,16 @@ from anystrat.bootstrap import (
     build_engine,
     default_wiring,
     kernel_compiler,
-    model_changes,
     open_ticks,
     session_clock,
 )
+from anystrat.bootstrap.models import ModelWatch
 from anystrat.config import configuration_from_mapping, load_configuration, row_from_mapping
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.configuration import Configuration
 from anystrat.domain.errors import ConfigurationError, Problem
-from anystrat.domain.events import Event, ModelSwapped
-from anystrat.domain.outcomes import Emitted, Noted, Outcome
+from anystrat.domain.events import Event
+from anystrat.domain.outcomes import Emitted, Outcome
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import restore, snapshot
@@ -179,15 +179,12 @@ class StrategyRunnerService:
     def refresh_models(self) -> list[Outcome]:
         """Swap in model files that changed on disk, between ticks; call it as often as you like.
 
-        A change counts once it was seen unchanged by two calls in a row. A bad new file leaves the old model serving.
+        A change counts once it was seen unchanged by two calls in a row. A bad new file leaves the old model serving, and
+        so does one that fails within its first inferences: the next call goes back to the model before it.
         """
-        outcomes: list[Outcome] = []
-        latest = self.engine.latest_ts()
-        for change in model_changes(self.wiring.models):
-            if change.refused:
-                outcomes.append(Noted("model_refused", latest, None, {"path": change.path, "error": change.refused}))
-            else:
-                outcomes += self.engine.step(ModelSwapped(latest, change.path, change.sha256))
+        watch = ModelWatch(self.wiring.models, [self.engine])
+        watch.look()
+        outcomes = [each for event in watch.events(self.engine.latest_ts()) for each in self.engine.step(event)]
         for observer in self.observers:
             observer(outcomes)
         return outcomes

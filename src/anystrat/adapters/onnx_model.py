@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Predict: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.float32]]"
 Stop: TypeAlias = Callable[[], None]
+Keep: TypeAlias = Callable[[str, bytes], None]
 
 METADATA_KEY = "features"
 OUTPUT = "probabilities"
@@ -91,7 +92,7 @@ class BatchReport:
 class OnnxModel:
     """A checked model. Pure and safe to call from several threads; one row's time is some 5 to 20 µs.
 
-    `history_length` is what its features need; `file` is the stamp of the file that the bytes were read from.
+    `history_length` is what its features need; `file` is the stamp of the file that the bytes were read from, if any.
     """
 
     __slots__ = (
@@ -112,7 +113,7 @@ class OnnxModel:
         self,
         path: str,
         sha256: str,
-        stamp: FileStamp,
+        stamp: FileStamp | None,
         features: FeatureSet,
         runtime: ModuleType,
         session: Any,
@@ -171,14 +172,25 @@ class OnnxModel:
         self._row = row
 
 
-def load_onnx(path: str | os.PathLike[str], features: FeatureRegistry = FEATURES) -> OnnxModel:
+def load_onnx(
+    path: str | os.PathLike[str], features: FeatureRegistry = FEATURES, keep: Keep | None = None
+) -> OnnxModel:
     """Read, check and start a model. Runs it on a few seeded rows, to see its output and whether it may be batched.
 
-    Raises `ModelRefused`, which says what was expected, what was found and what to do, and `MissingExtra`.
+    `keep` is handed the hash and the bytes of a model that passed. Raises `ModelRefused`, which says what was expected,
+    what was found and what to do, and `MissingExtra`.
     """
     name = os.fspath(path)
     content, stamp = _read(name)
-    return _load(name, content, stamp, features)
+    model = _load(name, content, stamp, features)
+    if keep is not None:
+        keep(model.sha256, content)
+    return model
+
+
+def load_onnx_bytes(name: str, content: bytes, features: FeatureRegistry = FEATURES) -> OnnxModel:
+    """The same for the bytes of a file called `name`, wherever they are from."""
+    return _load(name, content, None, features)
 
 
 def stamp_of(path: str | os.PathLike[str]) -> FileStamp | None:
@@ -239,7 +251,7 @@ def _kind(mode: int) -> str:
 # -------------------------------------------------------------------------------------------------------------- checks
 
 
-def _load(name: str, content: bytes, stamp: FileStamp, registry: FeatureRegistry) -> OnnxModel:
+def _load(name: str, content: bytes, stamp: FileStamp | None, registry: FeatureRegistry) -> OnnxModel:
     onnx, runtime = _extra("onnx"), _extra("onnxruntime")
     proto = _parse(onnx, name, content)
     try:

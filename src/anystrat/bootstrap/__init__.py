@@ -202,29 +202,6 @@ def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: 
     return opened(path, reasons=reasons, drops=drops)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChange:
-    """A model file that changed: it serves from now on, or `refused` says why its predecessor goes on serving."""
-
-    path: str
-    sha256: str = ""
-    refused: str = ""
-
-
-def model_changes(models: ModelShelf) -> list[ModelChange]:
-    """Look at every loaded model's file once, and swap in those that changed, are at rest and fit."""
-    from anystrat.adapters.model_shelf import OnnxShelf, Swap
-
-    if not isinstance(models, OnnxShelf):
-        return []
-    return [
-        ModelChange(found.path, found.sha256)
-        if isinstance(found, Swap)
-        else ModelChange(found.path, refused=found.text)
-        for found in models.changed()
-    ]
-
-
 def live_inference() -> InferencePort:
     """What measures inference deadlines in a live run; give it to `Engine.use_inference`. It keeps one thread."""
     from anystrat.adapters.inference_threads import ThreadedInference
@@ -253,11 +230,16 @@ def verify_model(path: str | os.PathLike[str], rows: int = 2048) -> BatchReport:
     return verify_batching(load_onnx(path), rows)
 
 
-def default_wiring(catalog: Catalog | None = None) -> Wiring:
-    """The catalogue of everything that is registered, and a shelf of ONNX models that loads nothing before it is asked."""
-    from anystrat.adapters.model_shelf import OnnxShelf
+def default_wiring(catalog: Catalog | None = None, *, model_store: str | os.PathLike[str] | None = None) -> Wiring:
+    """The catalogue of everything that is registered, and a shelf of ONNX models that loads nothing before it is asked.
 
-    return Wiring(catalog or default_catalog(), OnnxShelf())
+    `model_store` is the directory for the bytes of every model that is loaded, by hash: see `bootstrap.models`.
+    """
+    from anystrat.adapters.model_shelf import OnnxShelf
+    from anystrat.adapters.model_store import ModelStore
+
+    store = ModelStore(model_store) if model_store is not None else None
+    return Wiring(catalog or default_catalog(), OnnxShelf(store=store))
 
 
 def default_catalog() -> Catalog:
@@ -293,7 +275,6 @@ __all__ = [
     "inspect_model",
     "kernel_compiler",
     "live_inference",
-    "model_changes",
     "model_failure",
     "open_signals",
     "open_source",

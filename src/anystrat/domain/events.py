@@ -53,12 +53,47 @@ class DeliveryFailed(msgspec.Struct, frozen=True, tag="delivery_failed"):
     signal_id: str
 
 
+class ModelServing(msgspec.Struct, frozen=True, tag="model_serving"):
+    """At the start of a run, before its first tick: which version of a model file serves.
+
+    A replay takes that version, whatever the file holds by then. `strategy_ids` are those that it is for; none: all that
+    name this very path.
+    """
+
+    model_path: str
+    sha256: str
+    strategy_ids: tuple[str, ...] = ()
+
+
 class ModelSwapped(msgspec.Struct, frozen=True, tag="model_swapped"):
-    """A model file was loaded aside, checked, and put in place of the old one before the next tick."""
+    """A model file was loaded aside, checked, and put in place of the old one before the next tick.
+
+    `strategy_ids` as in `ModelServing`. `sha256` is that of the bytes that were loaded.
+    """
 
     ts_ns: int
     model_path: str
     sha256: str
+    strategy_ids: tuple[str, ...] = ()
+
+
+class ModelReverted(msgspec.Struct, frozen=True, tag="model_reverted"):
+    """A new version failed in use (`why`) while it was on trial: the one before it, `sha256`, serves again."""
+
+    ts_ns: int
+    model_path: str
+    sha256: str
+    failed_sha256: str
+    why: str
+    strategy_ids: tuple[str, ...] = ()
+
+
+class ModelKept(msgspec.Struct, frozen=True, tag="model_kept"):
+    """A model file changed, and what it holds now was refused (`why`): the version before it goes on serving."""
+
+    ts_ns: int
+    model_path: str
+    why: str
 
 
 class InferenceMissed(msgspec.Struct, frozen=True, tag="inference_missed"):
@@ -140,12 +175,16 @@ class HistoryLoaded(msgspec.Struct, frozen=True, tag="history"):
     prices: tuple[str, ...]
 
 
+ModelEvent = ModelServing | ModelSwapped | ModelReverted | ModelKept
 #: What reaches the engine beside ticks, and is recorded with its position among them.
 RecordedEvent = (
     Command
     | TimerDue
     | DeliveryFailed
+    | ModelServing
     | ModelSwapped
+    | ModelReverted
+    | ModelKept
     | InferenceMissed
     | Arrived
     | FeedGap

@@ -29,6 +29,7 @@ __all__ = [
     "InferenceModel",
     "InferencePort",
     "MLCapable",
+    "ModelSwappable",
     "PriceRule",
     "SeedAware",
     "SessionClock",
@@ -105,6 +106,29 @@ class DeadlineAware(Protocol):
 
     def miss_next(self) -> None:
         """The next `process_tick` does without the model's answer, just as if that had come too late."""
+        ...
+
+
+@runtime_checkable
+class ModelSwappable(Protocol):
+    """An optional capability: the processor's model is a file, and can be another version of it from the next tick on."""
+
+    @property
+    def model_path(self) -> str | None:
+        """The file, as the configuration names it; None: there is none after all."""
+        ...
+
+    @property
+    def model_sha256(self) -> str | None:
+        """The hash of the version that serves; None before the first one is loaded."""
+        ...
+
+    def swap_model(self, sha256: str, *, on_trial: bool = False) -> str:
+        """Let the version with this hash serve. Answers why it does not fit this processor, which then keeps the one it has.
+
+        On trial, a failure within its first inferences is reported to whoever gave the model. Raises `ModelRefused`
+        where that version cannot be had.
+        """
         ...
 
 

@@ -27,7 +27,7 @@ from anystrat.domain.events import (
     FeedStale,
     HistoryLoaded,
     InferenceMissed,
-    ModelSwapped,
+    ModelEvent,
     Operation,
     TimerDue,
 )
@@ -43,6 +43,7 @@ from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.decision import SESSION_CODE, Decisions, Moment
 from anystrat.engine.executor import Kind, StrategyExecutor, limits_of
+from anystrat.engine.models import swap_models
 from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, NEVER, State
 from anystrat.engine.supervision import Supervision
 from anystrat.engine.watched import Evaluation, WatchedDecisions
@@ -205,8 +206,8 @@ class Engine:
                 self._supervision.run_timer(executor, event.ts_ns, out)
         elif isinstance(event, DeliveryFailed):
             self._supervision.delivery_failed(event, self.executors, out)
-        elif isinstance(event, ModelSwapped):
-            out.append(Noted("model_swapped", event.ts_ns, None, {"path": event.model_path, "sha256": event.sha256}))
+        elif isinstance(event, ModelEvent):
+            swap_models(event, self.executors, out)
         elif isinstance(event, InferenceMissed):
             self._missed(event, out)
         elif isinstance(event, Conflated):

@@ -12,7 +12,7 @@ from anystrat.domain.configuration import FillTiming, PaperCosts, PortfolioState
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import REASONS
-from anystrat.domain.protocols import DeadlineAware, PriceRule, SignalValidator, StrategyProcessor
+from anystrat.domain.protocols import DeadlineAware, ModelSwappable, PriceRule, SignalValidator, StrategyProcessor
 from anystrat.domain.signal_id import id_bases
 from anystrat.engine.answers import LARGEST_QUANTITY
 from anystrat.engine.state import LONG_AGO, NEVER
@@ -43,6 +43,7 @@ class StrategyExecutor:
         "id_bases",
         "kind",
         "lots",
+        "models",
         "need",
         "own_drops",
         "processor",
@@ -80,6 +81,7 @@ class StrategyExecutor:
         self.decide: Decide | None = processor.decide if isinstance(processor, PriceRule) else None
         timed = isinstance(processor, DeadlineAware) and processor.inference_deadline_ns is not None
         self.deadline: DeadlineAware | None = processor if timed and isinstance(processor, DeadlineAware) else None
+        self.models: ModelSwappable | None = processor if isinstance(processor, ModelSwappable) else None
         self.id_bases = id_bases(config.strategy_id, broker)
         self.error_times: list[int] = []
         self.own_drops: dict[str, int] = {}

@@ -13,6 +13,7 @@ import msgspec
 
 from anystrat.domain.errors import SnapshotRefused
 from anystrat.domain.tick import TickRow
+from anystrat.engine.models import serve_again, serving
 
 if TYPE_CHECKING:
     from anystrat.engine.engine import Engine
@@ -36,6 +37,7 @@ def snapshot(engine: Engine) -> bytes:
                 "fingerprint": fingerprint(engine),
                 "killed": engine.killed,
                 "feed": [engine.arrived_ns, engine.feed_stale],
+                "models": serving(engine.executors),
                 "missed": engine.deadlines.dump(),
                 "outside_calendar": sorted(engine.outside_calendar),
                 "ticks": engine.ticks,
@@ -53,7 +55,8 @@ def snapshot(engine: Engine) -> bytes:
 def restore(engine: Engine, data: bytes) -> None:
     """Take over a snapshot into an engine that has the same executors registered and has seen no tick.
 
-    Raises `SnapshotRefused`, leaving the engine as it was, for another version or another configuration.
+    Raises `SnapshotRefused` for another version or another configuration, leaving the engine as it was, and for a model
+    that served then and cannot be had now.
     """
     digest, body = data[:_DIGEST], data[_DIGEST:]
     if hashlib.sha256(body).digest() != digest:
@@ -70,6 +73,7 @@ def restore(engine: Engine, data: bytes) -> None:
             "the snapshot was made with other strategies, parameters or instruments than are registered now; "
             "start without it, or restore it under the configuration that made it"
         )
+    serve_again(engine.executors, content["models"])
     engine.settle()
     engine.state.load(content["state"])
     engine.killed = content["killed"]

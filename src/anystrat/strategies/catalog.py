@@ -24,6 +24,14 @@ class ModelShelf(Protocol):
         """The model now serving for this file, loaded at the first call. Raises `ModelRefused`."""
         ...
 
+    def version(self, path: str, sha256: str) -> InferenceModel:
+        """The version of this file with this hash, serving or not. Raises `ModelRefused` where it cannot be had."""
+        ...
+
+    def failed(self, path: str, sha256: str, why: str) -> None:
+        """A version failed in use while it was on trial; the shelf's owner may go back to the one before it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+from msgspec import structs
 
 from anystrat.domain.columns import Answered
 from anystrat.domain.parameters import Doc
@@ -20,6 +21,7 @@ from anystrat.domain.protocols import (
     InferenceModel,
     InferencePort,
     MLCapable,
+    ModelSwappable,
     PriceRule,
     SeedAware,
     SharesInference,
@@ -233,7 +235,7 @@ class HybridProcessor:
     asked for when the history is: nothing is loaded here.
     """
 
-    __slots__ = ("_compiler", "_lengths", "_name", "_on_deadline", "_timed", "ml", "policy", "rules")
+    __slots__ = ("_compiler", "_lengths", "_name", "_on_deadline", "_swappable", "_timed", "ml", "policy", "rules")
 
     def __init__(
         self,
@@ -248,6 +250,7 @@ class HybridProcessor:
         self._name = name
         self._on_deadline: Literal["drop", "rules_only"] = on_deadline
         self._timed = ml if isinstance(ml, DeadlineAware) else None
+        self._swappable = ml if isinstance(ml, ModelSwappable) else None
         self._lengths: tuple[int, int] | None = None
         self._compiler: Compiler | None = None
 
@@ -292,7 +295,15 @@ class HybridProcessor:
         ml_signal = self.ml.process_tick(tick, history.last(ml_length))
         if self.missed:
             return rules_signal if self._on_deadline == "rules_only" else None
-        return self.policy.decide(rules_signal, ml_signal, {"tick": tick, "history": history})
+        answer = self.policy.decide(rules_signal, ml_signal, {"tick": tick, "history": history})
+        return answer if ml_signal is None else self._signed(answer)
+
+    def _signed(self, answer: SignalResult | None) -> SignalResult | None:
+        """The signal with the hash of the model that had a part in it."""
+        sha256 = self.model_sha256
+        if answer is None or sha256 is None or (answer.metadata is not None and "model" in answer.metadata):
+            return answer
+        return structs.replace(answer, metadata={**(answer.metadata or {}), "model": sha256})
 
     @property
     def inference_deadline_ns(self) -> int | None:
@@ -394,6 +405,20 @@ class HybridProcessor:
 
     def load_model(self) -> bool:
         return self._model_part().load_model()
+
+    @property
+    def model_path(self) -> str | None:
+        """The ML part's; see `ModelSwappable`."""
+        return self._swappable.model_path if self._swappable is not None else None
+
+    @property
+    def model_sha256(self) -> str | None:
+        """The ML part's; see `ModelSwappable`."""
+        return self._swappable.model_sha256 if self._swappable is not None else None
+
+    def swap_model(self, sha256: str, *, on_trial: bool = False) -> str:
+        """See `ModelSwappable`."""
+        return self._swappable.swap_model(sha256, on_trial=on_trial) if self._swappable is not None else ""
 
     def extract_features(self, tick: MarketTick, history: History) -> Any:
         return self._model_part().extract_features(tick, history.last(self._part_lengths()[1]))

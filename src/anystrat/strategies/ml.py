@@ -1,8 +1,8 @@
 """ML strategies: a model's probabilities over features of the window decide.
 
 The three types differ in their names and in the features that a model for them is trained on by default; at run time
-the model's own list of features decides. The model comes from a shelf at every tick, so that a file that was swapped
-there is seen at the next one.
+the model's own list of features decides. The model comes from a shelf, once; another version of its file serves when an
+event says so, so that each engine has it at a place of its own among its ticks.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ DEFAULT_FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
     "ml_mean_reversion": ("z_5", "z_20", "pos_20", "ret_1", "vol_20"),
     "ml_breakout": ("pos_20", "pos_60", "ret_5", "vol_5", "vol_20"),
 }
+
+
+#: A new version of a model is on trial for so many inferences of each strategy: the first that fails among them ends it.
+TRIAL_INFERENCES: Final = 100
 
 
 class InferenceLate(AnystratError):
@@ -72,7 +76,6 @@ class _Bound(NamedTuple):
     model: InferenceModel
     features: FeatureSet
     memo_keys: tuple[str, str, str]
-    label: str
 
 
 class ModelInput(NamedTuple):
@@ -124,6 +127,8 @@ class MLStrategy:
         self._compiler: Compiler | None = None
         self._inference: InferencePort | None = None
         self._miss_next = False
+        # The number of inferences up to which the version that serves is on trial.
+        self._trial_ends = 0
 
     @property
     def inference_deadline_ns(self) -> int | None:
@@ -145,22 +150,46 @@ class MLStrategy:
         return self._bound.model if self._bound is not None else None
 
     def load_model(self) -> bool:
-        """Take the model from the shelf; idempotent. False where it is refused: `model_error` says why.
+        """Take the model from the shelf if there is none yet. False where it is refused: `model_error` says why.
 
-        Once one serves, it goes on serving when its successor is refused. Raises `MissingExtra`.
+        Raises `MissingExtra`.
         """
-        bound = self._bound
+        if self._bound is not None:
+            return True
         try:
-            model = self._models.model(self.parameters.model_path)
-            if bound is None or model is not bound.model:
-                self._bound = self._bind(model, bound)
+            self._bound = self._bind(self._models.model(self.parameters.model_path), None)
         except MissingExtra:
             raise
         except AnystratError as error:
             self.model_error = str(error)
-            return self._bound is not None
+            return False
         self.model_error = ""
         return True
+
+    @property
+    def model_path(self) -> str:
+        """See `ModelSwappable`."""
+        return self.parameters.model_path
+
+    @property
+    def model_sha256(self) -> str | None:
+        """See `ModelSwappable`."""
+        return self._bound.model.sha256 if self._bound is not None else None
+
+    def swap_model(self, sha256: str, *, on_trial: bool = False) -> str:
+        """See `ModelSwappable`."""
+        bound = self._bound
+        if bound is not None and bound.model.sha256 == sha256:
+            return ""
+        model = self._models.version(self.parameters.model_path, sha256)
+        try:
+            self._bound = self._bind(model, bound)
+        except AnystratError as error:
+            self.model_error = str(error)
+            return self.model_error
+        self.model_error = ""
+        self._trial_ends = self.inferences + TRIAL_INFERENCES if on_trial else 0
+        return ""
 
     def _bind(self, model: InferenceModel, before: _Bound | None) -> _Bound:
         features = self._registry.feature_set(model.feature_names)
@@ -172,7 +201,7 @@ class MLStrategy:
             )
         sha256 = model.sha256
         keys = (f"{sha256}:sell", f"{sha256}:hold", f"{sha256}:buy")
-        return _Bound(model, features, keys, sha256[:12])
+        return _Bound(model, features, keys)
 
     def _serving(self) -> _Bound:
         if not self.load_model() or self._bound is None:
@@ -210,6 +239,7 @@ class MLStrategy:
             return None
         except Exception as error:  # noqa: BLE001  whatever a model does, the strategy goes on
             self._count_failures(1, f"{type(error).__name__}: {error}")
+            self._judge(self.inferences)
             return None
 
     def extract_features(self, tick: MarketTick, history: History) -> ModelInput:
@@ -231,7 +261,7 @@ class MLStrategy:
             self.parameters.position_size,
             features.price,
             f"ml: {SIDE_NAME[side]} p={confidence:.3f}",
-            {"probabilities": [sell, hold, buy], "model": features.bound.label},
+            {"probabilities": [sell, hold, buy], "model": features.bound.model.sha256},
         )
 
     def reading(self, tick: MarketTick, history: History) -> ModelReading:
@@ -321,7 +351,14 @@ class MLStrategy:
             raised = answered.raised
             why = raised[max(raised)] if raised else _no_probabilities(*probabilities[failures[-1]].tolist())
             self._count_failures(len(failures), why)
+            self._judge(self.inferences - len(probabilities) + int(failures[0]) + 1)
         return sides, confidences
+
+    def _judge(self, inference: int) -> None:
+        """An inference failed, by its number: a version on trial has lost."""
+        if inference <= self._trial_ends and self._bound is not None:
+            self._trial_ends = 0
+            self._models.failed(self.parameters.model_path, self._bound.model.sha256, self.last_failure)
 
     def _count_failures(self, count: int, why: str) -> None:
         self.inference_failures += count

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anystrat.adapters.model_shelf import OnnxShelf, Prepared, Refused, Swap
+from anystrat.adapters.model_shelf import OnnxShelf, Prepared, Refused, Reverted, Swap
+from anystrat.adapters.model_store import ModelStore
 from anystrat.adapters.onnx_model import OnnxModel, load_onnx
 from anystrat.domain.errors import ModelRefused
 from anystrat.domain.signal import SignalResult
@@ -210,7 +211,7 @@ def test_one_bad_file_does_not_hold_back_the_others(shelf: OnnxShelf, path: str,
     assert [type(change) for change in shelf.changed()] == [Refused, Swap]
 
 
-def test_a_strategy_decides_with_the_new_model_from_the_next_tick_on(shelf: OnnxShelf, path: str) -> None:
+def test_a_strategy_decides_with_the_new_model_once_it_is_told(shelf: OnnxShelf, path: str) -> None:
     strategy = MLStrategy("ml_momentum", MLParameters(path), shelf)
     window = Window(strategy.get_required_history_length())
 
@@ -227,7 +228,101 @@ def test_a_strategy_decides_with_the_new_model_from_the_next_tick_on(shelf: Onnx
     [swap] = shelf.changed()
     third = tick(106.0)
     assert isinstance(swap, Swap)
-    assert [signal.signal_type for signal in (first, second, third) if signal] == ["SELL", "SELL", "BUY"]
-    assert third is not None
-    assert third.metadata is not None
-    assert third.metadata["model"] == swap.sha256[:12]
+    assert strategy.swap_model(swap.sha256) == ""
+    fourth = tick(107.0)
+    sides = [signal.signal_type for signal in (first, second, third, fourth) if signal]
+    assert sides == ["SELL", "SELL", "SELL", "BUY"]
+    assert fourth is not None
+    assert fourth.metadata is not None
+    assert fourth.metadata["model"] == swap.sha256
+
+
+# --------------------------------------------------------------------------------------------------- trial and versions
+
+
+def swapped(shelf: OnnxShelf, path: str, content: bytes) -> Swap:
+    replace(path, content)
+    shelf.changed()
+    [swap] = shelf.changed()
+    assert isinstance(swap, Swap)
+    return swap
+
+
+def test_a_version_that_failed_on_trial_gives_way_to_the_one_before_it(shelf: OnnxShelf, path: str) -> None:
+    old = shelf.model(path)
+    bad = swapped(shelf, path, linear_model_bytes(NAMES, bias=BUYS))
+    shelf.failed(path, bad.sha256, "no probability")
+    shelf.failed(path, bad.sha256, "and again")
+    assert shelf.changed() == [Reverted(path, old.sha256, bad.sha256, "no probability")]
+    assert shelf.model(path) is old
+    assert shelf.changed() == []
+
+
+def test_a_version_that_lost_is_refused_when_it_comes_again(shelf: OnnxShelf, path: str) -> None:
+    old, content = shelf.model(path), linear_model_bytes(NAMES, bias=BUYS)
+    bad = swapped(shelf, path, content)
+    shelf.failed(path, bad.sha256, "no probability")
+    shelf.changed()
+    replace(path, content)
+    shelf.changed()
+    [refused] = shelf.changed()
+    assert isinstance(refused, Refused)
+    assert f"the version {bad.sha256} failed when it served before" in refused.text
+    assert shelf.model(path) is old
+    assert swapped(shelf, path, linear_model_bytes(NAMES, bias=(0.0, 5.0, 0.0)))
+
+
+def test_the_first_version_has_none_to_give_way_to(shelf: OnnxShelf, path: str) -> None:
+    only = shelf.model(path)
+    shelf.failed(path, only.sha256, "no probability")
+    assert shelf.changed() == []
+    assert shelf.model(path) is only
+
+
+def test_a_failure_of_a_version_that_serves_no_more_costs_nobody_anything(shelf: OnnxShelf, path: str) -> None:
+    first = shelf.model(path)
+    second = swapped(shelf, path, linear_model_bytes(NAMES, bias=BUYS))
+    swapped(shelf, path, linear_model_bytes(NAMES, bias=(0.0, 5.0, 0.0)))
+    for sha256 in (first.sha256, second.sha256):
+        shelf.failed(path, sha256, "too late to say")
+    assert shelf.changed() == []
+
+
+def test_without_a_store_a_few_versions_are_at_hand_and_no_more(shelf: OnnxShelf, path: str) -> None:
+    versions = [shelf.model(path)]
+    for bias in range(1, 6):
+        swapped(shelf, path, linear_model_bytes(NAMES, bias=(0.0, bias / 10, 3.0)))
+        versions.append(shelf.model(path))
+    for version in versions[-4:]:
+        assert shelf.version(path, version.sha256) is version
+    with pytest.raises(ModelRefused) as caught:
+        shelf.version(path, versions[0].sha256)
+    assert str(caught.value) == (
+        f"{path}: expected the version with the hash {versions[0].sha256}, found {versions[-1].sha256}; put the file with "
+        f"that hash there, or into the models of the run's state directory as {versions[0].sha256}.onnx"
+    )
+
+
+def test_a_store_has_every_version_that_was_loaded(path: str, tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "state" / "models")
+    shelf = OnnxShelf(store=store)
+    assert not store.directory.exists()
+    hashes = [shelf.model(path).sha256]
+    for bias in range(1, 7):
+        hashes.append(swapped(shelf, path, linear_model_bytes(NAMES, bias=(0.0, bias / 10, 3.0))).sha256)
+    assert sorted(each.name for each in store.directory.iterdir()) == sorted(f"{each}.onnx" for each in hashes)
+
+    Path(path).unlink()
+    later = OnnxShelf(store=store)
+    for sha256 in hashes:
+        assert later.version(path, sha256).sha256 == sha256
+        assert later.version(path, sha256).history_length == 5
+    assert side_of(later.version(path, hashes[0])) == 0
+
+
+def test_a_version_that_is_nowhere_is_named_with_all_places(path: str, tmp_path: Path) -> None:
+    shelf = OnnxShelf(store=ModelStore(tmp_path / "models"))
+    with pytest.raises(
+        ModelRefused, match=rf"expected the version with the hash {'ab' * 32}, found [0-9a-f]{{64}}; it is not in"
+    ):
+        shelf.version(path, "ab" * 32)

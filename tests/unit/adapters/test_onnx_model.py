@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from anystrat.adapters import onnx_model
-from anystrat.adapters.onnx_model import load_onnx, stamp_of, verify_batching
+from anystrat.adapters.onnx_model import load_onnx, load_onnx_bytes, stamp_of, verify_batching
 from anystrat.domain.errors import MissingExtra, ModelRefused
 from anystrat.domain.protocols import InferenceModel
 from anystrat.strategies.features import built_in_features
@@ -80,6 +85,65 @@ SOFTMAX = [
     helper.make_node("MatMul", ["x", "wide"], ["scores"]),
     helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
 ]
+
+
+# ---------------------------------------------------------------------------------------------------------------- race
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["renamed into place", "overwritten in place"])
+def test_a_file_replaced_while_it_is_read_is_hashed_as_it_was_run(tmp_path: Path, whole: bool) -> None:
+    """Whatever bytes were read, the hash is theirs, and so are the answers; a mixture of two versions is one of its own."""
+    path, kept = tmp_path / "m.onnx", {}
+    versions = [linear_model_bytes(NAMES, [[w, 0.0, -w], [0.0, w, 0.0]], (w, 0.0, 0.0)) for w in (1.0, -2.0)]
+    path.write_bytes(versions[0])
+    stop = threading.Event()
+
+    def replace() -> None:
+        for turn in itertools.cycle((1, 0)):
+            if stop.is_set():
+                return
+            if whole:
+                (tmp_path / "next").write_bytes(versions[turn])
+                (tmp_path / "next").replace(path)
+            else:
+                path.write_bytes(versions[turn])
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    loaded = []
+    try:
+        for _ in range(25):
+            try:
+                loaded.append(load_onnx(path, keep=kept.__setitem__))
+            except ModelRefused:
+                assert not whole, "a file that is renamed into place is never seen in part"
+    finally:
+        stop.set()
+        writer.join()
+    row = np.array([[0.25, -1.0]], np.float32)
+    for model in loaded:
+        content = kept[model.sha256]
+        assert hashlib.sha256(content).hexdigest() == model.sha256
+        assert model.predict(row).tobytes() == load_onnx_bytes("again", content).predict(row).tobytes()
+    if whole:
+        assert set(kept.values()) <= set(versions)
+
+
+VALID = linear_model_bytes(NAMES, WEIGHTS)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_damaged_bytes_are_refused_or_are_a_model(data: st.DataObject) -> None:
+    content = bytearray(VALID)
+    for _ in range(data.draw(st.integers(1, 4), label="wounds")):
+        start = data.draw(st.integers(0, len(content)), label="start")
+        length = data.draw(st.integers(0, 40), label="length")
+        content[start : start + length] = data.draw(st.binary(max_size=40), label="instead")
+    with suppress(ModelRefused):
+        model = load_onnx_bytes("m.onnx", bytes(content))
+        rows = np.zeros((3, len(model.feature_names)), np.float32)
+        assert (model.predict(rows).shape, model.sha256) == ((3, 3), hashlib.sha256(content).hexdigest())
 
 
 # ---------------------------------------------------------------------------------------------------------------- fits

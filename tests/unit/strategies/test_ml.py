@@ -27,6 +27,7 @@ from anystrat.strategies.ml import (
     ML_BREAKOUT,
     ML_MEAN_REVERSION,
     ML_MOMENTUM,
+    TRIAL_INFERENCES,
     MLParameters,
     MLStrategy,
     PredictionFailed,
@@ -41,9 +42,11 @@ TYPES = [ML_MOMENTUM, ML_MEAN_REVERSION, ML_BREAKOUT]
 class FakeModel:
     """Answers with `answer`, or raises it; counts the rows."""
 
-    def __init__(self, answer: Any, names: tuple[str, ...] = ("ret_1",), *, batchable: bool = True) -> None:
+    def __init__(
+        self, answer: Any, names: tuple[str, ...] = ("ret_1",), *, batchable: bool = True, sha256: str = "ab" * 32
+    ) -> None:
         self.answer, self.feature_names, self.batchable = answer, names, batchable
-        self.sha256 = "ab" * 32
+        self.sha256 = sha256
         self.rows = self.calls = 0
 
     def predict(self, features: np.ndarray) -> np.ndarray:
@@ -58,11 +61,20 @@ class FakeModel:
 class FakeShelf:
     def __init__(self, model: Any) -> None:
         self.serving = model
+        self.failures: list[tuple[str, str, str]] = []
 
     def model(self, path: str) -> Any:
         if isinstance(self.serving, Exception):
             raise self.serving
         return self.serving
+
+    def version(self, path: str, sha256: str) -> Any:
+        if getattr(self.serving, "sha256", None) != sha256:
+            raise ModelRefused(f"{path}: no version {sha256}")
+        return self.serving
+
+    def failed(self, path: str, sha256: str, why: str) -> None:
+        self.failures.append((path, sha256, why))
 
 
 def strategy_over(model: Any, **parameters: Any) -> MLStrategy:
@@ -162,7 +174,7 @@ def test_a_signal_carries_size_price_reason_and_the_models_hash() -> None:
         7,
         Decimal("101.5"),
         "ml: BUY p=0.750",
-        {"probabilities": [0.125, 0.125, 0.75], "model": "abababababab"},
+        {"probabilities": [0.125, 0.125, 0.75], "model": "ab" * 32},
     )
 
 
@@ -269,12 +281,28 @@ def test_loading_is_lazy_and_idempotent() -> None:
     assert strategy.model_error == ""
 
 
-def test_a_swapped_model_is_seen_at_the_next_tick() -> None:
+NEXT = "cd" * 32
+
+
+def test_another_version_serves_from_the_tick_after_it_was_said() -> None:
     shelf = FakeShelf(FakeModel([0.1, 0.1, 0.8]))
     strategy = MLStrategy("ml_momentum", MLParameters("m.onnx"), shelf)
+    assert strategy.model_sha256 is None
     assert ask(strategy).signal_type == "BUY"
-    shelf.serving = FakeModel([0.8, 0.1, 0.1], names=("pos_2", "ret_1"))
-    assert ask(strategy).signal_type == "SELL"
+    shelf.serving = FakeModel([0.8, 0.1, 0.1], names=("pos_2", "ret_1"), sha256=NEXT)
+    assert ask(strategy).signal_type == "BUY"
+    assert strategy.swap_model(NEXT) == ""
+    sold = ask(strategy)
+    assert (sold.signal_type, sold.metadata["model"], strategy.model_sha256) == ("SELL", NEXT, NEXT)
+    assert (strategy.swap_model(NEXT), strategy.model_path) == ("", "m.onnx")
+
+
+def test_a_version_that_cannot_be_had_changes_nothing() -> None:
+    strategy = strategy_over(FakeModel([0.1, 0.1, 0.8]))
+    assert ask(strategy).signal_type == "BUY"
+    with pytest.raises(ModelRefused, match="no version"):
+        strategy.swap_model(NEXT)
+    assert ask(strategy).signal_type == "BUY"
 
 
 @pytest.mark.parametrize("name", ["ret_2", "z_1", "no_such_feature"])
@@ -283,11 +311,50 @@ def test_a_successor_that_does_not_fit_leaves_the_model_before_it_serving(name: 
     shelf = FakeShelf(before)
     strategy = MLStrategy("ml_momentum", MLParameters("m.onnx"), shelf)
     assert strategy.load_model()
-    shelf.serving = FakeModel([0.8, 0.1, 0.1], names=(name,))
+    shelf.serving = FakeModel([0.8, 0.1, 0.1], names=(name,), sha256=NEXT)
+    assert strategy.swap_model(NEXT) == strategy.model_error
     assert ask(strategy).signal_type == "BUY"
     assert strategy.model is before
     assert strategy.get_required_history_length() == 2
     assert ("needs a history of 2 ticks" in strategy.model_error) or ("unknown feature" in strategy.model_error)
+
+
+def on_trial(good: int, *, columns: bool, trial: bool = True) -> FakeShelf:
+    """A version that answers `good` times, and then with what is no probability."""
+    shelf = FakeShelf(FakeModel([0.1, 0.1, 0.8]))
+    strategy = MLStrategy("ml_momentum", MLParameters("m.onnx"), shelf)
+    for _ in range(7):
+        ask(strategy)
+    asked = 0
+
+    def answer(rows: np.ndarray) -> Any:
+        nonlocal asked
+        asked += len(rows)
+        places = np.arange(asked - len(rows), asked)
+        return np.where(places[:, np.newaxis] < good, np.float32([[0.1, 0.1, 0.8]]), np.float32(NAN))
+
+    shelf.serving = FakeModel(answer, sha256=NEXT)
+    strategy.swap_model(NEXT, on_trial=trial)
+    if columns:
+        strategy.process_columns(np.linspace(1.0, 2.0, good + 20), 0)
+    else:
+        for _ in range(good + 5):
+            ask(strategy)
+    return shelf
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_version_on_trial_that_fails_is_reported_once(columns: bool) -> None:
+    for good in (0, TRIAL_INFERENCES - 1):
+        [(path, sha256, why)] = on_trial(good, columns=columns).failures
+        assert (path, sha256) == ("m.onnx", NEXT)
+        assert "expected probabilities within 0..1" in why
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_version_that_passed_its_trial_may_fail(columns: bool) -> None:
+    assert on_trial(TRIAL_INFERENCES, columns=columns).failures == []
+    assert on_trial(0, columns=columns, trial=False).failures == []
 
 
 def test_strategies_that_share_a_model_share_its_answer_within_a_tick() -> None:
