@@ -273,7 +273,7 @@ class MLStrategy:
         sell, hold, buy = self._probabilities(given)
         names = given.bound.features.names
         features = dict(zip(names, given.values[0].tolist(), strict=True))
-        return ModelReading(features, (sell, hold, buy), given.bound.label)
+        return ModelReading(features, (sell, hold, buy), given.bound.model.sha256[:12])
 
     def _probabilities(self, features: ModelInput) -> Sequence[float]:
         memo, keys = features.memo, features.bound.memo_keys
