@@ -13,6 +13,7 @@ from anystrat.engine.columns.outcomes import notes_of, outcomes_of, signals_of
 from anystrat.engine.columns.runner import BlockResult, BlockRunner
 
 if TYPE_CHECKING:
+    from anystrat.backtest.recorder import Recorder
     from anystrat.domain.columns import SignalColumns, TickColumns
     from anystrat.domain.protocols import Compiler
     from anystrat.engine.engine import Engine
@@ -52,26 +53,38 @@ class _Drive:
     on_outcomes: OnOutcomes | None
     on_signals: OnSignals | None
     reasons: bool
+    recorder: Recorder | None
     done: Replayed
 
+    def runner(self, compiler: Compiler | None) -> BlockRunner:
+        if self.recorder is not None:
+            self.recorder.use_compiler(compiler)
+        return BlockRunner(self.engine, compiler)
+
     def one_by_one(self, block: TickColumns) -> None:
-        outcomes: list[Outcome] = []
+        found: list[tuple[int, list[Outcome]]] = []
         step = self.engine.step
         start = perf_counter()
         try:
-            for row in block.rows():
-                outcomes += step(row)
+            for k, row in enumerate(block.rows()):
+                outcomes = step(row)
+                if outcomes:
+                    found.append((k, outcomes))
         finally:
             # Whatever ends a block early, what was decided before it is not lost.
             self.done.seconds += perf_counter() - start
-            if self.on_outcomes is not None and outcomes:
-                self.on_outcomes(outcomes)
+            if self.on_outcomes is not None and found:
+                self.on_outcomes([outcome for _, outcomes in found for outcome in outcomes])
+        if self.recorder is not None:
+            self.recorder.stepped(block, found)
 
     def as_columns(self, runner: BlockRunner, block: TickColumns) -> None:
         start, compiling = perf_counter(), runner.seconds_compiling
         result = runner.run(block)
         self.done.seconds += perf_counter() - start - (runner.seconds_compiling - compiling)
         self.done.column_rows += len(block)
+        if self.recorder is not None:
+            self.recorder.columns(result)
         if self.on_outcomes is None:
             return
         if self.on_signals is None or self.reasons or _signals_one_by_one(result):
@@ -95,6 +108,7 @@ def replay(
     compiler: Callable[[], Compiler | None] | None = None,
     expected_rows: int | None = None,
     reasons: bool = True,
+    recorder: Recorder | None = None,
 ) -> Replayed:
     """Push every tick of `blocks` through `engine`, in order.
 
@@ -105,18 +119,19 @@ def replay(
 
     With `Speed.AUTO`, columns are used once the rows (those seen, or `expected_rows`) are worth a compiler, where
     `compiler()` gives one. `reasons` says whether signals must say why at column speed, as they always do one by one.
+    A `recorder` reads every block once it is done; its own time is not the engine's.
     """
     done = Replayed()
-    drive = _Drive(engine, on_outcomes, on_signals, reasons, done)
+    drive = _Drive(engine, on_outcomes, on_signals, reasons, recorder, done)
     runner: BlockRunner | None = None
     undecided = speed is Speed.AUTO
     if speed is Speed.COLUMNS:
-        runner = BlockRunner(engine, compiler() if compiler is not None else None)
+        runner = drive.runner(compiler() if compiler is not None else None)
     for block in blocks:
         if undecided and max(done.rows, expected_rows or 0) >= WORTH_COMPILING:
             undecided = False
             found = compiler() if compiler is not None else None
-            runner = BlockRunner(engine, found) if found is not None else None
+            runner = drive.runner(found) if found is not None else None
         if runner is not None:
             drive.as_columns(runner, block)
         else:

@@ -1,0 +1,177 @@
+"""What a backtest keeps of a run: fills, signals and counted drops as columns, and every account at every tick.
+
+Objects are read only where the engine made some (strategies that run tick by tick); a block over columns makes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from anystrat.backtest.accounts import Accounts, BlockFills
+from anystrat.backtest.drop_counts import DropCounts
+from anystrat.domain.outcomes import Dropped, Emitted, Filled, Outcome, TickDropped
+from anystrat.domain.signal import SIDE_CODE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anystrat.domain.columns import TickColumns
+    from anystrat.domain.protocols import Compiler
+    from anystrat.engine.columns.runner import BlockResult
+    from anystrat.engine.engine import Engine
+
+#: Columns of a fill, with their types: what the engine said, the tick's price, and whose it is.
+FILL_COLUMNS: Final[dict[str, Any]] = {
+    "ts_ns": np.int64,
+    "slot": np.int64,
+    "quantity": np.int64,
+    "price": np.float64,
+    "fee": np.float64,
+    "realised": np.float64,
+    "position": np.int64,
+    "average": np.float64,
+    "round_trip": np.bool_,
+    "tick_price": np.float64,
+}
+SIGNAL_COLUMNS: Final[dict[str, Any]] = {
+    "ts_ns": np.int64,
+    "slot": np.int64,
+    "side": np.int8,
+    "confidence": np.float64,
+    "quantity": np.int64,
+    "price": np.float64,
+    "bucket": np.int64,
+}
+_OF_BLOCK_FILLS: Final = BlockFills._fields
+
+Stepped = Sequence[tuple[int, Sequence[Outcome]]]
+
+
+class Recorder:
+    """Reads an engine's blocks as they are done. Fills and emitted signals are kept, one row each; ticks are not."""
+
+    def __init__(self, engine: Engine, *, cash: float = 1_000_000.0, shared: bool = False) -> None:
+        self.engine = engine
+        self.compiler: Compiler | None = None
+        self.accounts = Accounts(engine, cash=cash, shared=shared)
+        self.drops = DropCounts()
+        self._fills: list[dict[str, NDArray[Any]]] = []
+        self._signals: list[dict[str, NDArray[Any]]] = []
+        self._row_of = {token: row for row, token in enumerate(engine.tokens)}
+        self._slots = {
+            (one.strategy_id, one.broker, token): slot for one in engine.executors for token, slot in one.slots.items()
+        }
+
+    def use_compiler(self, compiler: Compiler | None) -> None:
+        """From the next block on, mark accounts in compiled code, with the same results."""
+        self.compiler = compiler
+        self.accounts.use_compiler(compiler)
+
+    def columns(self, result: BlockResult) -> None:
+        """A block that went over columns, whole or in part."""
+        table = result.tables.fills
+        fills = {name: table[name] for name in _OF_BLOCK_FILLS}
+        fills["round_trip"] = fills["round_trip"].astype(np.bool_)
+        order = result.order
+        fired = {name: result.tables.fired[name][order] for name in ("position", "slot", "side", "confidence")}
+        fired |= {name: result.tables.fired[name][order] for name in ("quantity", "bucket", "code")}
+        tick = result.tables.grouped["tick"][fired.pop("position")]
+        self._take(result.block, result.place, fills, fired | {"tick": tick}, result.scalar)
+
+    def stepped(self, block: TickColumns, outcomes: Stepped) -> None:
+        """A block that went tick by tick: the outcomes, with the place of their tick in the block."""
+        place = np.array([self._row_of.get(token, -1) for token in block.instrument_token.tolist()], np.int64)
+        dropped = [k for k, each in outcomes if each and isinstance(each[0], TickDropped)]
+        place[dropped] = -1
+        self._take(block, place, None, None, outcomes)
+
+    def _take(
+        self,
+        block: TickColumns,
+        place: NDArray[np.int64],
+        fills: dict[str, NDArray[Any]] | None,
+        fired: dict[str, NDArray[Any]] | None,
+        stepped: Stepped,
+    ) -> None:
+        filled, judged = self._of_outcomes(stepped)
+        fills = _both(fills, filled)
+        order = np.lexsort((fills["slot"], fills["tick"]))
+        fills = {name: column[order] for name, column in fills.items()}
+        self.accounts.take(block, place, BlockFills(**fills))
+        tick = fills.pop("tick")
+        fills["ts_ns"], fills["tick_price"] = block.ts_ns[tick], block.price[tick]
+        if len(tick):
+            self._fills.append({name: fills[name].astype(kind) for name, kind in FILL_COLUMNS.items()})
+        self._judged(block, _both(fired, judged))
+
+    def _judged(self, block: TickColumns, judged: dict[str, NDArray[Any]]) -> None:
+        tick = judged["tick"]
+        refused = np.flatnonzero(judged["code"] > 0)
+        self.drops.add(block.ts_ns[tick[refused]], judged["slot"][refused], judged["code"][refused])
+        passed = np.flatnonzero(judged["code"] == 0)
+        if not len(passed):
+            return
+        passed = passed[np.lexsort((judged["slot"][passed], tick[passed]))]
+        found = {name: judged[name][passed] for name in ("slot", "side", "confidence", "quantity", "bucket")}
+        found |= {"ts_ns": block.ts_ns[tick[passed]], "price": block.price[tick[passed]]}
+        self._signals.append({name: found[name].astype(kind) for name, kind in SIGNAL_COLUMNS.items()})
+
+    def _of_outcomes(self, stepped: Stepped) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """Fills and judged signals of the strategies that made objects of them."""
+        fills: list[tuple[Any, ...]] = []
+        judged: list[tuple[Any, ...]] = []
+        for tick, outcomes in stepped:
+            for one in outcomes:
+                if isinstance(one, Filled):
+                    slot = self._slots[one.strategy_id, one.broker, one.instrument_token]
+                    fills.append(
+                        (
+                            tick, slot, one.quantity, one.price, one.fee, one.realised, one.position,
+                            one.average_price, one.round_trip,
+                        )
+                    )  # fmt: skip
+                elif isinstance(one, Emitted):
+                    signal = one.signal
+                    slot = self._slots[signal.strategy_id, signal.broker, signal.instrument_token]
+                    side = SIDE_CODE[signal.signal_type]
+                    judged.append((tick, slot, side, signal.confidence, signal.quantity, signal.price_bucket, 0))
+                elif isinstance(one, Dropped):
+                    slot = self._slots[one.strategy_id, one.broker, one.instrument_token]
+                    judged.append((tick, slot, 0, 0.0, 0, 0, self.drops.code(str(one.reason))))
+        return (
+            _columns(fills, dict.fromkeys(_OF_BLOCK_FILLS, np.int64) | {n: FILL_COLUMNS[n] for n in _OF_BLOCK_FILLS[2:]}),
+            _columns(
+                judged,
+                {"tick": np.int64, "slot": np.int64, "side": np.int8, "confidence": np.float64, "quantity": np.int64,
+                 "bucket": np.int64, "code": np.int64},
+            ),
+        )  # fmt: skip
+
+    def fills(self) -> dict[str, NDArray[Any]]:
+        """Every fill so far, in the order of ticks and rows: `FILL_COLUMNS`, each of shape (n,)."""
+        return _joined(self._fills, FILL_COLUMNS)
+
+    def signals(self) -> dict[str, NDArray[Any]]:
+        """Every emitted signal so far, in the order of ticks and rows: `SIGNAL_COLUMNS`, each of shape (n,)."""
+        return _joined(self._signals, SIGNAL_COLUMNS)
+
+
+def _columns(rows: list[tuple[Any, ...]], kinds: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
+    return {name: np.array(column, kind) for (name, kind), column in zip(kinds.items(), columns, strict=True)}
+
+
+def _both(one: dict[str, NDArray[Any]] | None, other: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    if one is None:
+        return other
+    return {name: np.concatenate([one[name], column]) if len(column) else one[name] for name, column in other.items()}
+
+
+def _joined(pieces: list[dict[str, NDArray[Any]]], kinds: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    return {
+        name: np.concatenate([piece[name] for piece in pieces]) if pieces else np.zeros(0, kind)
+        for name, kind in kinds.items()
+    }

@@ -1,0 +1,141 @@
+"""What a run came to, in figures: every formula once, each with its source, on plain arrays.
+
+Returns are simple returns between two marks, one a UTC day on which there was a tick; the first is that from the starting
+cash to the first day's close. `periods` is how many such days make a year: 252 where markets close at weekends, 365
+where they do not. A figure that is not defined (no return, no loss, no trade) is NaN, never a large number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DAY_NS: Final = 86_400_000_000_000
+TRADING_DAYS: Final = 252
+CALENDAR_DAYS: Final = 365
+#: More than one mark in twenty on a Saturday or Sunday, and the market does not close at weekends.
+_WEEKEND_SHARE: Final = 0.05
+#: A deviation below this share of the returns' size is the rounding of equal numbers.
+_ROUNDING: Final = 1e-14
+
+
+def returns_of(marks: NDArray[np.float64], start: float) -> NDArray[np.float64]:
+    """Simple returns `e[k]/e[k-1] - 1`, shape (n,), of marks of shape (n,), the first against `start`.
+
+    A mark of zero or below has no return after it: an account that lost everything earns nothing more.
+    """
+    before = np.concatenate([[start], marks[:-1]])
+    returns = np.zeros(len(marks))
+    np.divide(marks - before, before, out=returns, where=before > 0.0)
+    return returns
+
+
+def periods_of(days: NDArray[np.int64]) -> int:
+    """How many marks make a year, for marks on these days (whole days since 1970): 365 with weekends among them, else 252."""
+    # 1970-01-01 was a Thursday.
+    weekend = np.isin((days + 3) % 7, (5, 6))
+    return CALENDAR_DAYS if len(days) and float(np.mean(weekend)) > _WEEKEND_SHARE else TRADING_DAYS
+
+
+def total_return(end: float, start: float) -> float:
+    """`end/start - 1`."""
+    return end / start - 1.0 if start > 0.0 else math.nan
+
+
+def cagr(end: float, start: float, marks: int, periods: int) -> float:
+    """Compound annual growth rate: `(end/start)^(periods/marks) - 1`; -1 for an account that was lost.
+
+    Source: Bacon, Practical Portfolio Performance Measurement and Attribution, 2nd ed., ch. 3 (annualised returns).
+    """
+    if marks == 0 or start <= 0.0:
+        return math.nan
+    growth = end / start
+    if growth <= 0.0:
+        return -1.0
+    exponent = math.log(growth) * periods / marks
+    return math.expm1(exponent) if exponent < 700.0 else math.inf
+
+
+def volatility(returns: NDArray[np.float64], periods: int) -> float:
+    """Annualised sample standard deviation of the returns: `s * sqrt(periods)`. NaN for fewer than two returns.
+
+    Source: Bacon, as above, ch. 4.
+    """
+    return _deviation(returns) * math.sqrt(periods)
+
+
+def sharpe(returns: NDArray[np.float64], periods: int) -> float:
+    """Mean return over its sample standard deviation, annualised: `mean/s * sqrt(periods)`; the riskless rate is zero.
+
+    Source: Sharpe, The Sharpe Ratio, Journal of Portfolio Management 21 (1994). NaN where the returns do not vary.
+    """
+    deviation = _deviation(returns)
+    return float(np.mean(returns)) / deviation * math.sqrt(periods) if deviation > 0.0 else math.nan
+
+
+def sortino(returns: NDArray[np.float64], periods: int) -> float:
+    """Mean return over the downside deviation `sqrt(mean(min(r, 0)^2))`, annualised; the target is zero.
+
+    Source: Sortino and Price, Performance Measurement in a Downside Risk Framework, Journal of Investing 3 (1994). NaN
+    where no return is below zero.
+    """
+    if not len(returns):
+        return math.nan
+    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
+    return float(np.mean(returns)) / downside * math.sqrt(periods) if downside > 0.0 else math.nan
+
+
+def calmar(growth: float, drawdown: float) -> float:
+    """Annual growth over the largest drawdown (a share, above zero). NaN without a drawdown.
+
+    Source: Young, Calmar Ratio: A Smoother Tool, Futures 20 (1991).
+    """
+    return growth / drawdown if drawdown > 0.0 else math.nan
+
+
+def drawdowns(marks: NDArray[np.float64], start: float) -> NDArray[np.float64]:
+    """How far each mark is below the highest before it, `start` included, as a share of that: 0 at a new high.
+
+    Source: Magdon-Ismail and Atiya, Maximum Drawdown, Risk 17 (2004).
+    """
+    peaks = np.maximum.accumulate(np.maximum(marks, start)) if len(marks) else marks
+    depths = np.zeros(len(marks))
+    np.divide(peaks - marks, peaks, out=depths, where=peaks > 0.0)
+    return depths
+
+
+def hit_rate(profits: NDArray[np.float64]) -> float:
+    """The share of trades whose profit, after all costs, is above zero."""
+    return float(np.mean(profits > 0.0)) if len(profits) else math.nan
+
+
+def profit_factor(profits: NDArray[np.float64]) -> float:
+    """The sum of the profits over the sum of the losses, as a number above zero. NaN without a loss."""
+    lost = -math.fsum(profits[profits < 0.0].tolist())
+    return math.fsum(profits[profits > 0.0].tolist()) / lost if lost > 0.0 else math.nan
+
+
+def wilson(won: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """The interval that a share of `won` of `of` is compatible with, at `z` standard errors (1.96: 95 %).
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22 (1927).
+    """
+    if of == 0:
+        return 0.0, 1.0
+    share, spread = won / of, z * z / of
+    middle = (share + spread / 2.0) / (1.0 + spread)
+    half = z * math.sqrt(share * (1.0 - share) / of + spread / (4.0 * of)) / (1.0 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _deviation(returns: NDArray[np.float64]) -> float:
+    if len(returns) < 2:
+        return math.nan
+    found = float(np.std(returns, ddof=1))
+    # The mean of equal returns is often not that return in doubles.
+    return found if found > _ROUNDING * float(np.max(np.abs(returns))) else 0.0

@@ -1,0 +1,106 @@
+"""Every formula against `empyrical`, which others trust, and at its edges."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anystrat.backtest import statistics
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what it imports warns of deprecations of its own
+    import empyrical
+
+_returns = st.lists(st.floats(-0.2, 0.25), min_size=2, max_size=400).map(np.array)
+_periods = st.sampled_from([252, 365])
+
+
+def marks(returns: Any, start: float = 1_000.0) -> Any:
+    return start * np.cumprod(1.0 + returns)
+
+
+def same(found: float, other: float) -> bool:
+    return found == pytest.approx(other, rel=1e-9, abs=1e-12)
+
+
+@given(_returns, _periods)
+def test_every_ratio_is_that_of_empyrical(returns: Any, periods: int):
+    equity = marks(returns)
+    end, start = float(equity[-1]), 1_000.0
+    found = statistics.returns_of(equity, start)
+    worst = float(np.max(statistics.drawdowns(equity, start)))
+    assert np.allclose(found, returns, atol=1e-12)
+    assert same(statistics.total_return(end, start), empyrical.cum_returns_final(returns))
+    assert same(worst, -empyrical.max_drawdown(returns))
+    growth = statistics.cagr(end, start, len(returns), periods)
+    assert growth == pytest.approx(empyrical.annual_return(returns, annualization=periods), rel=1e-7, abs=1e-9)
+    if np.std(returns) > 1e-6:
+        assert same(
+            statistics.volatility(returns, periods), empyrical.annual_volatility(returns, annualization=periods)
+        )
+        assert same(statistics.sharpe(returns, periods), empyrical.sharpe_ratio(returns, annualization=periods))
+    if np.min(returns) < -1e-6:
+        assert same(statistics.sortino(returns, periods), empyrical.sortino_ratio(returns, annualization=periods))
+        theirs = empyrical.calmar_ratio(returns, annualization=periods)
+        assert statistics.calmar(growth, worst) == pytest.approx(theirs, rel=1e-6, abs=1e-9)
+
+
+def test_a_figure_that_is_not_defined_is_no_number():
+    one, same_twice = np.array([0.1]), np.array([0.01, 0.01, 0.01])
+    assert math.isnan(statistics.sharpe(one, 252))
+    assert math.isnan(statistics.sharpe(same_twice, 252))
+    assert math.isnan(statistics.volatility(one, 252))
+    assert math.isnan(statistics.sortino(same_twice, 252))
+    assert math.isnan(statistics.calmar(0.1, 0.0))
+    assert math.isnan(statistics.cagr(1.0, 1.0, 0, 252))
+    nothing = np.zeros(0)
+    assert math.isnan(statistics.hit_rate(nothing))
+    assert math.isnan(statistics.profit_factor(nothing))
+    assert len(statistics.drawdowns(nothing, 1.0)) == len(statistics.returns_of(nothing, 1.0)) == 0
+
+
+def test_equal_returns_have_no_volatility():
+    assert statistics.volatility(np.array([0.1] * 10), 252) == 0.0
+
+
+def test_an_account_that_lost_everything_earns_nothing_more():
+    assert statistics.returns_of(np.array([50.0, -10.0, 20.0]), 100.0).tolist() == [-0.5, -1.2, 0.0]
+    assert statistics.cagr(-10.0, 100.0, 3, 252) == -1.0
+    assert statistics.drawdowns(np.array([-10.0]), 100.0).tolist() == [1.1]
+
+
+def test_growth_beyond_doubles_is_infinite():
+    assert statistics.cagr(3.0, 1.0, 1, 365 * 2) == math.inf
+    assert math.isfinite(statistics.cagr(2.0, 1.0, 1, 365))
+
+
+def test_marks_at_weekends_make_a_year_of_365_days():
+    thursday = 0  # 1970-01-01
+    week = np.arange(thursday, thursday + 28)
+    assert statistics.periods_of(week) == 365
+    assert statistics.periods_of(week[(week + 3) % 7 < 5]) == 252
+    one_special_saturday = np.concatenate([week[(week + 3) % 7 < 5], [thursday + 2]])
+    assert statistics.periods_of(np.sort(one_special_saturday)) == 252
+    assert statistics.periods_of(week[:0]) == 252
+
+
+def test_hit_rate_and_profit_factor_count_nothing_as_no_win():
+    profits = np.array([3.0, -1.0, 0.0, -1.0])
+    assert statistics.hit_rate(profits) == 0.25
+    assert statistics.profit_factor(profits) == 1.5
+    assert math.isnan(statistics.profit_factor(np.array([1.0])))
+
+
+def test_the_interval_of_a_share_is_that_of_wilson():
+    # Values of R's prop.test(..., correct = FALSE).
+    low, high = statistics.wilson(7, 10, 1.959964)
+    assert (low, high) == pytest.approx((0.3967781, 0.8922087), abs=1e-6)
+    assert statistics.wilson(0, 0) == (0.0, 1.0)
+    assert statistics.wilson(0, 5)[0] == 0.0
+    assert statistics.wilson(5, 5)[1] == 1.0
