@@ -14,6 +14,7 @@ from anystrat.backtest.accounts import Accounts, BlockFills
 from anystrat.backtest.drop_counts import DropCounts
 from anystrat.domain.outcomes import Dropped, Emitted, Filled, Outcome, TickDropped
 from anystrat.domain.signal import SIDE_CODE
+from anystrat.strategies.hybrid import HybridProcessor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +59,9 @@ class Recorder:
         self.compiler: Compiler | None = None
         self.accounts = Accounts(engine, cash=cash, shared=shared)
         self.drops = DropCounts()
+        for one in engine.executors:
+            if isinstance(one.processor, HybridProcessor):
+                one.processor.agreement = np.zeros((3, 3), np.int64)
         self._fills: list[dict[str, NDArray[Any]]] = []
         self._signals: list[dict[str, NDArray[Any]]] = []
         self._row_of = {token: row for row, token in enumerate(engine.tokens)}

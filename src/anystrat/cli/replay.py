@@ -17,6 +17,7 @@ from anystrat.cli.options import Settings, as_json, configuration, settings_of, 
 from anystrat.cli.recordings import FILE, TICKS_HELP, refusals, source_of
 
 if TYPE_CHECKING:
+    from anystrat.backtest.recorder import Recorder
     from anystrat.bootstrap import SignalWriter, TickReader
     from anystrat.domain.columns import SignalColumns
     from anystrat.domain.outcomes import Outcome
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 _SPEEDS: Final = ("auto", "scalar", "columns")
 _CONFIG_SUFFIXES: Final = {".yaml", ".yml", ".json"}
-_MODEL_EXIT_CODE: Final = 3
+MODEL_EXIT_CODE: Final = 3
 #: Enough ticks a block that a thousand strategies cost little each, few enough that memory stays small.
-_BLOCK_ROWS: Final = 131_072
+BLOCK_ROWS: Final = 131_072
 
 
 class ManyFiles(click.Command):
@@ -69,7 +70,8 @@ def _is_configuration(arg: str) -> bool:
     return path.suffix.lower() in _CONFIG_SUFFIXES or path.is_dir()
 
 
-def _speed(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+def one_speed(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """The value of `--speed`, if it is one."""
     if value not in _SPEEDS:
         raise click.BadParameter(f"{value!r} is not one of {', '.join(_SPEEDS)}.")
     return value
@@ -92,7 +94,7 @@ def _speed(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     default="auto",
     show_default=True,
     metavar="[auto|scalar|columns]",
-    callback=_speed,
+    callback=one_speed,
     help="How ticks are evaluated; the signals are the same.",
 )
 @click.option(
@@ -128,21 +130,21 @@ def command(
     wiring = bootstrap.default_wiring()
     with refusals(context, as_json=as_json):
         configured = load_configuration(config, wiring.catalog)
-    reader = bootstrap.open_ticks(ticks or source_of(configured, config), block_rows=_BLOCK_ROWS)
+    reader = bootstrap.open_ticks(ticks or source_of(configured, config), block_rows=BLOCK_ROWS)
     outputs = {name: path for name, path in (("signals", signals), ("drops", drops)) if path is not None}
-    _refuse_overwriting(outputs, [*reader.paths, *configured.files])
+    refuse_overwriting(outputs, [*reader.paths, *configured.files])
     with refusals(context, as_json=as_json):
         engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
-    notes = _notes(settings)
+    notes = notes_for(settings)
     notes.models(wiring.left_out, wiring.degraded)
     if strict and (wiring.left_out or wiring.degraded):
         say_error("a model does not load, and --strict was asked for: nothing was replayed")
-        context.exit(_MODEL_EXIT_CODE)
+        context.exit(MODEL_EXIT_CODE)
 
     unpublished = sorted({name for row in configured.strategies for name in row.active_brokers} - {"paper"})
     if unpublished and not settings.quiet:
         say(f"a replay publishes nothing (brokers here: {', '.join(unpublished)}); --signals writes what it would")
-    run = _Run(engine, reader, notes, settings, speed)
+    run = Run(engine, reader, notes, settings, speed)
     run.play(outputs, reasons=reasons)
     report = run.report()
     report["left_out"] = {item.strategy_id: item.reason for item in wiring.left_out}
@@ -152,12 +154,13 @@ def command(
         from anystrat.cli.replay_summary import summary
 
         summary(report, configured)
-    _malformed(reader, settings)
+    say_malformed(reader, settings)
     if not report["ticks"]:
         say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
 
 
-def _refuse_overwriting(outputs: dict[str, Path], inputs: Sequence[Path]) -> None:
+def refuse_overwriting(outputs: dict[str, Path], inputs: Sequence[Path]) -> None:
+    """Raise `click.UsageError` for an output that is an input, or another output."""
     taken = {path.resolve(): str(path) for path in inputs}
     for option, path in outputs.items():
         other = taken.get(path.resolve())
@@ -166,7 +169,8 @@ def _refuse_overwriting(outputs: dict[str, Path], inputs: Sequence[Path]) -> Non
         taken[path.resolve()] = f"the file of --{option}"
 
 
-def _notes(settings: Settings) -> Any:
+def notes_for(settings: Settings) -> Any:
+    """What takes the outcomes, and says on standard error what is worth saying."""
     from anystrat.cli.replay_notes import ReplayNotes
     from anystrat.observability.log import OutcomeLog, logger
 
@@ -175,7 +179,8 @@ def _notes(settings: Settings) -> Any:
     return ReplayNotes(quiet=settings.quiet)
 
 
-def _malformed(reader: TickReader, settings: Settings) -> None:
+def say_malformed(reader: TickReader, settings: Settings) -> None:
+    """Warn of rows that could not be decoded."""
     if settings.quiet or not reader.malformed:
         return
     for place in reader.first_malformed:
@@ -186,7 +191,7 @@ def _malformed(reader: TickReader, settings: Settings) -> None:
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """One replay under way, and what has been written so far."""
 
     engine: Engine
@@ -194,6 +199,7 @@ class _Run:
     notes: Any
     settings: Settings
     speed: str
+    recorder: Recorder | None = None
     writers: dict[str, SignalWriter] = field(default_factory=dict)
     rows: int = 0
     seconds: float = 0.0
@@ -226,6 +232,7 @@ class _Run:
                         compiler=lambda: bootstrap.kernel_compiler(self._compiling),
                         expected_rows=self.reader.total_rows,
                         reasons=reasons,
+                        recorder=self.recorder,
                     )
         except (Exception, KeyboardInterrupt, SystemExit, Terminated):
             self._say_what_was_kept()

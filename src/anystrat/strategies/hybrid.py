@@ -28,7 +28,7 @@ from anystrat.domain.protocols import (
     SometimesBatchable,
     StrategyProcessor,
 )
-from anystrat.domain.signal import SignalResult
+from anystrat.domain.signal import SIDE_CODE, SignalResult
 from anystrat.domain.signal_id import mixed
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
@@ -233,9 +233,23 @@ class HybridProcessor:
     Each part sees exactly the history that it asked for, the policy the whole. `rules`, `ml` and `policy` are open to
     whoever evaluates them apart, over columns, or goes on with the rules alone where no model loads. The model is first
     asked for when the history is: nothing is loaded here.
+
+    `agreement` is None until somebody sets an array of zeros (3, 3) there. It then counts what the two parts said on
+    every tick on which they were asked: rules by row, model by column, each none, BUY, SELL; HOLD is none.
     """
 
-    __slots__ = ("_compiler", "_lengths", "_name", "_on_deadline", "_swappable", "_timed", "ml", "policy", "rules")
+    __slots__ = (
+        "_compiler",
+        "_lengths",
+        "_name",
+        "_on_deadline",
+        "_swappable",
+        "_timed",
+        "agreement",
+        "ml",
+        "policy",
+        "rules",
+    )
 
     def __init__(
         self,
@@ -253,6 +267,7 @@ class HybridProcessor:
         self._swappable = ml if isinstance(ml, ModelSwappable) else None
         self._lengths: tuple[int, int] | None = None
         self._compiler: Compiler | None = None
+        self.agreement: NDArray[np.int64] | None = None
 
     def of_parts(self, rules: StrategyProcessor, ml: StrategyProcessor, policy: DecisionPolicy) -> HybridProcessor:
         """The same hybrid made of other parts, such as copies of its own."""
@@ -295,6 +310,8 @@ class HybridProcessor:
         ml_signal = self.ml.process_tick(tick, history.last(ml_length))
         if self.missed:
             return rules_signal if self._on_deadline == "rules_only" else None
+        if self.agreement is not None:
+            self.agreement[_said(rules_signal), _said(ml_signal)] += 1
         answer = self.policy.decide(rules_signal, ml_signal, {"tick": tick, "history": history})
         return answer if ml_signal is None else self._signed(answer)
 
@@ -373,13 +390,22 @@ class HybridProcessor:
         skipped = begin - first
         sides, confidences, quantities = np.zeros(count, np.int8), np.zeros(count), np.zeros(count, np.int64)
         if begin < len(prices):
+            rules, learned = self._columns(self.rules, prices, begin), ml(begin)
+            if self.agreement is not None:
+                self._count_agreement(rules[0], learned[0])
             self._decide(
-                Pairs(*self._columns(self.rules, prices, begin), *ml(begin)),  # type: ignore[arg-type]  # arrays are sequences of their numbers
+                Pairs(*rules, *learned),  # type: ignore[arg-type]  # arrays are sequences of their numbers
                 Decided(sides[skipped:], confidences[skipped:], quantities[skipped:]),  # type: ignore[arg-type]  # as above
                 prices,
                 begin,
             )
         return sides, confidences, confidences, quantities
+
+    def _count_agreement(self, rules: NDArray[np.int8], ml: NDArray[np.int8]) -> None:
+        assert self.agreement is not None
+        # Sides are 1 and 2; everything else is no signal.
+        both = 3 * np.where(rules <= 2, rules, 0).astype(np.int64) + np.where(ml <= 2, ml, 0)
+        self.agreement += np.bincount(both, minlength=9).reshape(3, 3)
 
     def _decide(self, pairs: Pairs, decided: Decided, prices: NDArray[np.float64], first: int) -> None:
         assert isinstance(self.policy, ColumnPolicy)
@@ -439,6 +465,10 @@ def _sparse(columns: SignalColumns) -> PartColumns:
     """Sides, confidences and quantities, which are 0 where there is no signal."""
     sides, confidences, _, quantities = columns
     return sides, confidences, np.where(sides > 0, quantities, 0)
+
+
+def _said(signal: SignalResult | None) -> int:
+    return 0 if signal is None or signal.signal_type not in SIDE_CODE else SIDE_CODE[signal.signal_type] % 3
 
 
 def _batchable(part: StrategyProcessor, shortest: bool) -> bool:  # noqa: FBT001  passed on

@@ -1,0 +1,180 @@
+"""`anystrat backtest`: what the configured strategies would have earned on recorded ticks, in figures, files and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from anystrat.cli.failures import say_error, say_warning
+from anystrat.cli.options import as_json, configuration, settings_of, verbosity
+from anystrat.cli.recordings import FILE, TICKS_HELP, refusals, source_of
+from anystrat.cli.replay import (
+    BLOCK_ROWS,
+    MODEL_EXIT_CODE,
+    ManyFiles,
+    Run,
+    notes_for,
+    one_speed,
+    refuse_overwriting,
+    say_malformed,
+)
+
+if TYPE_CHECKING:
+    from anystrat.backtest.result import BacktestResult
+    from anystrat.bootstrap import TickReader, Wiring
+    from anystrat.domain.configuration import Configuration
+
+_TABLES: Final = {"orders": "signals", "fills": "fills", "equity": "equity"}
+
+
+@click.command("backtest", cls=ManyFiles, short_help="What the strategies would have earned, with a report.")
+@configuration
+@click.option(
+    "--ticks",
+    multiple=True,
+    type=FILE,
+    metavar="FILE...",
+    help=TICKS_HELP,
+)
+@click.option("--report", type=FILE, metavar="OUT", help="Write the report: one HTML file that needs nothing else.")
+@click.option("--orders", type=FILE, metavar="OUT", help="Write every order: .parquet, .csv or .jsonl.")
+@click.option("--fills", type=FILE, metavar="OUT", help="Write every paper fill.")
+@click.option("--equity", type=FILE, metavar="OUT", help="Write the curve of every account.")
+@click.option(
+    "--cash",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1_000_000.0,
+    show_default="1,000,000",
+    metavar="AMOUNT",
+    help="What every strategy's account starts with.",
+)
+@click.option("--shared", is_flag=True, help="One account for all strategies, which starts with --cash once.")
+@click.option(
+    "--days-per-year",
+    type=click.IntRange(min=1, max=366),
+    metavar="DAYS",
+    help="Daily marks that make a year. Without it: 365 where ticks come at weekends, else 252.",
+)
+@click.option(
+    "--speed",
+    default="columns",
+    show_default=True,
+    metavar="[auto|scalar|columns]",
+    callback=one_speed,
+    help="How ticks are evaluated; what comes out is the same.",
+)
+@click.option(
+    "--strict", is_flag=True, help="End with 3 where a model does not load, instead of leaving its strategy out."
+)
+@as_json
+@verbosity
+@click.pass_context
+def command(
+    context: click.Context,
+    config: Path,
+    ticks: tuple[Path, ...],
+    report: Path | None,
+    orders: Path | None,
+    fills: Path | None,
+    equity: Path | None,
+    cash: float,
+    *,
+    shared: bool,
+    days_per_year: int | None,
+    speed: str,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Run recorded ticks through the configured strategies, and account for every paper fill.
+
+    CONFIG is a YAML or JSON file, or a directory of them; else $ANYSTRAT_CONFIG, else ./anystrat.yaml.
+
+    \b
+    anystrat backtest anystrat.yaml --ticks monday.parquet tuesday.csv --report report.html
+    """  # noqa: D301  click takes a real backspace as "keep these lines"
+    from anystrat import bootstrap
+    from anystrat.backtest.recorder import Recorder
+    from anystrat.bootstrap.backtesting import check_table_path
+    from anystrat.cli.screen import print_json
+    from anystrat.config import load_configuration
+
+    settings = settings_of(context)
+    wiring = bootstrap.default_wiring()
+    with refusals(context, as_json=as_json):
+        configured = load_configuration(config, wiring.catalog)
+    reader = bootstrap.open_ticks(ticks or source_of(configured, config), block_rows=BLOCK_ROWS)
+    named = (("orders", orders), ("fills", fills), ("equity", equity))
+    tables = {name: path for name, path in named if path is not None}
+    outputs = tables | ({"report": report} if report is not None else {})
+    refuse_overwriting(outputs, [*reader.paths, *configured.files])
+    for path in tables.values():
+        check_table_path(path)
+    _refuse_report(report)
+    with refusals(context, as_json=as_json):
+        engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
+    notes = notes_for(settings)
+    notes.models(wiring.left_out, wiring.degraded)
+    if strict and (wiring.left_out or wiring.degraded):
+        say_error("a model does not load, and --strict was asked for: nothing was run")
+        context.exit(MODEL_EXIT_CODE)
+
+    recorder = Recorder(engine, cash=cash, shared=shared)
+    run = Run(engine, reader, notes, settings, speed, recorder)
+    run.play({}, reasons=False)
+    result = _result(run, recorder, configured, wiring, reader, days_per_year)
+    files = _write(result, tables, report)
+    if as_json:
+        print_json(result.to_dict() | {"files": files})
+    else:
+        from anystrat.cli.backtest_summary import summary
+
+        summary(result, configured, files)
+    say_malformed(reader, settings)
+    if not result.counts["ticks"]:
+        say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
+
+
+def _result(
+    run: Run,
+    recorder: Any,
+    configured: Configuration,
+    wiring: Wiring,
+    reader: TickReader,
+    days_per_year: int | None,
+) -> BacktestResult:
+    from anystrat.backtest.result import BacktestResult
+    from anystrat.bootstrap.backtesting import run_facts
+
+    counts = run.report()
+    del counts["files"]
+    counts["left_out"] = {item.strategy_id: item.reason for item in wiring.left_out}
+    facts = run_facts(configured, wiring, reader.paths)
+    return BacktestResult(recorder, counts, facts, periods=days_per_year)
+
+
+def _write(result: BacktestResult, tables: dict[str, Path], report: Path | None) -> dict[str, Any]:
+    """Write what was asked for; each file's path and rows, as `replay` says them."""
+    from anystrat.bootstrap.backtesting import write_table
+
+    files: dict[str, Any] = {}
+    for name, path in tables.items():
+        frame = getattr(result, _TABLES[name])
+        files[name] = {"path": str(path.resolve()), "rows": write_table(path, frame)}
+    if report is not None:
+        written = result.report(report)
+        files["report"] = {"path": str(written.resolve()), "bytes": written.stat().st_size}
+    return files
+
+
+def _refuse_report(path: Path | None) -> None:
+    """An unusable place is found now, not after the run."""
+    if path is None:
+        return
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise click.UsageError(f"--report {path}: the report is HTML; name a file such as {path.stem}.html.")
+    if path.is_dir():
+        raise click.UsageError(f"--report {path} is a directory; name a file, such as {path}/report.html.")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"--report {path}: its directory does not exist; make it first: mkdir -p {path.parent}")
