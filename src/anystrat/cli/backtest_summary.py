@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from anystrat.backtest.words import NONE, amount, annual, cautions, duration, percent, period, ratio
 from anystrat.cli.failures import say
 from anystrat.cli.replay_summary import by_reason
-from anystrat.cli.screen import Column, count, heading, line, pairs, rate, seconds, table
+from anystrat.cli.screen import Column, count, fitting, heading, line, pairs, rate, seconds, table
 
 if TYPE_CHECKING:
     from anystrat.backtest.figures import Figures
@@ -20,13 +20,15 @@ _COLUMNS = (
     Column("P&L", number=True),
     Column("CAGR", number=True),
     Column("Sharpe", number=True),
-    Column("max drawdown", number=True),
+    Column("drawdown", number=True),
     Column("trades", number=True),
     Column("hit rate", number=True),
     Column("profit factor", number=True),
     Column("exposure", number=True),
     Column("costs", number=True),
 )
+#: What a narrow terminal leaves out first; the report and `--json` have it all.
+_SPARE = ("exposure", "CAGR", "profit factor", "costs", "hit rate")
 
 
 def summary(result: BacktestResult, configured: Configuration, files: dict[str, Any]) -> None:
@@ -41,7 +43,7 @@ def summary(result: BacktestResult, configured: Configuration, files: dict[str, 
         rows.append(_row("portfolio", stats))
     rows.append(_row("buy and hold", result.benchmark))
     kept = [at for at in range(len(_COLUMNS)) if any(row[at] not in {"", NONE} for row in rows)]
-    table([_COLUMNS[at] for at in kept], [[row[at] for at in kept] for row in rows])
+    table(*fitting([_COLUMNS[at] for at in kept], [[row[at] for at in kept] for row in rows], _SPARE))
     line()
     pairs([*_facts(result), *_absent(result, configured), *_files(files)])
     for text in cautions(result):

@@ -70,6 +70,20 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, stream: I
     _print_trimmed(screen, made)
 
 
+def fitting(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], spare: Sequence[str]
+) -> tuple[list[Column], list[list[str]]]:
+    """The table without as many of its `spare` columns, in that order, as it takes to fit the terminal."""
+    width = console().width
+    kept, cells = list(columns), [[printable(cell) for cell in row] for row in rows]
+    for title in spare:
+        if width >= _UNLIMITED or _needed(_rich_table(kept, cells, lines=fancy(sys.stdout)), kept, cells) <= width:
+            break
+        left = [at for at, column in enumerate(kept) if column.title != title]
+        kept, cells = [kept[at] for at in left], [[row[at] for at in left] for row in cells]
+    return kept, cells
+
+
 def pairs(items: Sequence[tuple[str, str]], *, stream: IO[str] | None = None) -> None:
     """Print `title  value` lines, the values aligned and wrapped under themselves."""
     if not items:
