@@ -117,7 +117,7 @@ def test_the_days_of_a_year_are_said_or_found(waves: Project):
         (["--cash", "0"], ["--cash"]),
         (["--speed", "warp"], ["scalar"]),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_what_cannot_be_written_is_refused_before_the_run(waves: Project, arguments: list[str], texts: list[str]):
     before = sorted(waves.path.iterdir())
@@ -142,6 +142,24 @@ def test_the_new_project_is_backtested_at_once(project: Project, monkeypatch: py
     page = (project / "demo" / "report.html").read_text()
     for title in ("Confidence", "Rules and model", "Drops", "Price and trades"):
         assert f">{title}</h2>" in page, title
+
+
+def test_rules_and_model_are_compared_on_every_tick_on_which_both_were_asked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    assert project.run("-q", "init", "demo").code == 0
+    monkeypatch.chdir(project / "demo")
+    lines = (project / "demo" / "ticks.csv").read_text().splitlines(keepends=True)
+    (project / "demo" / "some.csv").write_text("".join(lines[:2_000]))
+    said = [
+        project.run("backtest", "--ticks", "some.csv", "--json", "--speed", speed).json
+        for speed in ("scalar", "columns")
+    ]
+    assert said[0]["agreement"] == said[1]["agreement"]
+    assert said[0]["calibration"] == said[1]["calibration"]
+    counted = said[0]["agreement"]["both"]
+    assert sum(map(sum, counted)) == said[0]["strategies"]["both"]["evaluations"]
+    assert counted[1][1] + counted[2][2] > 0
 
 
 def test_a_narrow_terminal_leaves_columns_out_before_it_breaks_the_table(

@@ -358,6 +358,8 @@ class BacktestResult:
             "strategies": strategies,
             "by_instrument": rows_of(self.instruments),
             "by_month": rows_of(self.monthly),
+            "calibration": rows_of(self.calibration),
+            "agreement": {name: counted.tolist() for name, counted in self.agreement.items()},
             "inputs": [dict(zip(("what", "name", "sha256"), each, strict=True)) for each in self.facts.inputs],
         }
 
