@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from anystrat.adapters.journal_memory import InMemoryJournal, MemoryStore
+from anystrat.adapters.sqlite_journal import SqliteFileJournal
 from anystrat.domain.journal import Journal, OutboxSignal, Step
 
 
@@ -29,7 +30,28 @@ class MemoryPlace:
         self.store.crash()
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"memory": MemoryPlace}
+class SqlitePlace:
+    inline = False
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "state" / "journal.db"
+
+    def journal(self) -> Journal:
+        return SqliteFileJournal(self.path, inline=self.inline)
+
+    def lose_lock(self) -> None:
+        self.path.with_name("journal.db.lock").unlink()
+
+
+class InlineSqlitePlace(SqlitePlace):
+    inline = True
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {
+    "memory": MemoryPlace,
+    "sqlite": SqlitePlace,
+    "sqlite inline": InlineSqlitePlace,
+}
 
 
 def signal(number: int, broker: str = "out", body: bytes = b"", expires_ns: int = 0) -> OutboxSignal:

@@ -1,0 +1,99 @@
+"""Forgetting, piece by piece: each piece is small, so that commits in between need not wait for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from anystrat.adapters.sqlite_journal import rows
+
+if TYPE_CHECKING:
+    import apsw
+
+_STEPS: Final = 256
+_BYTES: Final = 1 << 20
+_SIGNALS: Final = 4_096
+
+
+def forget_inputs(connection: apsw.Connection, shard: int, before: int) -> bool:
+    """Delete the oldest steps that end at input `before` or earlier, some of them; whether there were any."""
+    found = connection.execute(
+        "SELECT first, count, length(data) FROM input WHERE shard = ? AND first < ? ORDER BY first LIMIT ?",
+        (shard, before, _STEPS),
+    )
+    end = size = 0
+    for first, count, length in list(found):
+        if first + count > before or size >= _BYTES:
+            break
+        end, size = first + count, size + length
+    if end:
+        connection.execute("DELETE FROM input WHERE shard = ? AND first < ?", (shard, end))
+    return end > 0
+
+
+def piece_of(forgettable: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Some of these ranges, which come from the newest to the oldest: in order, neighbours joined."""
+    piece: list[tuple[int, int]] = []
+    left = _SIGNALS
+    for first, last in forgettable:
+        first = max(first, last - left + 1)  # noqa: PLW2901  a longer one gives what is left
+        left -= last - first + 1
+        if piece and last + 1 == piece[-1][0]:
+            piece[-1] = first, piece[-1][1]
+        else:
+            piece.append((first, last))
+        if not left:
+            break
+    return piece[::-1]
+
+
+def forget_signals(connection: apsw.Connection, broker: int, first: int, last: int) -> None:
+    """Delete a broker's signals `first..last`; rows that hold others too are written anew without them."""
+    inside = (broker, first, last, last)
+    connection.execute("DELETE FROM signal WHERE broker = ? AND first BETWEEN ? AND ? AND last <= ?", inside)
+    for number in (first, last):
+        found = connection.execute(
+            "SELECT * FROM signal WHERE broker = ? AND first <= ? ORDER BY first DESC LIMIT 1", (broker, number)
+        )
+        for row in list(found):
+            if row[2] < number:
+                continue
+            kept = [signal for signal in rows.signals_of(row) if not first <= signal.number <= last]
+            connection.execute("DELETE FROM signal WHERE broker = ? AND first = ?", row[:2])
+            connection.executemany("INSERT INTO signal VALUES (?,?,?,?,?,?)", rows.signal_rows(broker, kept))
+
+
+def join_signals(connection: apsw.Connection, broker: int, after: int) -> int:
+    """Make full rows of a broker's next rows after signal `after` that are not full; the last signal of those looked at.
+
+    A quiet run commits one signal at a time, and a row each would make the next opening slow. What is left at the end,
+    and would fill no row, stays as it is; 0 says that there is nothing else.
+    """
+    heads = connection.execute(
+        "SELECT first, last, count FROM signal WHERE broker = ? AND first > ? ORDER BY first LIMIT ?",
+        (broker, after, _SIGNALS),
+    )
+    run: list[tuple[int, int, int]] = []
+    end, left = 0, _SIGNALS
+    for head in list(heads):
+        run.append(head)
+        if sum(count for _, _, count in run) < rows.CHUNK:
+            continue
+        if len(run) > 1:
+            _join(connection, broker, run[0][0], head[0])
+            left -= rows.CHUNK
+        end, run = head[1], []
+        if left <= 0:
+            break
+    return end
+
+
+def _join(connection: apsw.Connection, broker: int, first: int, last: int) -> None:
+    """Write the rows that begin with signals `first` to `last` anew, as full ones."""
+    between = (broker, first, last)
+    found = connection.execute(
+        "SELECT * FROM signal WHERE broker = ? AND first BETWEEN ? AND ? ORDER BY first", between
+    )
+    signals = [signal for row in list(found) for signal in rows.signals_of(row)]
+    connection.execute("DELETE FROM signal WHERE broker = ? AND first BETWEEN ? AND ?", between)
+    connection.executemany("INSERT INTO signal VALUES (?,?,?,?,?,?)", rows.signal_rows(broker, signals))

@@ -1,0 +1,124 @@
+"""A journal in a SQLite file, with the async face that the port asks for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from anystrat.adapters.sqlite_journal.lanes import Call, InlineLane, Lane, ThreadLane
+from anystrat.adapters.sqlite_journal.writer import Writer
+from anystrat.domain.journal import Fate, JournalFailed, OutboxEntry, Settled, ShardRecord, Step
+
+BUSY_TIMEOUT_SEC: Final = 5.0
+
+
+class SqliteFileJournal:
+    """The journal of a run, in one file in WAL mode; see `domain.journal.Journal`.
+
+    A thread of its own executes what waits as one transaction (group commit), so callers' event loops never wait for
+    the disk; with `inline`, each call is a transaction of its own, in the caller, as simulators need it. `vfs` names a
+    SQLite VFS that is registered with apsw. Of other programs that lock the file (a backup), `busy_timeout_sec` are
+    waited for. The file must not be on a network filesystem: locks and syncs promise nothing there.
+
+    `open` raises `MissingExtra` without the extra `live`.
+    """
+
+    def __init__(
+        self, path: Path, *, vfs: str | None = None, inline: bool = False, busy_timeout_sec: float = BUSY_TIMEOUT_SEC
+    ) -> None:
+        self._writer = Writer(path, vfs=vfs, busy_timeout_sec=busy_timeout_sec)
+        self._inline = inline
+        self._lane: Lane | None = None
+
+    async def open(self, fingerprint: str | None) -> None:
+        writer = self._writer
+        if self._lane is not None:
+            raise JournalFailed(f"{writer.path}: `open` is called once")
+        lane = InlineLane if self._inline else ThreadLane
+        self._lane = lane(writer.serve, writer.rest)
+        try:
+            await self._lane.alone(lambda: writer.open(fingerprint))
+        except BaseException:
+            await self.close()
+            raise
+
+    @property
+    def epoch(self) -> int:
+        return self._writer.epoch
+
+    async def shard(self, shard: int) -> ShardRecord | None:
+        record: ShardRecord | None = await self._read(lambda: self._writer.tables.shard(shard))
+        return record
+
+    async def commit(self, steps: Sequence[Step]) -> None:
+        size = sum(len(step.inputs) + len(step.checkpoint or b"") + 512 * len(step.signals) for step in steps)
+        await self._write(lambda: self._writer.tables.commit(steps), size)
+
+    async def sending(self, broker: str, first: int, last: int) -> None:
+        await self._write(lambda: self._writer.tables.sending(broker, first, last))
+
+    async def settle(self, outcomes: Sequence[Settled]) -> None:
+        await self._write(lambda: self._writer.tables.settle(outcomes))
+
+    async def last_number(self, broker: str) -> int:
+        number: int = await self._read(lambda: self._writer.tables.last_number(broker))
+        return number
+
+    async def unsettled(self, broker: str, after: int, limit: int) -> Sequence[OutboxEntry]:
+        entries: list[OutboxEntry] = await self._read(lambda: self._writer.tables.unsettled(broker, after, limit))
+        return entries
+
+    async def fates(self) -> Mapping[str, Mapping[Fate, int]]:
+        fates: Mapping[str, Mapping[Fate, int]] = await self._read(self._fates)
+        return fates
+
+    async def dead_letters(self, broker: str | None = None) -> Sequence[OutboxEntry]:
+        entries: list[OutboxEntry] = await self._read(lambda: self._writer.tables.dead_letters(broker))
+        return entries
+
+    async def revive(self, broker: str, numbers: Sequence[int], expires_ns: int) -> int:
+        count: int = await self._write(lambda: self._writer.tables.revive(broker, numbers, expires_ns))
+        return count
+
+    async def killed(self) -> bool:
+        return bool(await self._read(lambda: self._writer.tables.meta.get("killed", False)))
+
+    async def set_killed(self, killed: bool) -> None:  # noqa: FBT001  as the port has it
+        await self._write(lambda: self._writer.tables.set_meta("killed", killed))
+
+    async def compact(self, *, keep_inputs: int, keep_settled: int) -> None:
+        def piece() -> bool:
+            return self._writer.tables.forget(keep_inputs=keep_inputs, keep_settled=keep_settled)
+
+        while await self._write(piece):
+            pass
+
+    async def inputs(self, shard: int, first: int = 0) -> AsyncIterator[tuple[int, int, bytes]]:
+        def read() -> list[tuple[int, int, bytes]]:
+            return self._writer.tables.inputs(shard, first)
+
+        while page := await self._read(read):
+            for step in page:
+                yield step
+            first = page[-1][0] + page[-1][1]
+
+    async def close(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            await lane.alone(self._writer.close)
+            lane.stop()
+
+    def _fates(self) -> Mapping[str, Mapping[Fate, int]]:
+        return self._writer.tables.book.fates()
+
+    async def _read(self, work: Callable[[], Any]) -> Any:
+        return await self._do(Call(work, writes=False))
+
+    async def _write(self, work: Callable[[], Any], size: int = 0) -> Any:
+        return await self._do(Call(work, size=size))
+
+    async def _do(self, call: Call) -> Any:
+        if self._lane is None:
+            raise JournalFailed(f"{self._writer.path}: the journal is not open")
+        return await self._lane.do(call)

@@ -1,0 +1,208 @@
+"""The writing side of a journal in SQLite: takes the file over, and executes groups of calls, a transaction each.
+
+One thread at a time; it knows nothing of event loops. Its first error is its last: nothing is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from anystrat.adapters.journal_book import DoesNotFollow
+from anystrat.adapters.sqlite_journal.files import connect, connect_to_look, in_words, library, make_file, make_tables
+from anystrat.adapters.sqlite_journal.inspection import NotOurs, check_header, contents_of, is_empty
+from anystrat.adapters.sqlite_journal.lanes import Call
+from anystrat.adapters.sqlite_journal.lock import Held, LockFile, Mark
+from anystrat.adapters.sqlite_journal.rows import Damaged, meta_value
+from anystrat.adapters.sqlite_journal.selection import Contents
+from anystrat.adapters.sqlite_journal.tables import Tables
+from anystrat.domain.journal import JournalFailed, JournalRefused
+
+if TYPE_CHECKING:
+    import apsw
+
+#: Pages of 4 KiB in the write-ahead log, after which it is copied into the database.
+_CHECKPOINT_PAGES: Final = 2_000
+
+
+class Writer:
+    """A journal that this process writes. `tables` is there from `open` to `close`."""
+
+    def __init__(self, path: Path, *, vfs: str | None, busy_timeout_sec: float) -> None:
+        self.path = path.resolve()  # two names of one journal share its lock
+        self.epoch = 0
+        self._vfs = vfs
+        self._busy_timeout_sec = busy_timeout_sec
+        self._lock = LockFile(self.path)
+        self._connection: apsw.Connection | None = None
+        self._tables: Tables | None = None
+        self._wal_pages = 0
+        self._failed: str = ""
+
+    @property
+    def tables(self) -> Tables:
+        """The journal's tables, within a transaction."""
+        if self._tables is None:
+            raise JournalFailed(f"{self.path}: the journal is not open")
+        return self._tables
+
+    def open(self, fingerprint: str | None) -> None:
+        """Take the journal over. Raises `JournalRefused`, with the file as it was, and `MissingExtra`."""
+        errors = (library().Error, OSError, Damaged, NotOurs, Held)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            mark = self._lock.take()
+            if not self.path.exists():
+                make_file(self.path)
+            self._take_over(fingerprint, mark)
+        except Held as held:
+            raise JournalRefused(
+                f"{self.path}: in use by {held}; one runner at a time writes a journal: stop that one first"
+            ) from None
+        except NotOurs as error:
+            raise JournalRefused(f"{self.path}: {error}") from error
+        except errors as error:
+            raise JournalRefused(f"{self.path}: {in_words(error, self._busy_timeout_sec)}") from error
+        finally:
+            if self._tables is None:
+                self._give_back(clean=False)
+
+    def serve(self, calls: Sequence[Call]) -> None:
+        """Execute the calls in one transaction, and put into each what came of it. Raises nothing."""
+        if self._failed:
+            self._refuse(calls)
+            return
+        try:
+            self._execute(calls)
+        except Exception as error:  # noqa: BLE001  whatever it is, what was written of this group must not stay
+            self._fail(error)
+            self._refuse(calls)
+
+    def rest(self) -> None:
+        """Between two groups: keep the write-ahead log short."""
+        if self._wal_pages < _CHECKPOINT_PAGES or self._connection is None or self._failed:
+            return
+        self._wal_pages = 0
+        try:
+            self._connection.wal_checkpoint(mode=library().SQLITE_CHECKPOINT_PASSIVE)
+        except library().Error as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Give everything back; after an error nothing is written any more."""
+        self._give_back(clean=not self._failed)
+
+    def _take_over(self, fingerprint: str | None, mark: Mark | None) -> None:
+        contents = self._inspected()
+        kept = 0 if contents is None else contents.meta["sequence"]
+        if mark is not None and mark.sequence > kept:
+            raise Damaged(
+                f"{self._lock.path.name} says that commit {mark.sequence} was acknowledged, and the journal ends with "
+                f"commit {kept}: its write-ahead log ({self.path.name}-wal) is damaged or missing, or an older copy lies "
+                f"in its place. To go on with that one nevertheless, delete {self._lock.path}"
+            )
+        self._connection = connection = connect(self.path, vfs=self._vfs, busy_timeout_sec=self._busy_timeout_sec)
+        if contents is None:
+            make_tables(connection)
+            contents = contents_of(connection)
+        connection.set_wal_hook(self._count_pages)
+        connection.execute("BEGIN IMMEDIATE")
+        if self._kept("epoch") != contents.meta["epoch"] or self._kept("sequence") != contents.meta["sequence"]:
+            raise NotOurs("in use by a process that does not hold its lock; stop that one first")
+        tables = Tables(connection, contents)
+        if fingerprint is not None:
+            self._check_fingerprint(contents, fingerprint)
+            tables.set_meta("fingerprint", fingerprint)
+        self.epoch = contents.meta["epoch"] + 1
+        tables.set_meta("epoch", self.epoch)
+        self._commit(tables)
+        # What an earlier process left in the log may never have reached the disk: its sync may have failed.
+        connection.wal_checkpoint(mode=library().SQLITE_CHECKPOINT_TRUNCATE)
+        self._tables = tables
+
+    def _inspected(self) -> Contents | None:
+        """What is in the journal, looked at without touching it; None where it is still empty."""
+        connection = connect_to_look(self.path, vfs=self._vfs, busy_timeout_sec=self._busy_timeout_sec, alone=True)
+        try:
+            if is_empty(connection):
+                return None
+            contents = contents_of(connection)
+            check_header(self.path)
+            return contents
+        finally:
+            connection.close()
+
+    def _check_fingerprint(self, contents: Contents, fingerprint: str) -> None:
+        if contents.book.shards and contents.meta.get("fingerprint", fingerprint) != fingerprint:
+            raise NotOurs(
+                "it holds the state of another configuration (other strategies, parameters, instruments or shards); go "
+                "back to that configuration, name another journal, or drop the state and keep the signals with: "
+                f"anystrat journal reset {self.path}"
+            )
+
+    def _execute(self, calls: Sequence[Call]) -> None:
+        tables = self.tables
+        connection = self._connection
+        assert connection is not None
+        writes = any(call.writes for call in calls)
+        connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if (epoch := self._kept("epoch")) != self.epoch:
+            raise JournalFailed(
+                f"{self.path}: the journal was taken over by another runner (epoch {epoch}, this one has {self.epoch})"
+            )
+        for call in calls:
+            try:
+                call.result = call.work()
+            except DoesNotFollow as error:
+                call.error = error
+        if writes:
+            self._commit(tables)
+        else:
+            connection.execute("COMMIT")
+
+    def _commit(self, tables: Tables) -> None:
+        assert self._connection is not None
+        sequence = tables.meta["sequence"] + 1
+        tables.set_meta("sequence", sequence)
+        tables.flush()
+        self._connection.execute("COMMIT")
+        self._lock.mark(sequence)
+
+    def _kept(self, name: str) -> int:
+        assert self._connection is not None
+        row = next(iter(self._connection.execute("SELECT * FROM meta WHERE name = ?", (name,)).fetchall()))
+        value: int = meta_value(row)
+        return value
+
+    def _count_pages(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._wal_pages = pages
+        return 0
+
+    def _fail(self, error: Exception) -> None:
+        words = str(error) if isinstance(error, JournalFailed) else None
+        self._failed = words or (
+            f"{self.path}: {in_words(error, self._busy_timeout_sec)}. The run has to stop; everything that was "
+            "acknowledged is kept"
+        )
+        self._give_back_connection(clean=False)
+
+    def _refuse(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            call.error = JournalFailed(self._failed)
+
+    def _give_back_connection(self, *, clean: bool) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with suppress(library().Error):  # everything that was acknowledged is in the log already
+            if not clean:
+                # Closing copies the log into the database, and must not try once more what has failed.
+                connection.config(library().SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close(True)
+
+    def _give_back(self, *, clean: bool) -> None:
+        self._tables = None
+        self._give_back_connection(clean=clean)
+        self._lock.release()
