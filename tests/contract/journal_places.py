@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import apsw
+
 from anystrat.adapters.journal_memory import InMemoryJournal, MemoryStore
 from anystrat.adapters.sqlite_journal import SqliteFileJournal
 from anystrat.domain.journal import Journal, OutboxSignal, Step
@@ -30,6 +32,27 @@ class MemoryPlace:
         self.store.crash()
 
 
+QUICK = "quick"
+
+
+class _QuickDisk(apsw.VFS):
+    """Syncs nothing: what a power cut does is not this contract's question, and syncs take most of a test's time."""
+
+    def __init__(self) -> None:
+        super().__init__(QUICK, "")
+
+    def xOpen(self, name, flags):  # noqa: N802  SQLite's name
+        return _QuickFile("", name, flags)
+
+
+class _QuickFile(apsw.VFSFile):
+    def xSync(self, flags):  # noqa: N802  SQLite's name
+        pass
+
+
+_DISK = _QuickDisk()
+
+
 class SqlitePlace:
     inline = False
 
@@ -37,7 +60,7 @@ class SqlitePlace:
         self.path = directory / "state" / "journal.db"
 
     def journal(self) -> Journal:
-        return SqliteFileJournal(self.path, inline=self.inline)
+        return SqliteFileJournal(self.path, vfs=QUICK, inline=self.inline)
 
     def lose_lock(self) -> None:
         self.path.with_name("journal.db.lock").unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,12 @@ def make_file(path: Path) -> None:
     """Make the file, which its owner alone can read from its first moment on; SQLite gives its -wal and -shm the same mode."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, MODE))
     sync_directory(path.parent)
+
+
+def check_kind(path: Path) -> None:
+    """Raise `IsADirectoryError` for a directory, which SQLite would only say that it cannot open."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a directory; name a file in it", str(path))
 
 
 def sync_directory(directory: Path) -> None:
@@ -84,13 +91,14 @@ def _set_up(connection: apsw.Connection, busy_timeout_sec: float) -> None:
 def make_tables(connection: apsw.Connection) -> None:
     """Make a journal of an empty database."""
     connection.execute("PRAGMA journal_mode = WAL")
-    with connection:
-        for statement in rows.TABLES.values():
-            connection.execute(statement)
-        first = [rows.meta_row("epoch", 0), rows.meta_row("sequence", 0)]
-        connection.executemany("INSERT INTO meta VALUES (?,?,?)", first)
-        connection.execute(f"PRAGMA application_id = {rows.APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {rows.SCHEMA_VERSION}")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in rows.TABLES.values():
+        connection.execute(statement)
+    first = [rows.meta_row("epoch", 0), rows.meta_row("sequence", 0)]
+    connection.executemany("INSERT INTO meta VALUES (?,?,?)", first)
+    connection.execute(f"PRAGMA application_id = {rows.APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {rows.SCHEMA_VERSION}")
+    connection.execute("COMMIT")
 
 
 def in_words(error: Exception, busy_timeout_sec: float) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from anystrat.adapters.journal_fates import FateRange, FateRanges
 from anystrat.adapters.journal_book import BrokerBook
+from anystrat.adapters.journal_fates import FateRange, FateRanges
 from anystrat.adapters.sqlite_journal import rows
 from anystrat.adapters.sqlite_journal.selection import Contents
 
@@ -35,6 +35,8 @@ def contents_of(connection: apsw.Connection) -> Contents:
     contents = Contents()
     try:
         contents.meta = {row[0]: rows.meta_value(row) for row in _table(connection, "meta")}
+        if not {"epoch", "sequence"} <= contents.meta.keys():
+            raise rows.Damaged("table meta: epoch or sequence is missing")
         _read_shards(connection, contents)
         _read_outbox(connection, contents)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from anystrat.adapters.journal_book import DoesNotFollow
-from anystrat.adapters.sqlite_journal.files import connect, connect_to_look, in_words, library, make_file, make_tables
+from anystrat.adapters.sqlite_journal.files import (
+    check_kind,
+    connect,
+    connect_to_look,
+    in_words,
+    library,
+    make_file,
+    make_tables,
+)
 from anystrat.adapters.sqlite_journal.inspection import NotOurs, check_header, contents_of, is_empty
 from anystrat.adapters.sqlite_journal.lanes import Call
 from anystrat.adapters.sqlite_journal.lock import Held, LockFile, Mark
@@ -52,6 +60,7 @@ class Writer:
         """Take the journal over. Raises `JournalRefused`, with the file as it was, and `MissingExtra`."""
         errors = (library().Error, OSError, Damaged, NotOurs, Held)
         try:
+            check_kind(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             mark = self._lock.take()
             if not self.path.exists():
