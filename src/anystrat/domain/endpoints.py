@@ -176,7 +176,16 @@ class WebhookBroker:
 class SqliteJournal:
     """A SQLite file."""
 
-    path: Annotated[Path, Doc("The file; it is made when missing.")]
+    path: Annotated[Path, Doc("The file, on a local disk; it is made when missing.")]
+    keep_inputs: Annotated[
+        int, Ge(0), Unit("inputs"), Doc("Inputs of each shard kept beside those that a restart needs: history, export.")
+    ] = 1_000_000
+    keep_settled: Annotated[
+        int, Ge(0), Unit("signals"), Doc("Delivered, rejected and expired signals kept of each broker.")
+    ] = 100_000
+    busy_timeout_sec: Annotated[
+        float, Gt(0), Le(300), Unit("seconds"), Doc("How long a program that locks the file (a backup) is waited for.")
+    ] = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,3 +199,10 @@ class PostgresJournal:
 @dataclass(frozen=True, slots=True)
 class MemoryJournal:
     """Nothing outlives the process."""
+
+    keep_inputs: Annotated[int, Ge(0), Unit("inputs"), Doc("Inputs of each shard kept before its checkpoint.")] = (
+        100_000
+    )
+    keep_settled: Annotated[
+        int, Ge(0), Unit("signals"), Doc("Delivered, rejected and expired signals kept of each broker, at least.")
+    ] = 10_000

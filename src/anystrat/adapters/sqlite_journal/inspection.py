@@ -12,6 +12,7 @@ import msgspec
 from anystrat.adapters.journal_book import BrokerBook
 from anystrat.adapters.journal_fates import FateRange, FateRanges
 from anystrat.adapters.sqlite_journal import rows
+from anystrat.adapters.sqlite_journal.lock import Mark, lock_path
 from anystrat.adapters.sqlite_journal.selection import Contents
 
 if TYPE_CHECKING:
@@ -56,6 +57,17 @@ def check_version(connection: apsw.Connection) -> None:
         )
     if version < rows.SCHEMA_VERSION:
         raise NotOurs(f"expected schema {rows.SCHEMA_VERSION}, found {version}")
+
+
+def check_mark(path: Path, mark: Mark | None, contents: Contents | None) -> None:
+    """Raise `rows.Damaged` where less is in the journal than was acknowledged."""
+    kept = 0 if contents is None else contents.meta.get("sequence", 0)
+    if mark is not None and mark.sequence > kept:
+        raise rows.Damaged(
+            f"{lock_path(path).name} says that commit {mark.sequence} was acknowledged, and the journal ends with commit "
+            f"{kept}: its write-ahead log ({path.name}-wal) is damaged or missing, or an older copy lies in its place. "
+            f"To go on with that one nevertheless, delete {lock_path(path)}"
+        )
 
 
 def check_header(path: Path) -> None:

@@ -94,6 +94,10 @@ class SqliteFileJournal:
         while await self._write(piece):
             pass
 
+    async def reset(self) -> None:
+        """Forget the state of all shards and their inputs, so that another configuration can begin; the outbox stays."""
+        await self._write(self._reset)
+
     async def inputs(self, shard: int, first: int = 0) -> AsyncIterator[tuple[int, int, bytes]]:
         def read() -> list[tuple[int, int, bytes]]:
             return self._writer.tables.inputs(shard, first)
@@ -108,6 +112,9 @@ class SqliteFileJournal:
         if lane is not None:
             await lane.alone(self._writer.close)
             lane.stop()
+
+    def _reset(self) -> None:
+        self._writer.tables.reset()
 
     def _fates(self) -> Mapping[str, Mapping[Fate, int]]:
         return self._writer.tables.book.fates()

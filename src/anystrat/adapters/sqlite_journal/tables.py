@@ -112,6 +112,15 @@ class Tables:
                 return True
         return False
 
+    def reset(self) -> None:
+        """Forget all shards, and whose they were."""
+        self.flush()
+        self.book.shards.clear()
+        for table in ("input", "checkpoint", "shard"):
+            self._connection.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
+        self._connection.execute("DELETE FROM meta WHERE name = 'fingerprint'")
+        self.meta.pop("fingerprint", None)
+
     def shard(self, shard: int) -> ShardRecord | None:
         """As the port has it."""
         self.flush()

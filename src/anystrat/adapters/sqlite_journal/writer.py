@@ -20,7 +20,7 @@ from anystrat.adapters.sqlite_journal.files import (
     make_file,
     make_tables,
 )
-from anystrat.adapters.sqlite_journal.inspection import NotOurs, check_header, contents_of, is_empty
+from anystrat.adapters.sqlite_journal.inspection import NotOurs, check_header, check_mark, contents_of, is_empty
 from anystrat.adapters.sqlite_journal.lanes import Call
 from anystrat.adapters.sqlite_journal.lock import Held, LockFile, Mark
 from anystrat.adapters.sqlite_journal.rows import Damaged, meta_value
@@ -105,13 +105,7 @@ class Writer:
 
     def _take_over(self, fingerprint: str | None, mark: Mark | None) -> None:
         contents = self._inspected()
-        kept = 0 if contents is None else contents.meta["sequence"]
-        if mark is not None and mark.sequence > kept:
-            raise Damaged(
-                f"{self._lock.path.name} says that commit {mark.sequence} was acknowledged, and the journal ends with "
-                f"commit {kept}: its write-ahead log ({self.path.name}-wal) is damaged or missing, or an older copy lies "
-                f"in its place. To go on with that one nevertheless, delete {self._lock.path}"
-            )
+        check_mark(self.path, mark, contents)
         self._connection = connection = connect(self.path, vfs=self._vfs, busy_timeout_sec=self._busy_timeout_sec)
         if contents is None:
             make_tables(connection)

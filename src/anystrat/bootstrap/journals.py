@@ -1,0 +1,78 @@
+"""Journals by configuration: the one that a run writes, and those that are looked into."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from anystrat.domain.configuration import JournalSettings
+from anystrat.domain.endpoints import MemoryJournal, SqliteJournal
+from anystrat.domain.errors import ConfigurationError, Problem
+from anystrat.domain.journal import Journal
+
+if TYPE_CHECKING:
+    from anystrat.adapters.sqlite_journal import JournalFile
+
+_HERE: Final = "sqlite, memory"
+
+
+def open_journal(settings: JournalSettings | None) -> Journal:
+    """The journal that these settings ask for, still to be opened; in memory without any.
+
+    Raises `ConfigurationError` for a type that this version has no journal for, `MissingExtra` on `open`.
+    """
+    options = MemoryJournal() if settings is None else settings.options
+    if isinstance(options, MemoryJournal):
+        from anystrat.adapters.journal_memory import InMemoryJournal
+
+        return InMemoryJournal(keep_inputs=options.keep_inputs, keep_settled=options.keep_settled)
+    if isinstance(options, SqliteJournal):
+        from anystrat.adapters.sqlite_journal import SqliteFileJournal
+
+        return SqliteFileJournal(options.path, busy_timeout_sec=options.busy_timeout_sec)
+    kind = "" if settings is None else settings.type
+    raise ConfigurationError(
+        [Problem("this version has no such journal", path="journal.type", found=repr(kind), allowed=_HERE)]
+    )
+
+
+def look_into_journal(path: Path) -> JournalFile:
+    """A journal's file, to read and not to touch, also while a runner writes it. Raises `JournalRefused`, `MissingExtra`."""
+    from anystrat.adapters.sqlite_journal import JournalFile
+
+    return JournalFile(path)
+
+
+def revive_dead_letters(path: Path, chosen: Mapping[str, Sequence[int]], expires_ns: int) -> int:
+    """Make dead letters PENDING, by broker and number, for the next run to send; how many.
+
+    Raises `JournalRefused`, while a runner holds the journal among others, and `MissingExtra`.
+    """
+    from anystrat.adapters.sqlite_journal import SqliteFileJournal
+
+    async def revived() -> int:
+        journal = SqliteFileJournal(path, inline=True)
+        await journal.open(None)
+        try:
+            return sum([await journal.revive(broker, numbers, expires_ns) for broker, numbers in chosen.items()])
+        finally:
+            await journal.close()
+
+    return asyncio.run(revived())
+
+
+def reset_journal(path: Path) -> None:
+    """Forget the state of all shards and their inputs; the outbox and the kill switch stay. Raises as `revive_dead_letters`."""
+    from anystrat.adapters.sqlite_journal import SqliteFileJournal
+
+    async def reset() -> None:
+        journal = SqliteFileJournal(path, inline=True)
+        await journal.open(None)
+        try:
+            await journal.reset()
+        finally:
+            await journal.close()
+
+    asyncio.run(reset())
