@@ -165,9 +165,9 @@ class Conflated(msgspec.Struct, frozen=True, tag="conflated"):
 
 
 class HistoryLoaded(msgspec.Struct, frozen=True, tag="history"):
-    """Ticks from before the first live one fill an instrument's window: nothing is evaluated or filled on them.
+    """Ticks from before the next live one fill an instrument's empty window: nothing is evaluated or filled on them.
 
-    Times in nanoseconds and prices as decimal texts, oldest first. An instrument that had a tick already is left alone.
+    Times in nanoseconds and prices as decimal texts, oldest first. A window that holds a tick already is left alone.
     """
 
     instrument_token: int

@@ -368,15 +368,18 @@ class Engine:
 
     def _history(self, event: HistoryLoaded, out: list[Outcome]) -> None:
         i = self._instrument.get(event.instrument_token)
-        if i is None or not event.times or self.state.book.instrument.last_ts[i] != LONG_AGO:
+        if i is None or not event.times:
             return
         self.settle()
         window, book = self.windows[i], self.state.book
+        if window.count:
+            return
         for ts, text in zip(event.times, event.prices, strict=True):
             exact = Decimal(text)
             window.push(TickRow(event.instrument_token, ts, float(exact), exact))
-        book.instrument.last_ts[i] = event.times[-1]
-        book.instrument.last_price[i] = float(event.prices[-1])
+        if event.times[-1] >= book.instrument.last_ts[i]:
+            book.instrument.last_ts[i] = event.times[-1]
+            book.instrument.last_price[i] = float(event.prices[-1])
         for executor, _ in self._watchers[i]:
             if book.executor.state[executor.row] == _WARMUP and window.count >= executor.need:
                 self._supervision.move(executor, Trigger.WINDOW_FULL, event.times[-1], out, event.instrument_token)

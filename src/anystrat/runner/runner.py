@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from anystrat.domain.configuration import FeedSettings, OnGap, OnStale
 from anystrat.domain.errors import AnystratError
 from anystrat.domain.events import (
     Command,
@@ -129,8 +130,7 @@ class RunnerParts:
     version: str = ""
     source_name: str = ""
     journal_name: str = ""
-    rewarm_on_gap: bool = True
-    pause_on_stale: bool = False
+    feed: FeedSettings = field(default_factory=FeedSettings)
     drain_sec: float = 10.0
     keep_inputs: int = 1_000_000
     keep_settled: int = 1_000_000
@@ -242,21 +242,25 @@ class Runner:
 
     def _preload(self) -> None:
         """Fill the windows of shards that have seen nothing yet."""
-        provider = self._parts.history
-        if provider is None:
+        if self._parts.history is None:
             return
-        instruments = ticks = missing = 0
-        for shard in self.shards:
-            engine = shard.driver.engine
-            for token, window in zip(engine.tokens, engine.windows, strict=True) if shard.next_input == 0 else ():
-                found = provider.last_ticks(token, window.capacity)
-                missing += len(found) < window.capacity
-                if found:
-                    instruments, ticks = instruments + 1, ticks + len(found)
-                    times = tuple(each.ts_ns for each in found)
-                    prices = tuple(str(each.last_price) for each in found)
-                    shard.mailbox.put_event(HistoryLoaded(token, times, prices))
+        found = [self._fill_from_history(shard) for shard in self.shards if shard.next_input == 0]
+        instruments, ticks, missing = (sum(column) for column in zip(*found, strict=True)) if found else (0, 0, 0)
         self._say(HistoryReady(instruments, ticks, missing))
+
+    def _fill_from_history(self, shard: Shard) -> tuple[int, int, int]:
+        """Fill the shard's empty windows; how many instruments got how many ticks, and how many got too few."""
+        provider, engine = self._parts.history, shard.driver.engine
+        instruments = ticks = missing = 0
+        for token, window in zip(engine.tokens, engine.windows, strict=True) if provider is not None else ():
+            found = provider.last_ticks(token, window.capacity) if provider is not None else ()
+            missing += len(found) < window.capacity
+            if found:
+                instruments, ticks = instruments + 1, ticks + len(found)
+                times = tuple(each.ts_ns for each in found)
+                prices = tuple(str(each.last_price) for each in found)
+                shard.mailbox.put_event(HistoryLoaded(token, times, prices))
+        return instruments, ticks, missing
 
     async def _flow(self, group: asyncio.TaskGroup) -> None:
         parts = self._parts
@@ -348,16 +352,22 @@ class Runner:
         self._feeds.noticed(notice)
         self._say(notice)
         now, details = parts.clock.now_ns(), {"partition": notice.partition, **notice.details}
-        event: RecordedEvent | None = None
+        on_gap = parts.feed.on_gap
+        event: RecordedEvent
         if notice.kind is NoticeKind.GAP:
-            event = FeedGap(now, None, parts.rewarm_on_gap, details)
+            event = FeedGap(now, None, on_gap in {OnGap.REWARM, OnGap.BACKFILL}, details)
         elif notice.kind is NoticeKind.STALE:
-            event = FeedStale(now, parts.pause_on_stale, details)
+            event = FeedStale(now, parts.feed.on_stale is OnStale.PAUSE, details)
         elif notice.kind is NoticeKind.FRESH:
             event = FeedFresh(now)
-        if event is not None:
-            for mailbox in self.mailboxes:
-                mailbox.put_event(event)
+        else:
+            return
+        for shard in self.shards:
+            shard.mailbox.put_event(event)
+            if notice.kind is NoticeKind.GAP and on_gap is OnGap.PAUSE:
+                shard.mailbox.put_event(Command(Operation.PAUSE, now))
+            elif notice.kind is NoticeKind.GAP and on_gap is OnGap.BACKFILL:
+                self._fill_from_history(shard)
 
     # -- now and then ----------------------------------------------------------------------------------------------
 

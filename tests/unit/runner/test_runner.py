@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anystrat.domain.configuration import FeedSettings, OnGap
 from anystrat.domain.events import Command, Operation
 from anystrat.domain.health import Phase
 from anystrat.domain.intake import NoticeKind, SourceNotice
@@ -17,7 +18,7 @@ from anystrat.domain.lifecycle import State
 from anystrat.domain.notices import Recovered, Stopped
 from anystrat.runner import shard as shard_module
 from anystrat.testing.loop import simulate
-from anystrat.testing.ticks import columns, synthetic_ticks
+from anystrat.testing.ticks import columns, synthetic_ticks, tick
 from anystrat.testing.ticks import row as tick_row
 
 from .rig import Fence, ListSource, Rig, replayed
@@ -235,7 +236,7 @@ def test_a_dead_letter_pauses_its_strategy():
     async def main():
         runner = rig.start(ListSource(block, [50]))
         task = asyncio.ensure_future(runner.run())
-        while not any(each.taken for each in rig.deliveries):
+        while not any(each.taken for each in rig.deliveries):  # noqa: ASYNC110  a moment of simulated time
             await asyncio.sleep(0.001)
         dead = next(each.taken[0] for each in rig.deliveries if each.taken)
         rig.on_dead(dead)
@@ -265,6 +266,44 @@ def test_a_gap_is_an_event_among_the_ticks():
     # Ticks 2 and 3 are evaluated; the gap empties the window, and two ticks do not fill it.
     assert sum(one.evaluations for one in runner.executors()) == 2
     assert runner.health().feeds[0].gaps == 1
+
+
+def up_to_a_gap(on_gap, **options):
+    """Ticks 0 to 3, a gap, ticks 4 and 5, under momentum over 3 ticks; the runner after them."""
+    block = columns([tick_row(1, str(100 + k), k) for k in range(6)])
+    row = {**ROWS[0], "brokers": ["paper"], "parameters": {"lookback_periods": 3, "threshold": 0.0001}}
+    rig = Rig([row], block, feed=FeedSettings(on_gap=on_gap), **options)
+
+    async def main():
+        runner = rig.start(ListSource(block, [2], notices={4: SourceNotice(NoticeKind.GAP, "list")}))
+        await runner.run()
+        return runner
+
+    return simulate(main)
+
+
+class TwoTicks:
+    def last_ticks(self, instrument_token, count):
+        return [tick(instrument_token, price, second) for price, second in (("98", -5), ("99", -4))][-count:]
+
+
+@pytest.mark.parametrize(
+    ("on_gap", "evaluations", "state"),
+    [
+        (OnGap.NOTE, 4, State.ACTIVE),
+        (OnGap.REWARM, 2, State.ACTIVE),
+        (OnGap.PAUSE, 2, State.PAUSED),
+        (OnGap.BACKFILL, 2, State.ACTIVE),
+    ],
+)
+def test_what_becomes_of_windows_at_a_gap_is_configured(on_gap, evaluations, state):
+    (one,) = up_to_a_gap(on_gap).executors()
+    assert (one.evaluations, one.state) == (evaluations, state)
+
+
+def test_history_fills_windows_at_the_start_and_after_a_gap():
+    (one,) = up_to_a_gap(OnGap.BACKFILL, history=TwoTicks()).executors()
+    assert one.evaluations == 6
 
 
 def test_a_journal_of_another_configuration_is_refused():
