@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from time import monotonic
 from types import FrameType
-from typing import Final, NamedTuple
+from typing import Final
 
 from anystrat.engine.executor import StrategyExecutor
 
@@ -21,19 +21,14 @@ _LOOKS_A_LIMIT: Final = 4
 _FRAMES_SHOWN: Final = 12
 
 
-class Blocked(NamedTuple):
-    """What the loop was found doing. `strategy_id` is empty where it is in no strategy's code; `tokens` are its instruments."""
-
-    strategy_id: str
-    tokens: tuple[int, ...]
-    seconds: float
-    stack: str
+#: Hears of the strategy (empty: the loop is in no strategy's code), its instruments, the seconds so far and the stack.
+OnBlock = Callable[[str, tuple[int, ...], float, str], object]
 
 
 class Watchdog:
     """Calls `on_block` from its own thread, once each time that the loop stands still for longer than `limit_sec`."""
 
-    def __init__(self, limit_sec: float, on_block: Callable[[Blocked], object]) -> None:
+    def __init__(self, limit_sec: float, on_block: OnBlock) -> None:
         self._limit = limit_sec
         self._on_block = on_block
         self._beat = 0.0
@@ -70,15 +65,15 @@ class Watchdog:
                 reported = beat
                 frame = sys._current_frames().get(self._watched)  # noqa: SLF001  the one way to see another thread's stack
                 if frame is not None:
-                    self._on_block(_seen(frame, silent))
+                    self._report(frame, silent)
 
-
-def _seen(frame: FrameType, seconds: float) -> Blocked:
-    stack = "".join(traceback.format_stack(frame)[-_FRAMES_SHOWN:])
-    at: FrameType | None = frame
-    while at is not None:
-        held = at.f_locals.get("executor")
-        if isinstance(held, StrategyExecutor):
-            return Blocked(held.strategy_id, held.tokens, seconds, stack)
-        at = at.f_back
-    return Blocked("", (), seconds, stack)
+    def _report(self, frame: FrameType, seconds: float) -> None:
+        stack = "".join(traceback.format_stack(frame)[-_FRAMES_SHOWN:])
+        at: FrameType | None = frame
+        while at is not None:
+            held = at.f_locals.get("executor")
+            if isinstance(held, StrategyExecutor):
+                self._on_block(held.strategy_id, held.tokens, seconds, stack)
+                return
+            at = at.f_back
+        self._on_block("", (), seconds, stack)

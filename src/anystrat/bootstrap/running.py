@@ -3,13 +3,123 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
 
-from anystrat.bootstrap import Wiring, session_clock
-from anystrat.domain.configuration import Configuration
+import anystrat
+from anystrat.adapters.signal_files.jsonl import signal_bodies
+from anystrat.adapters.system_clock import SystemClock
+from anystrat.adapters.watchdog import Watchdog
+from anystrat.bootstrap import Wiring, model_changes, open_journal, open_sink, open_source, session_clock
+from anystrat.domain.configuration import BrokerSettings, Configuration, JournalSettings
+from anystrat.domain.endpoints import MemoryJournal
+from anystrat.domain.errors import ConfigurationError, Problem
+from anystrat.domain.events import ModelSwapped, RecordedEvent
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
-from anystrat.runner.plan import ShardPlan, in_shard
+from anystrat.runner.delivery import BrokerDelivery, PaperDelivery
+from anystrat.runner.plan import ShardPlan, in_shard, plan_shards
+from anystrat.runner.runner import Delivery, Runner, RunnerParts
+
+if TYPE_CHECKING:
+    from anystrat.bootstrap.observing import Observation
+    from anystrat.domain.clock import Clock
+    from anystrat.domain.journal import Journal, OutboxSignal
+    from anystrat.domain.protocols import Compiler, HistoryProvider
+    from anystrat.runner.committer import Recorder
+
+MEMORY = JournalSettings("memory", MemoryJournal())
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run is given beside its configuration. `random` decides nothing but how long a retry waits."""
+
+    clock: Clock
+    compiler: Compiler | None = None
+    observation: Observation | None = None
+    recorder: Recorder | None = None
+    history: HistoryProvider | None = None
+    drain_sec: float = 10.0
+    random: Random = field(default_factory=Random)
+
+
+def system_clock() -> Clock:
+    """The machine's wall clock."""
+    return SystemClock()
+
+
+def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptions) -> Runner:
+    """A runner of the configuration; nothing is connected, opened or read before it runs.
+
+    Raises `ConfigurationError` without a source, `MissingExtra`, `SourceFailed`, `TickFileError`.
+    """
+    if configuration.source is None:
+        raise ConfigurationError(
+            [
+                Problem(
+                    "a run needs a source of ticks, and there is none",
+                    file=str(configuration.files[0]) if configuration.files else "",
+                    path="source",
+                    allowed="{type: synthetic}, {type: file, path: …}, {type: stdin}, {type: nats, …}",
+                )
+            ]
+        )
+    run, source = configuration.run, configuration.source
+    plan = plan_shards(configuration.strategies, run.shards, run.sharding)
+    engines = build_engines(configuration, wiring, plan)
+    for engine in engines:
+        engine.use_compiler(options.compiler)
+    journal_settings = configuration.journal or MEMORY
+    journal = open_journal(journal_settings)
+    used = _brokers_of(engines, configuration.brokers)
+    watching = options.observation
+
+    def deliveries(on_dead: Callable[[OutboxSignal], None]) -> Sequence[Delivery]:
+        return [_delivery(settings, journal, on_dead, options) for settings in used]
+
+    def changes() -> Sequence[RecordedEvent]:
+        now = options.clock.now_ns()
+        return [ModelSwapped(now, each.path, each.sha256) for each in model_changes(wiring.models) if not each.refused]
+
+    return Runner(
+        RunnerParts(
+            settings=run,
+            fingerprint=run_fingerprint(plan, engines),
+            plan=plan,
+            engines=engines,
+            source=open_source(source, tuple(plan.shard_of), clock=options.clock),
+            journal=journal,
+            clock=options.clock,
+            encode=signal_bodies,
+            deliveries=deliveries,
+            lifetime_ns={
+                each.name: round(each.delivery.expire_sec * 1e9)
+                for each in used
+                if each.delivery.expire_sec is not None
+            },
+            compiler=options.compiler,
+            observers=() if watching is None else watching.observers,
+            listener=None if watching is None else watching.listener,
+            probe=None if watching is None else watching.probe,
+            recorder=options.recorder,
+            history=options.history,
+            model_changes=changes,
+            on_commit=None if watching is None or watching.meter is None else watching.meter.committed,
+            version=anystrat.__version__,
+            source_name=source.type,
+            journal_name=journal_settings.type,
+            feed=source.feed,
+            drain_sec=options.drain_sec,
+        )
+    )
+
+
+def watchdog(configuration: Configuration, runner: Runner) -> Watchdog:
+    """A thread that names the strategy that holds the event loop."""
+    return Watchdog(configuration.run.watchdog_sec, runner.blocked)
 
 
 def build_engines(configuration: Configuration, wiring: Wiring, plan: ShardPlan) -> list[Engine]:
@@ -32,3 +142,28 @@ def run_fingerprint(plan: ShardPlan, engines: Sequence[Engine]) -> str:
     """What a journal's state is bound to: the shards, and in each the executors with their parameters and limits."""
     parts = [f"{plan.count} {plan.sharding.value}", *(fingerprint(engine) for engine in engines)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _brokers_of(engines: Iterable[Engine], brokers: Mapping[str, BrokerSettings]) -> list[BrokerSettings]:
+    """The brokers that executors send to, in the order of the configuration."""
+    named = {executor.broker for engine in engines for executor in engine.executors}
+    return [settings for name, settings in brokers.items() if name in named]
+
+
+def _delivery(
+    settings: BrokerSettings, journal: Journal, on_dead: Callable[[OutboxSignal], None], options: RunOptions
+) -> Delivery:
+    if settings.costs is not None:
+        return PaperDelivery(settings.name, journal)
+    return BrokerDelivery(
+        settings.name,
+        settings.type,
+        open_sink(settings),
+        journal,
+        clock=options.clock,
+        random=options.random,
+        options=settings.delivery,
+        on_dead=on_dead,
+        listener=None if options.observation is None else options.observation.listener,
+        meter=None if options.observation is None else options.observation.meter,
+    )

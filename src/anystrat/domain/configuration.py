@@ -266,6 +266,9 @@ class RunSettings:
         Sharding.HASH
     )
     mailbox: Annotated[int, Ge(1), Le(1 << 24), Unit("ticks"), Doc("Capacity of a shard's mailbox.")] = 4096
+    watchdog_sec: Annotated[
+        float, Gt(0), Unit("seconds"), Doc("A strategy that holds everything up for longer is named in the log.")
+    ] = 5.0
 
 
 @dataclass(frozen=True, slots=True)

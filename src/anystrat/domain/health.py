@@ -153,6 +153,7 @@ class ExecutorTally(msgspec.Struct, frozen=True):
     errors: int
     fills: int
     inferences: int = 0
+    signals: int = 0
 
 
 class HealthReport(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ def tally_of(executor: StrategyExecutor) -> ExecutorTally:
         counted["errors"],
         counted["fills"],
         _inferences(executor, counted["evaluations"]),
+        counted["signals"],
     )
 
 

@@ -114,12 +114,13 @@ class Committer:
             self._idle.clear()
             group = list(self._waiting)
             self._waiting.clear()
+            inputs = sum(work.step.count for work in group)
             began = loop.time()
             await self._journal.commit([work.step for work in group])
             if self._on_commit is not None:
                 signals = sum(len(work.step.signals) for work in group)
                 self._on_commit(loop.time() - began, len(group), signals)
-            self._inputs -= sum(work.step.count for work in group)
+            self._inputs -= inputs
             self._room.set()
             await self._after(group, source)
 

@@ -33,11 +33,11 @@ class EngineDriver:
         self._blocks = BlockRunner(engine, compiler) if compiler is not None else None
 
     def ticks(self, block: TickColumns) -> list[Outcome]:
-        """Everything that a block of ticks leads to, in order."""
+        """What a block of ticks leads to, in order. Of a large block without its fills, which nobody here asks for."""
         if self._blocks is not None and len(block) >= WORTH_A_BLOCK and not self.engine.judges_age:
             run = partial(self._blocks.run, block)
             result = run() if self.probe is None else self.probe.block(len(block), run)
-            return list(outcomes_of(self.engine, result, reasons=True))
+            return list(outcomes_of(self.engine, result, reasons=True, fills=False))
         outcomes: list[Outcome] = []
         step = self.engine.step if self.probe is None else self.probe.step
         for row in block.rows():

@@ -29,11 +29,13 @@ from anystrat.domain.notices import (
     Draining,
     HistoryReady,
     Listener,
+    Listening,
     PartFailed,
     Recovered,
     ShardsAssigned,
     Started,
     Stopped,
+    StrategyBlocks,
 )
 from anystrat.engine.state import NEVER
 from anystrat.engine.tally import tally_of
@@ -153,6 +155,7 @@ class Runner:
         )
         self.mailboxes = [Mailbox(parts.settings.mailbox, parts.settings.overload) for _ in parts.engines]
         self.shards: list[Shard] = []
+        self._stalls: list[Counter[str]] = [Counter() for _ in parts.engines]
         self._feeds = Feeds()
         self._intake = Intake(parts.plan, self.mailboxes, self._tickets, parts.clock, on_notice=self._noticed)
 
@@ -325,6 +328,21 @@ class Runner:
             self.reason = reason
             self._ending.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the end has begun."""
+        return self._ending.is_set()
+
+    def listening(self, what: str, address: str) -> None:
+        """Say that an endpoint of this service takes connections."""
+        self._say(Listening(what, address))
+
+    def blocked(self, strategy_id: str, tokens: Sequence[int], seconds: float, stack: str) -> None:
+        """A watchdog found the loop standing still. Called from its thread: it counts, and says so."""
+        shard = self._parts.plan.shard_of.get(tokens[0], 0) if tokens else 0
+        self._stalls[shard][strategy_id or "anystrat"] += 1
+        self._say(StrategyBlocks(strategy_id, shard, tokens[0] if tokens else 0, seconds, stack))
+
     def command(self, command: Command) -> None:
         """Let an operator's command take its place behind the ticks that wait."""
         for mailbox in self.mailboxes:
@@ -429,6 +447,7 @@ class Runner:
                     engine.ticks,
                     lag,
                     shard.tally.shed,
+                    stalls=dict(self._stalls[shard.number]),
                 )
             )
         journal = JournalHealth(parts.journal_name, parts.journal.epoch, self._committer.waiting)

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 TICKS_AT_ONCE: Final = 8_192
 #: Without a compiler a tick takes a hundred times as long.
 TICKS_AT_ONCE_INTERPRETED: Final = 256
-#: A restart pushes at most about so many inputs through again.
+#: A restart pushes at most about so many inputs through again, or so many times as many as its windows hold ticks: what
+#: a checkpoint costs follows from those.
 CHECKPOINT_INPUTS: Final = 65_536
+CHECKPOINT_WINDOWS: Final = 16
 
 Encode = Callable[[Sequence["EmittedSignal"]], list[tuple[str, bytes]]]
 Observer = Callable[[Sequence[Outcome]], object]
@@ -125,6 +127,7 @@ class Shard:
         self._ticks_at_once = ticks_at_once
         self._ages = bool((driver.engine.state.tables["limits"]["max_age"] < 2**63 - 1).any())
         self._arrived_ns: int | None = None
+        self._window_inputs = CHECKPOINT_WINDOWS * sum(window.capacity for window in driver.engine.windows)
         # Whether a step is made and not queued yet.
         self._under_way = False
 
@@ -211,7 +214,7 @@ class Shard:
         if signals:
             self.tally.digest = chained(self.tally.digest, [signal.signal_id for signal in signals])
         state: bytes | None
-        if checkpoint or self.next_input - self.checkpointed_at >= CHECKPOINT_INPUTS:
+        if checkpoint or self.next_input - self.checkpointed_at >= max(CHECKPOINT_INPUTS, self._window_inputs):
             state = msgspec.msgpack.encode(Checkpoint(self.tally.digest, snapshot(self.driver.engine)))
             self.checkpointed_at = self.next_input
         else:

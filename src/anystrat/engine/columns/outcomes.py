@@ -38,12 +38,14 @@ _OF_SIGNALS = ("position", "side", "confidence", "quantity", "code", "bucket")
 _FILL_BEFORE, _MOVE_BEFORE, _SIGNAL, _AFTER = range(4)
 
 
-def outcomes_of(engine: Engine, result: BlockResult, *, reasons: bool = False) -> Iterator[Outcome]:
-    """Every outcome of the block, in the scalar path's order.
+def outcomes_of(
+    engine: Engine, result: BlockResult, *, reasons: bool = False, fills: bool = True
+) -> Iterator[Outcome]:
+    """Every outcome of the block, in the scalar path's order; without `fills`, all others.
 
     With `reasons`, signals say why, as the scalar path's do; that asks each ML and hybrid strategy again.
     """
-    return _Maker(engine, result, reasons).all()
+    return _Maker(engine, result, reasons).all(fills=fills)
 
 
 def signals_of(engine: Engine, result: BlockResult) -> SignalColumns:
@@ -87,13 +89,14 @@ class _Maker:
             (one.strategy_id, one.broker, token): one.row for one in engine.executors for token in one.tokens
         }
 
-    def all(self) -> Iterator[Outcome]:
+    def all(self, *, fills: bool) -> Iterator[Outcome]:
         result = self._result
         keyed: list[tuple[int, int, int, int, Outcome]] = []
         if result.drops_by_place:
             keyed += self._tick_drops()
         keyed += self._signals()
-        keyed += self._fills()
+        if fills:
+            keyed += self._fills()
         keyed += self._moves()
         for tick, outcomes in result.scalar:
             for n, outcome in enumerate(outcomes):

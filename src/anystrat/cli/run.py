@@ -1,0 +1,164 @@
+"""`anystrat run`: live ticks through the configured strategies, signals out to the brokers, nothing lost and nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from anystrat.cli.failures import INTERRUPTED, TERMINATED, say, say_error
+from anystrat.cli.options import Settings, as_json, configuration, settings_of, verbosity
+
+if TYPE_CHECKING:
+    from anystrat.domain.configuration import Configuration
+    from anystrat.domain.health import Endpoint
+    from anystrat.domain.protocols import Compiler
+    from anystrat.runner.runner import Runner
+
+_MODEL_EXIT_CODE: Final = 3
+_SPEEDS: Final = ("auto", "scalar", "columns")
+
+
+@click.command("run", short_help="Run the strategies live, from the configured source to the brokers.")
+@configuration
+@click.option(
+    "--record", type=click.Path(path_type=Path), metavar="DIR", help="Keep every tick and event there, for a replay."
+)
+@click.option(
+    "--speed",
+    default="auto",
+    show_default=True,
+    type=click.Choice(_SPEEDS),
+    help="auto and columns use compiled code where the extra `fast` is installed; the signals are the same.",
+)
+@click.option(
+    "--drain",
+    "drain_sec",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long a stop may take to deliver what is accepted.",
+)
+@click.option(
+    "--strict", is_flag=True, help="End with 3 where a model does not load, instead of leaving its strategy out."
+)
+@as_json
+@verbosity
+@click.pass_context
+def command(
+    context: click.Context,
+    config: Path,
+    record: Path | None,
+    speed: str,
+    drain_sec: float,
+    *,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Run the configured strategies live: ticks from the source, signals to the brokers, state in the journal.
+
+    CONFIG is a YAML or JSON file, or a directory of them; else $ANYSTRAT_CONFIG, else ./anystrat.yaml.
+
+    Ends when the source does, or at SIGINT or SIGTERM: no more ticks are taken then, and what is accepted is delivered. A
+    second signal ends it at once. The next run goes on where this one stopped.
+
+    \b
+    anystrat run anystrat.yaml
+    """  # noqa: D301  click takes a real backspace as "keep these lines"
+    import anystrat
+    from anystrat import bootstrap
+    from anystrat.bootstrap.observing import observation
+    from anystrat.bootstrap.running import RunOptions, build_runner, system_clock
+    from anystrat.cli.run_summary import report_of, summary
+    from anystrat.cli.screen import print_json
+    from anystrat.config import load_configuration
+
+    settings = settings_of(context)
+    wiring = bootstrap.default_wiring()
+    configured = _with_log_level(load_configuration(config, wiring.catalog), settings)
+    clock = system_clock()
+    watching = observation(configured, clock=clock, version=anystrat.__version__)
+    options = RunOptions(
+        clock,
+        compiler=_compiler(speed, quiet=settings.quiet),
+        observation=watching,
+        recorder=bootstrap.open_recorder(record, configured) if record is not None else None,
+        history=bootstrap.open_history(configured),
+        drain_sec=drain_sec,
+    )
+    runner = build_runner(configured, wiring, options)
+    watching.outcome_log.models(wiring.left_out, wiring.degraded)
+    if strict and (wiring.left_out or wiring.degraded):
+        say_error("a model does not load, and --strict was asked for: nothing was run")
+        context.exit(_MODEL_EXIT_CODE)
+    try:
+        asyncio.run(_served(runner, watching.endpoint(runner), configured))
+    finally:
+        watching.close()
+    report = report_of(runner)
+    if as_json:
+        print_json(report)
+    elif not settings.quiet:
+        summary(report)
+
+
+def _with_log_level(configured: Configuration, settings: Settings) -> Configuration:
+    """`-q` and `-v` go before what the file says."""
+    if not (settings.quiet or settings.verbose):
+        return configured
+    level: Any = "error" if settings.quiet else "debug" if settings.verbose > 1 else "info"
+    return replace(configured, log=replace(configured.log, level=level))
+
+
+def _compiler(speed: str, *, quiet: bool) -> Compiler | None:
+    from anystrat import bootstrap
+
+    if speed == "scalar":
+        return None
+
+    def on_cold(name: str) -> None:
+        if not quiet:
+            say(f"compiling {name.rpartition('.')[2]}, once on this machine")
+
+    found = bootstrap.kernel_compiler(on_cold)
+    if found is None and speed == "columns":
+        say_error("columns need the extra `fast`: pip install 'anystrat[fast]'; the run goes on tick by tick")
+    return found
+
+
+async def _served(runner: Runner, endpoint: Endpoint | None, configured: Configuration) -> None:
+    from anystrat.bootstrap.running import watchdog
+
+    loop = asyncio.get_running_loop()
+    handled = (signal.SIGINT, signal.SIGTERM)
+
+    def asked(number: signal.Signals) -> None:
+        if runner.stopping:
+            # As safe as a power cut, and as quick: the journal is made for either.
+            os._exit(INTERRUPTED if number is signal.SIGINT else TERMINATED)
+        say(f"{number.name}: taking no more ticks, delivering what is accepted; again to end at once")
+        runner.stop(number.name)
+
+    for number in handled:
+        with suppress(NotImplementedError):  # Windows has no signal handlers on its loops
+            loop.add_signal_handler(number, asked, number)
+    guard = watchdog(configured, runner)
+    try:
+        guard.start()
+        if endpoint is not None:
+            runner.listening("metrics", await endpoint.start())
+        await runner.run()
+    finally:
+        guard.stop()
+        if endpoint is not None:
+            await endpoint.stop()
+        for number in handled:
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
