@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _FILES: Final = {
     "README.md": "README.md.txt",
     "anystrat.yaml": "anystrat.yaml.txt",
+    "live.yaml": "live.yaml.txt",
     "my_rule.py": "my_rule.py.txt",
     "test_my_rule.py": "test_my_rule.py.txt",
     "with_my_rule.yaml": "with_my_rule.yaml.txt",
@@ -58,6 +59,7 @@ def command(context: click.Context, directory: Path, *, force: bool) -> None:
             *change,
             ("anystrat check", "is the configuration right, do the models load"),
             ("anystrat replay", "synthetic ticks through rules, a model, and both"),
+            ("anystrat run live.yaml", "the same live: a feed, a journal, signals to a file; Ctrl-C ends it"),
             ("python run.py", "the same with a rule of your own: my_rule.py"),
         ]
     )

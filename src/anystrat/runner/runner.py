@@ -399,6 +399,8 @@ class Runner:
                 for mailbox in self.mailboxes:
                     mailbox.put_first(event)
             self._run_timers()
+            for shard in self.shards:
+                shard.report_executors()
             if len(self.shards) > 1:
                 self._move_idle()
             if turn % _COMPACT_EVERY == 0:

@@ -16,6 +16,7 @@ from anystrat.domain.inputs import Input, count_of, encoded_inputs
 from anystrat.domain.journal import OutboxSignal, Step
 from anystrat.domain.outcomes import Emitted, Outcome
 from anystrat.engine.snapshot import snapshot
+from anystrat.engine.tally import tally_of
 from anystrat.runner.tally import Accounts, Tally, accounts_of
 
 if TYPE_CHECKING:
@@ -128,13 +129,14 @@ class Shard:
         self._ages = bool((driver.engine.state.tables["limits"]["max_age"] < 2**63 - 1).any())
         self._arrived_ns: int | None = None
         self._window_inputs = CHECKPOINT_WINDOWS * sum(window.capacity for window in driver.engine.windows)
+        self._report_executors = False
         # Whether a step is made and not queued yet.
         self._under_way = False
 
     @property
     def accounts(self) -> Accounts:
         """Where every tick went that was taken out of the mailbox."""
-        return accounts_of(self.tally, self.driver.engine)
+        return accounts_of(self.tally)
 
     async def run(self) -> None:
         """Handle parcels until the mailbox is closed and empty; then leave a checkpoint."""
@@ -145,6 +147,10 @@ class Shard:
             # Nothing above waits while there is work: let others have their turn.
             await asyncio.sleep(0)
         await self._committer.put(self._made([], {}, (), [], checkpoint=True))
+
+    def report_executors(self) -> None:
+        """Let the next step say how the executors are."""
+        self._report_executors = True
 
     def idle_step(self, watermarks: Mapping[str, int]) -> Work | None:
         """A step without inputs, where the source has moved on without this shard and nothing waits here."""
@@ -209,13 +215,18 @@ class Shard:
         *,
         checkpoint: bool,
     ) -> Work:
+        engine = self.driver.engine
+        self.tally.count(engine)
+        if self._report_executors or checkpoint:
+            self._report_executors = False
+            self.tally.executors = tuple(map(tally_of, engine.executors))
         first, count = self.next_input, count_of(inputs)
         self.next_input += count
         if signals:
             self.tally.digest = chained(self.tally.digest, [signal.signal_id for signal in signals])
         state: bytes | None
         if checkpoint or self.next_input - self.checkpointed_at >= max(CHECKPOINT_INPUTS, self._window_inputs):
-            state = msgspec.msgpack.encode(Checkpoint(self.tally.digest, snapshot(self.driver.engine)))
+            state = msgspec.msgpack.encode(Checkpoint(self.tally.digest, snapshot(engine)))
             self.checkpointed_at = self.next_input
         else:
             state = None

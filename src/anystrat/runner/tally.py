@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from anystrat.domain.health import ExecutorTally
+
 if TYPE_CHECKING:
     from anystrat.engine.engine import Engine
 
 
 class Tally(msgspec.Struct):
-    """What intake handed to a shard, and what the engine does not count by itself. Committed with every step.
+    """A shard's counts, committed with every step, so that the journal alone can say where every tick went.
 
-    `digest` runs over the ids of all signals that the shard emitted: after a restart the inputs since the checkpoint
-    must lead to the same.
+    `processed` and `dropped` are the engine's, as after the step. `executors` are as they were when somebody last asked
+    for them. `digest` runs over the ids of all signals that the shard emitted: after a restart the inputs since the
+    checkpoint must lead to the same.
     """
 
     received: int = 0
@@ -22,6 +25,13 @@ class Tally(msgspec.Struct):
     duplicates: int = 0
     shed: int = 0
     digest: bytes = b""
+    processed: int = 0
+    dropped: dict[str, int] = {}
+    executors: tuple[ExecutorTally, ...] = ()
+
+    def count(self, engine: Engine) -> None:
+        """Take over what the engine counts by itself."""
+        self.processed, self.dropped = engine.ticks, dict(engine.tick_drops)
 
 
 class Accounts(msgspec.Struct, frozen=True):
@@ -39,12 +49,12 @@ class Accounts(msgspec.Struct, frozen=True):
         return self.received == self.processed + self.duplicates + sum(self.dropped.values()) + self.shed
 
 
-def accounts_of(tally: Tally, engine: Engine) -> Accounts:
-    """A shard's accounts, from its own counts and its engine's."""
-    dropped = dict(engine.tick_drops)
+def accounts_of(tally: Tally) -> Accounts:
+    """A shard's accounts."""
+    dropped = dict(tally.dropped)
     if tally.malformed:
         dropped["malformed"] = dropped.get("malformed", 0) + tally.malformed
-    return Accounts(tally.received, engine.ticks, tally.duplicates, dropped, tally.shed)
+    return Accounts(tally.received, tally.processed, tally.duplicates, dropped, tally.shed)
 
 
 def total(accounts: list[Accounts]) -> Accounts:

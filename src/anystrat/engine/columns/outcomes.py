@@ -38,9 +38,7 @@ _OF_SIGNALS = ("position", "side", "confidence", "quantity", "code", "bucket")
 _FILL_BEFORE, _MOVE_BEFORE, _SIGNAL, _AFTER = range(4)
 
 
-def outcomes_of(
-    engine: Engine, result: BlockResult, *, reasons: bool = False, fills: bool = True
-) -> Iterator[Outcome]:
+def outcomes_of(engine: Engine, result: BlockResult, *, reasons: bool = False, fills: bool = True) -> Iterator[Outcome]:
     """Every outcome of the block, in the scalar path's order; without `fills`, all others.
 
     With `reasons`, signals say why, as the scalar path's do; that asks each ML and hybrid strategy again.
