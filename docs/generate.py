@@ -23,7 +23,14 @@ from anystrat.adapters.tick_files import source as tick_columns
 from anystrat.cli.app import COMMANDS, cli
 from anystrat.config.fields import fields_of
 from anystrat.config.rows import RowShape
-from anystrat.domain.configuration import InstrumentSpec, LogSettings, MetricsSettings, RunSettings, TracingSettings
+from anystrat.domain.configuration import (
+    DeliveryOptions,
+    InstrumentSpec,
+    LogSettings,
+    MetricsSettings,
+    RunSettings,
+    TracingSettings,
+)
 from anystrat.domain.lifecycle import State, Trigger, can, next_state
 from anystrat.domain.outcomes import Reason, TickDrop
 from anystrat.observability.metric_table import METRICS
@@ -280,6 +287,8 @@ def configuration() -> str:
     for kind, title in (("source", "source"), ("broker", "brokers"), ("journal", "journal")):
         page += f"\n## `{title}`\n\n{ENDPOINTS[kind]}\n"
         page += "".join(_type(one) for one in found if one["kind"] == kind)
+        if kind == "broker":
+            page += DELIVERY + _shape(DeliveryOptions)
     for title, (text, shape) in MONITORING.items():
         page += f"\n## `{title}`\n\n{text}\n\n" + _shape(shape)
     return page
@@ -328,6 +337,12 @@ ENDPOINTS = {
     "broker, with the costs of `paper`. `replay` publishes to none: `--signals FILE` writes what would have gone out.",
     "journal": "Where state and accepted signals are kept. Not used by `replay`.",
 }
+DELIVERY = """
+### Delivery
+
+Every type but `paper` takes these as well, beside its own: how signals get there, and [what happens when they do not](../how-to/delivery.md).
+
+"""
 
 
 MONITORING = {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anystrat.config.describe import ParameterDescription, TypeDescription
 
 _COMMON: Final = "risk"
+_DELIVERY: Final = "delivery"
 _STRATEGIES: Final = ("rules", "ml", "hybrid")
 _WIDEST_TYPE: Final = 40
 _FEATURES: Final = {
@@ -37,6 +38,7 @@ def command(name: str | None, *, as_json: bool) -> None:
     anystrat types
     anystrat types hybrid_momentum
     anystrat types risk              what every strategy takes beside its own parameters
+    anystrat types delivery          what every broker takes beside its own
     """  # noqa: D301  click takes a real backspace as "keep these lines"
     from anystrat import bootstrap
     from anystrat.cli.screen import print_json
@@ -59,7 +61,7 @@ def command(name: str | None, *, as_json: bool) -> None:
 
 
 def _described(catalog: Any) -> list[TypeDescription]:
-    from anystrat.config.describe import TypeDescription, describe_common, describe_types
+    from anystrat.config.describe import TypeDescription, describe_common, describe_delivery, describe_types
     from anystrat.config.endpoint_types import EndpointTypes
 
     endpoints = EndpointTypes()
@@ -67,6 +69,9 @@ def _described(catalog: Any) -> list[TypeDescription]:
         *describe_types(catalog),
         TypeDescription(
             _COMMON, "common", "What every strategy takes beside its own parameters.", "anystrat", describe_common()
+        ),
+        TypeDescription(
+            _DELIVERY, "common", "What every broker but paper takes beside its own.", "anystrat", describe_delivery()
         ),
         *_features(),
     ]
@@ -167,6 +172,9 @@ def _show(described: TypeDescription, *, first: bool) -> None:
         table(columns, [_parameter_row(each) for each in described.parameters])
     elif described.kind not in {"feature", "validator"}:
         line("It takes no parameters.")
+    if described.kind == "broker" and described.name != "paper":
+        line()
+        line("Every broker also takes expire_sec, rate_per_sec, attempts and more: anystrat types delivery")
     if described.kind in _STRATEGIES:
         line()
         line("Every strategy also takes risk_multiplier, max_position_size and risk: anystrat types risk")

@@ -10,6 +10,7 @@ from typing import Any
 
 from anystrat.config.fields import FieldShape, fields_of, is_path
 from anystrat.config.risk import RiskShape, SizingShape
+from anystrat.domain.configuration import DeliveryOptions
 from anystrat.domain.exact import plain_text
 from anystrat.strategies.catalog import Catalog, Composition, StrategyType
 from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters
@@ -60,6 +61,11 @@ def describe_types(catalog: Catalog) -> tuple[TypeDescription, ...]:
 def describe_common() -> tuple[ParameterDescription, ...]:
     """What every strategy type takes under `parameters` beside its own: sizing, and `risk`."""
     return (*_described(fields_of(SizingShape)), *_described(fields_of(RiskShape), prefix="risk."))
+
+
+def describe_delivery() -> tuple[ParameterDescription, ...]:
+    """What every type of broker but `paper` takes beside its own options."""
+    return _described(fields_of(DeliveryOptions))
 
 
 def _parameters_of(entry: StrategyType, catalog: Catalog) -> tuple[ParameterDescription, ...]:
@@ -125,4 +131,11 @@ def default_text(value: Any) -> str:
     return "{}" if isinstance(value, dict) and not value else str(value)
 
 
-__all__ = ["ParameterDescription", "TypeDescription", "default_text", "describe_common", "describe_types"]
+__all__ = [
+    "ParameterDescription",
+    "TypeDescription",
+    "default_text",
+    "describe_common",
+    "describe_delivery",
+    "describe_types",
+]

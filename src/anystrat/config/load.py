@@ -21,6 +21,7 @@ from anystrat.config.yaml_reader import read_yaml_file
 from anystrat.domain.configuration import (
     BrokerSettings,
     Configuration,
+    DeliveryOptions,
     FeedSettings,
     InstrumentSpec,
     JournalSettings,
@@ -40,6 +41,7 @@ KEYS = ("version", "run", "instruments", "source", "brokers", "journal", "strate
 ENDPOINTS = EndpointTypes()
 T = TypeVar("T")
 _FEED_KEYS = tuple(each.name for each in fields_of(FeedSettings))
+_DELIVERY_KEYS = tuple(each.name for each in fields_of(DeliveryOptions))
 
 
 def load_configuration(
@@ -196,8 +198,7 @@ class _Assembly:
         if node is None:
             return None
         made = read_endpoint(node, ("source",), "source", self.endpoints.sources, self.problems, beside=_FEED_KEYS)
-        shared = {key: child for key, child in node.entries.items() if key in _FEED_KEYS}
-        feed = checked(FeedSettings, node.with_value(shared), ("source",), self.problems) if shared else FeedSettings()
+        feed = self._shared(FeedSettings, _FEED_KEYS, node, ("source",))
         return None if made is None or feed is None else SourceSettings(*made, feed)
 
     def _journal(self, node: Node | None) -> JournalSettings | None:
@@ -218,14 +219,23 @@ class _Assembly:
                 self.problems.add(
                     child, ("brokers", name), "a broker's name must be printable text without `|`", found=repr(name)
                 )
-            default = "paper" if name == "paper" else ""
+            default, path = "paper" if name == "paper" else "", ("brokers", name)
+            kind = child.entries.get("type")
+            # Paper signals go nowhere, so that there is nothing to say about how.
+            beside = () if (default if kind is None else kind.value) == "paper" else _DELIVERY_KEYS
             made = read_endpoint(
-                child, ("brokers", name), "broker", self.endpoints.brokers, self.problems, default=default
+                child, path, "broker", self.endpoints.brokers, self.problems, default=default, beside=beside
             )
-            if made is not None:
-                brokers[name] = BrokerSettings(name, *made)
+            delivery = self._shared(DeliveryOptions, beside, child, path)
+            if made is not None and delivery is not None:
+                brokers[name] = BrokerSettings(name, *made, delivery)
         brokers.setdefault("paper", BrokerSettings("paper", "paper", PaperCosts()))
         return brokers
+
+    def _shared(self, shape: type[T], keys: Collection[str], node: Node, path: tuple[str, ...]) -> T | None:
+        """What every type takes beside its own options; None after adding what is wrong with it."""
+        given = {key: child for key, child in node.entries.items() if key in keys}
+        return checked(shape, node.with_value(given), path, self.problems) if given else shape()
 
     @staticmethod
     def _declared(root: Node) -> set[str]:

@@ -15,6 +15,7 @@ from anystrat.config.risk import RiskShape, SizingShape
 from anystrat.config.rows import RowShape
 from anystrat.config.value_schema import Schema, field_schema, object_schema
 from anystrat.domain.configuration import (
+    DeliveryOptions,
     FeedSettings,
     InstrumentSpec,
     LogSettings,
@@ -29,6 +30,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENDPOINTS = EndpointTypes()
 _SECTIONS = {"run": RunSettings, "metrics": MetricsSettings, "tracing": TracingSettings, "log": LogSettings}
 _FEED: dict[str, Schema] = {each.name: field_schema(each) for each in fields_of(FeedSettings)}
+_DELIVERY: dict[str, Schema] = {each.name: field_schema(each) for each in fields_of(DeliveryOptions)}
 
 
 def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows_only: bool = False) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def _definitions(catalog: Catalog, endpoints: EndpointTypes) -> dict[str, Schema
     shelves = (("source", endpoints.sources), ("broker", endpoints.brokers), ("journal", endpoints.journals))
     for what, known in shelves:
         for name, shape in known.items():
-            shared = _FEED if what == "source" else {}
+            shared = _FEED if what == "source" else _DELIVERY if what == "broker" and name != "paper" else {}
             opaque: Schema = {"type": "object", "title": name, "properties": {"type": {"const": name}, **shared}}
             summary = "" if shape is None else (shape.__doc__ or "").split("\n", 1)[0]
             definitions[f"{what}.{name}"] = (

@@ -164,7 +164,6 @@ class WebhookBroker:
     headers: Annotated[Mapping[str, Secret], Doc("Headers of every request.")] = field(default_factory=dict)
     token: Annotated[Secret | None, Doc("Sent as a bearer token.")] = None
     secret: Annotated[Secret | None, Doc("Signs the body with HMAC-SHA-256.")] = None
-    timeout_sec: Annotated[float, Gt(0), Le(300), Unit("seconds"), Doc("How long an answer is waited for.")] = 5.0
     allow_private: Annotated[bool, Doc("Allow plain http and addresses inside the own network.")] = False
 
     def __post_init__(self) -> None:

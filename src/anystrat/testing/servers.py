@@ -69,7 +69,9 @@ class NatsServer:
 
     def freeze(self) -> None:
         """Connections stay open and nothing answers, until `thaw`."""
-        self._running().send_signal(signal.SIGSTOP)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)  # until it has stopped
 
     def thaw(self) -> None:
         """Go on after `freeze`."""

@@ -1,0 +1,42 @@
+"""The built-in types of brokers, from their options to a sink."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anystrat.adapters.offload import Offload, in_a_thread
+from anystrat.domain.endpoints import JsonlBroker, LogBroker, NatsBroker
+from anystrat.domain.errors import AnystratError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from anystrat.domain.configuration import BrokerSettings
+    from anystrat.domain.delivery import Sink
+
+
+class BrokerNotThere(AnystratError):
+    """A type of broker that a configuration may name, and that nothing can be sent to yet."""
+
+    exit_code = 4
+
+
+def builtin_sink(settings: BrokerSettings, log: FilteringBoundLogger, *, offload: Offload = in_a_thread) -> Sink:
+    """The sink that the settings name; nothing is connected before its `open`. Raises `BrokerNotThere`, `MissingExtra`."""
+    options = settings.options
+    if isinstance(options, LogBroker):
+        from anystrat.adapters.sink_log import LogSink
+
+        return LogSink(log, options.level)
+    if isinstance(options, JsonlBroker):
+        from anystrat.adapters.sink_jsonl import JsonlSink
+
+        return JsonlSink(options.path, offload=offload)
+    if isinstance(options, NatsBroker):
+        from anystrat.adapters.sink_nats import NatsSink
+
+        return NatsSink(options, settings.delivery.timeout_sec)
+    raise BrokerNotThere(
+        f"broker {settings.name!r}: nothing can be sent to type {settings.type!r} yet; "
+        "use log, jsonl or nats, or register a publisher of your own"
+    )
