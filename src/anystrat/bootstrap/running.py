@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 import anystrat
+from anystrat.adapters.journal_memory import InMemoryJournal
 from anystrat.adapters.signal_files.jsonl import signal_bodies
+from anystrat.adapters.sinks import builtin_sink
+from anystrat.adapters.sqlite_journal import SqliteFileJournal
 from anystrat.adapters.system_clock import SystemClock
 from anystrat.adapters.watchdog import Watchdog
-from anystrat.bootstrap import Wiring, model_changes, open_journal, open_sink, open_source, session_clock
+from anystrat.bootstrap import Wiring, model_changes, open_source, session_clock
+from anystrat.bootstrap.recording import open_recorder
 from anystrat.domain.configuration import BrokerSettings, Configuration, JournalSettings
-from anystrat.domain.endpoints import MemoryJournal
+from anystrat.domain.endpoints import MemoryJournal, SqliteJournal
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.events import ModelSwapped, RecordedEvent
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
+from anystrat.observability.records import logger
 from anystrat.runner.delivery import BrokerDelivery, PaperDelivery
 from anystrat.runner.plan import ShardPlan, in_shard, plan_shards
 from anystrat.runner.runner import Delivery, Runner, RunnerParts
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
     from anystrat.domain.clock import Clock
     from anystrat.domain.journal import Journal, OutboxSignal
     from anystrat.domain.protocols import Compiler, HistoryProvider
-    from anystrat.runner.committer import Recorder
 
 MEMORY = JournalSettings("memory", MemoryJournal())
 
@@ -40,7 +45,7 @@ class RunOptions:
     clock: Clock
     compiler: Compiler | None = None
     observation: Observation | None = None
-    recorder: Recorder | None = None
+    record: Path | None = None
     history: HistoryProvider | None = None
     drain_sec: float = 10.0
     random: Random = field(default_factory=Random)
@@ -72,8 +77,14 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
     engines = build_engines(configuration, wiring, plan)
     for engine in engines:
         engine.use_compiler(options.compiler)
+    bound_to = run_fingerprint(plan, engines)
+    recorder = None
+    if options.record is not None:
+        recorder = open_recorder(
+            options.record, shards=plan.count, fingerprint=bound_to, name=run.name, clock=options.clock
+        )
     journal_settings = configuration.journal or MEMORY
-    journal = open_journal(journal_settings)
+    journal = _journal(journal_settings)
     used = _brokers_of(engines, configuration.brokers)
     watching = options.observation
 
@@ -87,7 +98,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
     return Runner(
         RunnerParts(
             settings=run,
-            fingerprint=run_fingerprint(plan, engines),
+            fingerprint=bound_to,
             plan=plan,
             engines=engines,
             source=open_source(source, tuple(plan.shard_of), clock=options.clock),
@@ -104,7 +115,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             observers=() if watching is None else watching.observers,
             listener=None if watching is None else watching.listener,
             probe=None if watching is None else watching.probe,
-            recorder=options.recorder,
+            recorder=recorder,
             history=options.history,
             model_changes=changes,
             on_commit=None if watching is None or watching.meter is None else watching.meter.committed,
@@ -150,6 +161,12 @@ def _brokers_of(engines: Iterable[Engine], brokers: Mapping[str, BrokerSettings]
     return [settings for name, settings in brokers.items() if name in named]
 
 
+def _journal(settings: JournalSettings) -> Journal:
+    if isinstance(settings.options, SqliteJournal):
+        return SqliteFileJournal(settings.options.path)
+    return InMemoryJournal()
+
+
 def _delivery(
     settings: BrokerSettings, journal: Journal, on_dead: Callable[[OutboxSignal], None], options: RunOptions
 ) -> Delivery:
@@ -158,7 +175,7 @@ def _delivery(
     return BrokerDelivery(
         settings.name,
         settings.type,
-        open_sink(settings),
+        builtin_sink(settings, logger() if options.observation is None else options.observation.log),
         journal,
         clock=options.clock,
         random=options.random,

@@ -76,7 +76,7 @@ def command(
     from anystrat import bootstrap
     from anystrat.bootstrap.observing import observation
     from anystrat.bootstrap.running import RunOptions, build_runner, system_clock
-    from anystrat.cli.run_summary import report_of, summary
+    from anystrat.cli.run_summary import summary
     from anystrat.cli.screen import print_json
     from anystrat.config import load_configuration
 
@@ -89,8 +89,7 @@ def command(
         clock,
         compiler=_compiler(speed, quiet=settings.quiet),
         observation=watching,
-        recorder=bootstrap.open_recorder(record, configured) if record is not None else None,
-        history=bootstrap.open_history(configured),
+        record=record,
         drain_sec=drain_sec,
     )
     runner = build_runner(configured, wiring, options)
@@ -99,10 +98,9 @@ def command(
         say_error("a model does not load, and --strict was asked for: nothing was run")
         context.exit(_MODEL_EXIT_CODE)
     try:
-        asyncio.run(_served(runner, watching.endpoint(runner), configured))
+        report = asyncio.run(_served(runner, watching.endpoint(runner), configured))
     finally:
         watching.close()
-    report = report_of(runner)
     if as_json:
         print_json(report)
     elif not settings.quiet:
@@ -133,8 +131,10 @@ def _compiler(speed: str, *, quiet: bool) -> Compiler | None:
     return found
 
 
-async def _served(runner: Runner, endpoint: Endpoint | None, configured: Configuration) -> None:
+async def _served(runner: Runner, endpoint: Endpoint | None, configured: Configuration) -> dict[str, Any]:
+    """Run to the end, whichever comes; what it came to."""
     from anystrat.bootstrap.running import watchdog
+    from anystrat.cli.run_summary import report_of
 
     loop = asyncio.get_running_loop()
     handled = (signal.SIGINT, signal.SIGTERM)
@@ -155,6 +155,7 @@ async def _served(runner: Runner, endpoint: Endpoint | None, configured: Configu
         if endpoint is not None:
             runner.listening("metrics", await endpoint.start())
         await runner.run()
+        return report_of(runner)
     finally:
         guard.stop()
         if endpoint is not None:

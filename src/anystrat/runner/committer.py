@@ -38,8 +38,11 @@ class Recorder(Protocol):
         """The shard's recording begins with input number `first`."""
         ...
 
-    def take(self, shard: int, first: int, inputs: Sequence[Input]) -> None:
-        """The shard's inputs from number `first` on, in order; what the recording has already is left out."""
+    def take(self, shard: int, first: int, inputs: Sequence[Input], marks: Mapping[str, int] | None = None) -> None:
+        """The shard's inputs from number `first` on, in order; what the recording has already is left out.
+
+        `marks` are the source's offsets after them, where they moved.
+        """
         ...
 
     def close(self) -> None:
@@ -132,7 +135,7 @@ class Committer:
             for signal in work.step.signals:
                 by_broker.setdefault(signal.broker, []).append(signal)
             if self._recorder is not None and work.inputs:
-                self._recorder.take(work.step.shard, work.step.first, work.inputs)
+                self._recorder.take(work.step.shard, work.step.first, work.inputs, work.step.watermarks)
         for broker, signals in by_broker.items():
             await self._takers[broker].accept(signals)
         if source is not None:
