@@ -10,18 +10,17 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import anystrat
-from anystrat.adapters.journal_memory import InMemoryJournal
+from anystrat.adapters.offload import in_a_thread
 from anystrat.adapters.signal_files.jsonl import signal_bodies
 from anystrat.adapters.sinks import builtin_sink
-from anystrat.adapters.sqlite_journal import SqliteFileJournal
 from anystrat.adapters.system_clock import SystemClock
 from anystrat.adapters.watchdog import Watchdog
-from anystrat.bootstrap import Wiring, model_changes, open_source, session_clock
+from anystrat.bootstrap import Wiring, live_inference, open_source, session_clock
+from anystrat.bootstrap.journals import open_journal
+from anystrat.bootstrap.models import ModelWatch
 from anystrat.bootstrap.recording import open_recorder
-from anystrat.domain.configuration import BrokerSettings, Configuration, JournalSettings
-from anystrat.domain.endpoints import MemoryJournal, SqliteJournal
+from anystrat.domain.configuration import BrokerSettings, Configuration
 from anystrat.domain.errors import ConfigurationError, Problem
-from anystrat.domain.events import ModelSwapped, RecordedEvent
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
 from anystrat.observability.records import logger
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from anystrat.domain.clock import Clock
     from anystrat.domain.journal import Journal, OutboxSignal
     from anystrat.domain.protocols import Compiler, HistoryProvider
-
-MEMORY = JournalSettings("memory", MemoryJournal())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +80,12 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
         recorder = open_recorder(
             options.record, shards=plan.count, fingerprint=bound_to, name=run.name, clock=options.clock
         )
-    journal_settings = configuration.journal or MEMORY
-    journal = _journal(journal_settings)
+    journal = open_journal(configuration.journal)
     used = _brokers_of(engines, configuration.brokers)
     watching = options.observation
 
     def deliveries(on_dead: Callable[[OutboxSignal], None]) -> Sequence[Delivery]:
         return [_delivery(settings, journal, on_dead, options) for settings in used]
-
-    def changes() -> Sequence[RecordedEvent]:
-        now = options.clock.now_ns()
-        return [ModelSwapped(now, each.path, each.sha256) for each in model_changes(wiring.models) if not each.refused]
 
     return Runner(
         RunnerParts(
@@ -117,11 +109,13 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             probe=None if watching is None else watching.probe,
             recorder=recorder,
             history=options.history,
-            model_changes=changes,
+            models=ModelWatch(wiring.models, engines),
+            inference=live_inference,
+            offload=in_a_thread,
             on_commit=None if watching is None or watching.meter is None else watching.meter.committed,
             version=anystrat.__version__,
             source_name=source.type,
-            journal_name=journal_settings.type,
+            journal_name="memory" if configuration.journal is None else configuration.journal.type,
             feed=source.feed,
             drain_sec=options.drain_sec,
         )
@@ -159,12 +153,6 @@ def _brokers_of(engines: Iterable[Engine], brokers: Mapping[str, BrokerSettings]
     """The brokers that executors send to, in the order of the configuration."""
     named = {executor.broker for engine in engines for executor in engine.executors}
     return [settings for name, settings in brokers.items() if name in named]
-
-
-def _journal(settings: JournalSettings) -> Journal:
-    if isinstance(settings.options, SqliteJournal):
-        return SqliteFileJournal(settings.options.path)
-    return InMemoryJournal()
 
 
 def _delivery(

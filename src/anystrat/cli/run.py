@@ -74,6 +74,7 @@ def command(
     """  # noqa: D301  click takes a real backspace as "keep these lines"
     import anystrat
     from anystrat import bootstrap
+    from anystrat.bootstrap.models import models_directory
     from anystrat.bootstrap.observing import observation
     from anystrat.bootstrap.running import RunOptions, build_runner, system_clock
     from anystrat.cli.run_summary import summary
@@ -81,8 +82,9 @@ def command(
     from anystrat.config import load_configuration
 
     settings = settings_of(context)
-    wiring = bootstrap.default_wiring()
-    configured = _with_log_level(load_configuration(config, wiring.catalog), settings)
+    catalog = bootstrap.default_catalog()
+    configured = _with_log_level(load_configuration(config, catalog), settings)
+    wiring = bootstrap.default_wiring(catalog, model_store=models_directory(configured))
     clock = system_clock()
     watching = observation(configured, clock=clock, version=anystrat.__version__)
     options = RunOptions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from anystrat.domain.intake import LiveSource
     from anystrat.domain.journal import Journal, OutboxSignal
     from anystrat.domain.measuring import StepProbe
-    from anystrat.domain.protocols import Compiler, HistoryProvider
+    from anystrat.domain.protocols import Compiler, HistoryProvider, InferencePort
     from anystrat.engine.engine import Engine
     from anystrat.runner.plan import ShardPlan
 
@@ -106,6 +106,22 @@ class Delivery(Protocol):
         ...
 
 
+class Models(Protocol):
+    """Says, as events, which versions of the models serve."""
+
+    def at_start(self, ts_ns: int) -> Sequence[RecordedEvent]:
+        """What serves before the first tick."""
+        ...
+
+    def look(self) -> None:
+        """Look at every file once; may take long, and run beside the ticks."""
+        ...
+
+    def events(self, ts_ns: int) -> Sequence[RecordedEvent]:
+        """What has to be done about what was seen; quick."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class RunnerParts:
     """Everything that a runner is wired of. `deliveries(on_dead)` makes one delivery for each broker in use."""
@@ -125,8 +141,11 @@ class RunnerParts:
     listener: Listener | None = None
     recorder: Recorder | None = None
     history: HistoryProvider | None = None
-    #: Looks for changed models and swaps them in; the events to record.
-    model_changes: Callable[[], Sequence[RecordedEvent]] | None = None
+    models: Models | None = None
+    #: Makes what measures inference deadlines, where a strategy has one.
+    inference: Callable[[], InferencePort] | None = None
+    #: Does what would keep the loop waiting; None: on the spot.
+    offload: Callable[[Callable[[], None]], Awaitable[None]] | None = None
     on_commit: Callable[[float, int, int], object] | None = None
     probe: Callable[[Engine], StepProbe] | None = None
     version: str = ""
@@ -230,7 +249,14 @@ class Runner:
         for shard in self.shards:
             if self.killed and not shard.driver.engine.killed:
                 shard.mailbox.put_event(Command(Operation.KILL, parts.clock.now_ns()))
+        for event in parts.models.at_start(parts.clock.now_ns()) if parts.models is not None else ():
+            for shard in self.shards:
+                shard.mailbox.put_event(event)
         self._preload()
+        if parts.inference is not None and any(shard.has_deadlines for shard in self.shards):
+            port = parts.inference()
+            for shard in self.shards:
+                shard.driver.engine.use_inference(port)
 
     async def _complete_recording(self, shard: Shard) -> None:
         """What was committed and not recorded before a crash is recorded now."""
@@ -395,9 +421,7 @@ class Runner:
         while True:
             await asyncio.sleep(_KEEP_HOUSE_SEC)
             turn += 1
-            for event in parts.model_changes() if parts.model_changes is not None else ():
-                for mailbox in self.mailboxes:
-                    mailbox.put_first(event)
+            await self._watch_models()
             self._run_timers()
             for shard in self.shards:
                 shard.report_executors()
@@ -405,6 +429,19 @@ class Runner:
                 self._move_idle()
             if turn % _COMPACT_EVERY == 0:
                 await parts.journal.compact(keep_inputs=parts.keep_inputs, keep_settled=parts.keep_settled)
+
+    async def _watch_models(self) -> None:
+        """Swap in model files that changed, before all ticks that wait: they serve from now on."""
+        parts = self._parts
+        if parts.models is None:
+            return
+        if parts.offload is None:
+            parts.models.look()
+        else:
+            await parts.offload(parts.models.look)
+        for event in parts.models.events(parts.clock.now_ns()):
+            for mailbox in self.mailboxes:
+                mailbox.put_first(event)
 
     def _run_timers(self) -> None:
         """Executors of silent instruments go on by the wall clock, where event time follows it."""

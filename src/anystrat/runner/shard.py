@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from anystrat.domain.columns import TickColumns, joined
-from anystrat.domain.events import Arrived, Conflated, ModelSwapped
+from anystrat.domain.events import Arrived, Conflated, InferenceMissed, ModelReverted, ModelSwapped
 from anystrat.domain.inputs import Input, count_of, encoded_inputs
 from anystrat.domain.journal import OutboxSignal, Step
 from anystrat.domain.outcomes import Emitted, Outcome
@@ -127,6 +127,8 @@ class Shard:
         self._observers = observers
         self._ticks_at_once = ticks_at_once
         self._ages = bool((driver.engine.state.tables["limits"]["max_age"] < 2**63 - 1).any())
+        #: Whether inferences may come too late here.
+        self.has_deadlines = any(executor.deadline is not None for executor in driver.engine.executors)
         self._arrived_ns: int | None = None
         self._window_inputs = CHECKPOINT_WINDOWS * sum(window.capacity for window in driver.engine.windows)
         self._report_executors = False
@@ -172,8 +174,12 @@ class Shard:
             if waiting:
                 block = joined(waiting)
                 waiting.clear()
+                said = self.driver.ticks(block)
+                if self.has_deadlines:
+                    # Before the ticks that they happened on: there a replay needs to know.
+                    inputs.extend(missed for each in said if (missed := InferenceMissed.of(each)) is not None)
                 inputs.append(block)
-                outcomes.extend(self.driver.ticks(block))
+                outcomes.extend(said)
 
         def push_event(event: object) -> None:
             push_ticks()
@@ -182,7 +188,7 @@ class Shard:
 
         for parcel in parcels:
             if parcel.event is not None:
-                swapped |= isinstance(parcel.event, ModelSwapped)
+                swapped |= isinstance(parcel.event, ModelSwapped | ModelReverted)
                 if isinstance(parcel.event, Conflated):
                     self.tally.shed += parcel.event.ticks
                     self.tally.received += parcel.event.ticks
