@@ -33,6 +33,7 @@ from anystrat.domain.configuration import (
 )
 from anystrat.domain.lifecycle import State, Trigger, can, next_state
 from anystrat.domain.outcomes import Reason, TickDrop
+from anystrat.domain.sessions import SessionOverride
 from anystrat.observability.metric_table import METRICS
 
 if TYPE_CHECKING:
@@ -279,6 +280,7 @@ def configuration() -> str:
     page = CONFIGURATION
     page += "\n## `run`\n\n" + _shape(RunSettings)
     page += "\n## `instruments`\n\nA list. It may be left out where no check needs it.\n\n" + _shape(InstrumentSpec)
+    page += "\n## `sessions`\n\n" + SESSIONS + _shape(SessionOverride)
     page += "\n## `strategies`\n\n" + ROWS + _shape(RowShape)
     page += (
         "| `parameters` | mapping | `{}` | What the type takes: [strategies](strategies.md), and "
@@ -322,9 +324,14 @@ strategies:
 
 !!! note "Checked, and not used yet"
 
-    `replay` reads `run.rng_seed`, `instruments`, `strategies`, the paper costs in `brokers`, and a `source` of type `file`. Everything
+    `replay` reads `run.rng_seed`, `instruments`, `sessions`, `strategies`, the paper costs in `brokers`, and a `source` of type `file`. Everything
     else here is for the live runner, which is [not there yet](../explanation/scope.md): it is checked, so that a
     file that is right today stays right, and otherwise left alone. `bars` in a row is refused.
+"""
+SESSIONS = """Dates on which an exchange does not keep to its calendar: `overrides`, a mapping of calendars to lists of dates, each with the keys
+below. `preopen_minutes`, a mapping too, is how long before the open the pre-open of a calendar begins.
+See [How to trade within exchange hours](../how-to/sessions.md).
+
 """
 ROWS = """A list of rows; or `{include: strategies/*.yaml}`, files that hold one row or a list of them; or `{from: "sqlite:///rows.db", table: strategies}`,
 [rows of a database table](../how-to/database.md). A list may mix all three. A row makes one executor for each of its

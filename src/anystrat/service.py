@@ -107,7 +107,7 @@ class StrategyRunnerService:
         return executors
 
     def _built(self, configuration: Configuration) -> Engine:
-        engine = build_engine(configuration, self.wiring, sessions=session_clock(configuration.instruments))
+        engine = build_engine(configuration, self.wiring, sessions=session_clock(configuration))
         if self._compiled:
             engine.use_compiler(kernel_compiler())
         if self._inference is not None:

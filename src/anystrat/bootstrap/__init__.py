@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from anystrat.domain.configuration import (
     BrokerSettings,
     Configuration,
-    InstrumentSpec,
     PaperCosts,
     SourceSettings,
     StrategyConfig,
 )
-from anystrat.domain.errors import ConfigurationError, ModelRefused, Problem, UnknownName
+from anystrat.domain.errors import CalendarRefused, ConfigurationError, ModelRefused, Problem, UnknownName
 from anystrat.domain.protocols import MLCapable, StrategyProcessor
 from anystrat.engine.engine import Engine
 from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
@@ -154,15 +153,24 @@ def build_engine(configuration: Configuration, wiring: Wiring, *, sessions: Sess
     return engine
 
 
-def session_clock(instruments: Sequence[InstrumentSpec]) -> SessionClock | None:
+def session_clock(configuration: Configuration) -> SessionClock | None:
     """A clock for the calendars that the instruments name; None where none does. Raises `MissingExtra`."""
+    instruments, settings = configuration.instruments, configuration.sessions
     calendars = {spec.token: spec.calendar for spec in instruments if spec.calendar is not None}
     if not calendars:
         return None
-    from anystrat.adapters.calendars import CalendarClock
+    from anystrat.adapters.calendars import PREOPEN_MINUTES, CalendarClock
 
     try:
-        return CalendarClock(calendars)
+        return CalendarClock(calendars, {**PREOPEN_MINUTES, **settings.preopen_minutes}, settings.overrides)
+    except CalendarRefused as error:
+        raise ConfigurationError(
+            [
+                Problem(str(error), path=f"instruments[{place}].calendar")
+                for place, spec in enumerate(instruments)
+                if spec.calendar == error.calendar
+            ]
+        ) from error
     except UnknownName as error:
         close = get_close_matches(error.found, error.allowed, n=3)
         raise ConfigurationError(

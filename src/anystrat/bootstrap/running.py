@@ -129,7 +129,7 @@ def watchdog(configuration: Configuration, runner: Runner) -> Watchdog:
 
 def build_engines(configuration: Configuration, wiring: Wiring, plan: ShardPlan) -> list[Engine]:
     """One engine a shard, each with the executors of its instruments, in the order of the configuration's rows."""
-    sessions = session_clock(configuration.instruments)
+    sessions = session_clock(configuration)
     instruments = {spec.token: spec for spec in configuration.instruments}
     engines = []
     for shard in range(plan.count):

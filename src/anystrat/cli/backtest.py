@@ -113,7 +113,7 @@ def command(
         check_table_path(path)
     _refuse_report(report)
     with refusals(context, as_json=as_json):
-        engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
+        engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured))
     notes = notes_for(settings)
     notes.models(wiring.left_out, wiring.degraded)
     if strict and (wiring.left_out or wiring.degraded):

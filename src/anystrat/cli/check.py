@@ -39,7 +39,7 @@ def command(context: click.Context, config: Path, *, as_json: bool) -> None:
     wiring = bootstrap.default_wiring()
     try:
         configured = load_configuration(config, wiring.catalog)
-        sessions = bootstrap.session_clock(configured.instruments)
+        sessions = bootstrap.session_clock(configured)
         engine = Engine({spec.token: spec for spec in configured.instruments}, sessions=sessions)
         _refuse_if_any(_built(engine, wiring, configured))
     except (ConfigurationError, UnknownName) as error:

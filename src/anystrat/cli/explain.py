@@ -76,7 +76,7 @@ def command(
     with refusals(context, as_json=as_json):
         found = opened(config, ticks)
         engine = bootstrap.build_engine(
-            found.configured, found.wiring, sessions=bootstrap.session_clock(found.configured.instruments)
+            found.configured, found.wiring, sessions=bootstrap.session_clock(found.configured)
         )
     say_left_out(found.wiring)
     if drops is not None:

@@ -134,7 +134,7 @@ def command(
     outputs = {name: path for name, path in (("signals", signals), ("drops", drops)) if path is not None}
     refuse_overwriting(outputs, [*reader.paths, *configured.files])
     with refusals(context, as_json=as_json):
-        engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
+        engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured))
     notes = notes_for(settings)
     notes.models(wiring.left_out, wiring.degraded)
     if strict and (wiring.left_out or wiring.degraded):

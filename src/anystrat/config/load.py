@@ -16,6 +16,7 @@ from anystrat.config.gather import FoundRow, RowGatherer
 from anystrat.config.node import Node, Origin, node_from_value
 from anystrat.config.problems import Problems
 from anystrat.config.rows import RowReader
+from anystrat.config.sessions import read_sessions
 from anystrat.config.shapes import checked
 from anystrat.config.yaml_reader import read_yaml_file
 from anystrat.domain.configuration import (
@@ -34,10 +35,13 @@ from anystrat.domain.configuration import (
     TracingSettings,
 )
 from anystrat.domain.errors import ConfigurationError, Problem
+from anystrat.domain.sessions import SessionSettings
 from anystrat.strategies.catalog import Catalog
 
 VERSION = 1
-KEYS = ("version", "run", "instruments", "source", "brokers", "journal", "strategies", "metrics", "tracing", "log")
+KEYS = (
+    "version", "run", "instruments", "sessions", "source", "brokers", "journal", "strategies", "metrics", "tracing", "log",
+)  # fmt: skip
 ENDPOINTS = EndpointTypes()
 T = TypeVar("T")
 _FEED_KEYS = tuple(each.name for each in fields_of(FeedSettings))
@@ -151,6 +155,7 @@ class _Assembly:
             brokers=brokers,
             journal=self._journal(_given(root.entries.get("journal"))),
             strategies=self._strategies(root, self._declared(root)),
+            sessions=self._sessions(root),
             metrics=self._section(MetricsSettings, root, "metrics"),
             tracing=self._section(TracingSettings, root, "tracing"),
             log=self._section(LogSettings, root, "log") or LogSettings(),
@@ -193,6 +198,15 @@ class _Assembly:
             lines.setdefault(spec.token, item.line)
             specs.append(spec)
         return tuple(specs)
+
+    def _sessions(self, root: Node) -> SessionSettings:
+        node, instruments = _given(root.entries.get("sessions")), root.entries.get("instruments")
+        if node is None:
+            return SessionSettings()
+        # Of instruments with problems too: that they have a calendar is right.
+        named = [item.entries.get("calendar") for item in ([] if instruments is None else instruments.items)]
+        calendars = {str(each.value) for each in named if each is not None and each.value is not None}
+        return read_sessions(node, calendars, self.problems)
 
     def _source(self, node: Node | None) -> SourceSettings | None:
         if node is None:

@@ -23,6 +23,7 @@ from anystrat.domain.configuration import (
     RunSettings,
     TracingSettings,
 )
+from anystrat.domain.sessions import SessionOverride, SessionSettings
 from anystrat.strategies.catalog import Catalog, Composition, StrategyType
 from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters
 
@@ -60,6 +61,7 @@ def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows
                 "description": "May be left out where no check needs them.",
                 "items": object_schema(InstrumentSpec, title="instrument"),
             },
+            "sessions": _sessions(),
             "source": _optional(_endpoint("source", "Where ticks come from.", endpoints.sources)),
             "brokers": {
                 "type": ["object", "null"],
@@ -109,6 +111,20 @@ def _definitions(catalog: Catalog, endpoints: EndpointTypes) -> dict[str, Schema
 
 def _section(name: str, shape: type[Any]) -> Schema:
     return _optional(object_schema(shape, title=name, summary=(shape.__doc__ or "").split("\n", 1)[0]))
+
+
+def _sessions() -> Schema:
+    described = "Dates on which an exchange does not keep to its calendar, by calendar."
+    dates: Schema = {"type": "array", "items": object_schema(SessionOverride, title="date")}
+    overrides: Schema = {
+        "type": "object",
+        "additionalProperties": dates,
+        "title": "overrides",
+        "description": described,
+    }
+    schema = object_schema(SessionSettings, title="sessions", summary="What the exchanges' calendars do not know.")
+    schema["properties"]["overrides"] = _optional(overrides)
+    return _optional(schema)
 
 
 def _strategies() -> Schema:

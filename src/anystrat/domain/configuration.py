@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from anystrat.domain.parameters import Doc, Ge, Gt, Le, ParameterError, Unit
+from anystrat.domain.sessions import SessionSettings
 
 _INT64_MAX = 2**63 - 1
 
@@ -382,6 +383,7 @@ class Configuration:
     )
     journal: JournalSettings | None = None
     strategies: tuple[StrategyConfig, ...] = ()
+    sessions: SessionSettings = field(default_factory=SessionSettings)
     metrics: MetricsSettings | None = None
     tracing: TracingSettings | None = None
     log: LogSettings = field(default_factory=LogSettings)

@@ -61,6 +61,16 @@ class OutsideCalendar(AnystratError):
     """A moment for which a calendar knows no sessions: it cannot be said whether the exchange was open."""
 
 
+class CalendarRefused(AnystratError):
+    """A calendar that exists, and that the installed libraries cannot build."""
+
+    exit_code = 3
+
+    def __init__(self, calendar: str, reason: str) -> None:
+        super().__init__(reason)
+        self.calendar = calendar
+
+
 class ModelRefused(AnystratError):
     """A model file does not load, or does not keep the contract; the text says what was expected and found."""
 

@@ -118,10 +118,11 @@ MAPPING = json.loads(
         {
             "version": 1,
             "run": {"name": "a", "rng_seed": 1, "shards": 1, "overload": "block", "sharding": "hash", "mailbox": 2},
-            "instruments": [{"token": 1, "symbol": "A", "tick_size": "0.05", "lot_size": 1, "multiplier": 1, "round_to_lot": False}],
+            "instruments": [{"token": 1, "symbol": "A", "calendar": "XBOM", "tick_size": "0.05", "lot_size": 1, "multiplier": 1, "round_to_lot": False}],
             "source": {"type": "synthetic", "ticks": 5, "instruments": [1], "pace": 2.0},
             "brokers": {"paper": {"type": "paper", "fee_bps": 1}, "k": {"type": "kafka", "bootstrap_servers": "a", "topic": "t", "options": {"a": "b"}}},
             "journal": {"type": "postgres", "url": "postgresql://h/d"},
+            "sessions": {"overrides": {"XBOM": [{"date": "2026-11-08", "open": "18:00", "close": "19:00"}]}, "preopen_minutes": {"XBOM": 1}},
             "metrics": {"host": "127.0.0.1", "port": 9464, "expose": False, "hosts": ["a"], "sample": 0.5},
             "tracing": {"sample": 0.5, "endpoint": "http://h", "headers": {"a": "b"}},
             "log": {"format": "json", "level": "info"},
