@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,22 @@ def engine_of(rows: list[dict[str, Any]]) -> Engine:
 
 
 def service_of(rows: list[dict[str, Any]]) -> StrategyRunnerService:
-    service = StrategyRunnerService()
+    service = StrategyRunnerService(compiled=True)
     service.register_from_config({"version": 1, "strategies": rows})
     return service
+
+
+def by_block(workload: str, ticks: Ticks, size: int) -> tuple[Clock, list[EmittedSignal], Engine]:
+    """`on_market_ticks` with blocks that are made of columns as they come; signals are kept, and made when looked at."""
+    service = service_of(rows_of(workload))
+    ts, token, price = ticks
+    with Clock() as clock:
+        push = service.on_market_ticks
+        kept = [
+            push(TickColumns(ts[i : i + size], token[i : i + size], price[i : i + size]))
+            for i in range(0, len(price), size)
+        ]
+    return clock, [signal for signals in kept for signal in signals], service.engine
 
 
 def market_ticks(ticks: Ticks) -> list[MarketTick]:
@@ -249,7 +263,8 @@ def main() -> None:
         case "rows":
             scalar(asked.workload, ticks, by_row)
         case "blocks64" | "blocks256":
-            columnar(asked.workload, ticks, int(asked.variant.removeprefix("blocks")))
+            size = int(asked.variant.removeprefix("blocks"))
+            scalar(asked.workload, ticks, partial(by_block, size=size))
         case "columns":
             columnar(asked.workload, ticks, BLOCK)
         case "replay":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from anystrat.bootstrap import (
     Wiring,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from anystrat.engine.executor import StrategyExecutor
 
 Observer = Callable[[Sequence[Outcome]], object]
+#: With fewer ticks than this, loading the compiler would take longer than it saves.
+_WORTH_COMPILING: Final = 20_000
 TickPath = str | os.PathLike[str]
 
 
@@ -44,9 +46,12 @@ class StrategyRunnerService:
     included. `observers` are called with the outcomes of every event; without any, transitions, dropped signals and
     strategy errors go to the log.
 
-    `directory` is what relative paths of rows (a `model_path`) are relative to. `compiled` is for many strategies on
-    an instrument: one compiled call a tick then finds those that have anything to do (extra `fast`; without it nothing
-    changes). It costs some seconds at the first tick on a new machine, and half a second elsewhere.
+    `directory` is what relative paths of rows (a `model_path`) are relative to. `compiled` says whether a tick goes
+    through all strategies of its instrument in one compiled call (extra `fast`; without it nothing changes): True from
+    the first tick on, False never, "auto" once so many ticks have passed that it pays. Signals are the same. Compiling
+    takes some seconds on a machine that has not done so before, which the log says, and about a second elsewhere.
+
+    An observer whose attribute `notes_only` is true is not shown emitted signals and fills, so that none are made for it.
 
     `inference` (`bootstrap.live_inference()`) measures `inference_deadline_ms`, for ticks that come as they happen. Without
     it nothing is ever late, so that the same ticks give the same signals.
@@ -59,7 +64,7 @@ class StrategyRunnerService:
         wiring: Wiring | None = None,
         directory: str | Path = ".",
         observers: Iterable[Observer] | None = None,
-        compiled: bool = False,
+        compiled: bool | Literal["auto"] = "auto",
         inference: InferencePort | None = None,
     ) -> None:
         self.configuration = configuration or Configuration()
@@ -68,7 +73,8 @@ class StrategyRunnerService:
         self._directory = Path(directory)
         self._log = OutcomeLog()
         self._models_reported = (0, 0)
-        self._compiled = compiled
+        #: How many ticks go on uncompiled; None: all of them, or none any more.
+        self._ticks_before_compiling = _WORTH_COMPILING if compiled == "auto" else 0 if compiled else None
         self._inference = inference
         self.engine: Engine = self._built(self.configuration)
 
@@ -98,7 +104,7 @@ class StrategyRunnerService:
         config = row_from_mapping(
             row, self.wiring.catalog, base_dir=self._directory, brokers=self.configuration.brokers
         )
-        if any(executor.strategy_id == config.strategy_id for executor in self.engine.executors):
+        if config.strategy_id in self.engine.strategy_ids:
             raise ConfigurationError(
                 [Problem("this strategy is registered already", path="id", found=repr(config.strategy_id))]
             )
@@ -108,12 +114,19 @@ class StrategyRunnerService:
 
     def _built(self, configuration: Configuration) -> Engine:
         engine = build_engine(configuration, self.wiring, sessions=session_clock(configuration))
-        if self._compiled:
-            engine.use_compiler(kernel_compiler())
+        if self._ticks_before_compiling == 0:
+            engine.use_compiler(kernel_compiler(self._log.compiling))
         if self._inference is not None:
             engine.use_inference(self._inference)
         self._report_models()
         return engine
+
+    def _count_uncompiled(self, ticks: int) -> None:
+        """Hand the compiler over once so many ticks have passed that it pays."""
+        if self._ticks_before_compiling:
+            self._ticks_before_compiling = max(0, self._ticks_before_compiling - ticks)
+            if not self._ticks_before_compiling:
+                self.engine.use_compiler(kernel_compiler(self._log.compiling))
 
     def register(
         self,
@@ -167,7 +180,34 @@ class StrategyRunnerService:
 
         A bad tick, a raising strategy and a refused signal are outcomes, never exceptions.
         """
-        return self._push(row_of(tick))
+        engine = self.engine
+        lane = engine.lanes.get(tick.instrument_token)
+        if lane is not None and not tick.flags:
+            # `Engine.take`, here so that a tick that leads to nothing costs one call less.
+            call, cell, _, keep = lane
+            status = call(cell, tick.ts_ns, tick.price)
+            if not status:
+                keep(tick)
+                return []
+            outcomes = engine.said(status, lane, tick, fills=self._fills_are_watched())
+        else:
+            self._count_uncompiled(1)
+            outcomes = engine.take(tick, fills=self._fills_are_watched())
+        return self._shown(outcomes) if outcomes else []
+
+    def on_market_ticks(self, ticks: TickColumns) -> Sequence[EmittedSignal]:
+        """Push a block of ticks in their order, such as a backlog: what `on_market_tick` answers to each, all together.
+
+        The signals are counted at once, and made when they are looked at.
+        """
+        self._count_uncompiled(len(ticks))
+        taken = self.engine.step_block(ticks)
+        for observer in self.observers:
+            everything = not getattr(observer, "notes_only", False)
+            outcomes = taken.outcomes(signals=everything, fills=everything)
+            if outcomes:
+                observer(outcomes)
+        return taken.signals()
 
     def handle(self, event: Event) -> list[Outcome]:
         """Push any event (a tick row, an operator's command, a timer); everything that it led to."""
@@ -198,12 +238,23 @@ class StrategyRunnerService:
         restore(self.engine, data)
 
     def _push(self, row: TickRow) -> list[EmittedSignal]:
+        self._count_uncompiled(1)
         outcomes = self.engine.step(row)
-        if not outcomes:
-            return []
+        return self._shown(outcomes) if outcomes else []
+
+    def _shown(self, outcomes: Sequence[Outcome]) -> list[EmittedSignal]:
+        """Let the observers see the outcomes; the signals among them."""
+        signals = [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
         for observer in self.observers:
-            observer(outcomes)
-        return [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
+            if len(signals) < len(outcomes) or not getattr(observer, "notes_only", False):
+                observer(outcomes)
+        return signals
+
+    def _fills_are_watched(self) -> bool:
+        for observer in self.observers:  # noqa: SIM110  a generator takes as long as all the rest
+            if not getattr(observer, "notes_only", False):
+                return True
+        return False
 
     def _known(self, strategy: str | StrategyType) -> str:
         if isinstance(strategy, StrategyType):
@@ -220,7 +271,7 @@ class StrategyRunnerService:
         return value
 
     def _free_id(self, name: str) -> str:
-        taken = {executor.strategy_id for executor in self.engine.executors}
+        taken = self.engine.strategy_ids
         return next(each for n in range(1, len(taken) + 2) if (each := name if n == 1 else f"{name}-{n}") not in taken)
 
     def _report_models(self) -> None:

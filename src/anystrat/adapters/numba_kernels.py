@@ -34,6 +34,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, TypeVar, cast
 
+import numpy as np
+
 from anystrat.domain.protocols import Compiler
 
 __all__ = ["KernelCompiler", "numba_compiler", "private_folder"]
@@ -147,10 +149,89 @@ class KernelCompiler:
             compiled.compile(types_of)
             return cast("F", compiled.overloads[types_of].entry_point)
 
+    def bound(self, function: Callable[..., int], tables: tuple[Any, ...], numbers: str) -> BoundKernel:
+        """The compiled function with its first arguments given: arrays, numbers, and named tuples of such, nested.
+
+        `numbers` are the types of the remaining ones, `i` or `f` each, the first of them `i`. See `BoundKernel`.
+        """
+        with _lock:
+            self._asked_for.add(function)
+            return BoundKernel(self, function, tables, numbers)
+
     def announce(self, function: Callable[..., Any]) -> None:
         """Tell `on_cold` that a kernel is about to be compiled; a callee's compilation is part of its caller's."""
         if self.on_cold is not None and function in self._asked_for:
             self.on_cold(f"{function.__module__}.{function.__qualname__}")
+
+
+class BoundKernel:
+    """A compiled function of tables and numbers that is called with the numbers alone.
+
+    `call(cell, *numbers)` is quick: handing structured arrays over costs more than a small kernel does, so that their
+    places in memory are written down once, and the first number, a whole one, in a cell. Nothing is checked, and the GIL
+    is kept. The arrays must be contiguous, and have to stay where they are: whoever moves one calls `rebind` before the
+    next call.
+    """
+
+    def __init__(
+        self, compiler: KernelCompiler, function: Callable[..., int], tables: tuple[Any, ...], numbers: str
+    ) -> None:
+        self._tables = importlib.import_module("anystrat.adapters.numba_tables")
+        self._layouts = tuple(map(self._tables.layout_of, tables))
+        self._places = np.zeros(2 * len(self._tables.flat(tables)), np.int64)
+        self._held: tuple[Any, ...] = ()
+        self._cells = np.zeros((0, 2), np.int64)
+        self.rebind(tables)
+        self.call = self._entry(compiler, function, numbers)
+
+    def rebind(self, tables: tuple[Any, ...]) -> None:
+        """Write down where the arrays are now; they are of the types that they were of."""
+        if tuple(map(self._tables.layout_of, tables)) != self._layouts:
+            raise TypeError("these tables are not of the types that the kernel was bound to")
+        for k, leaf in enumerate(self._tables.flat(tables)):
+            if not isinstance(leaf, np.ndarray):
+                self._places[2 * k] = leaf
+            elif leaf.flags.c_contiguous:
+                self._places[2 * k : 2 * k + 2] = leaf.ctypes.data, len(leaf)
+            else:
+                raise ValueError("a table that a kernel is bound to must be contiguous")
+        self._held = tables
+
+    def cells(self, count: int) -> list[int]:
+        """Cells for the first numbers 0 to `count - 1`; those of an earlier call do not hold any more."""
+        self._cells = np.empty((count, 2), np.int64)
+        self._cells[:, 0] = self._places.ctypes.data
+        self._cells[:, 1] = np.arange(count)
+        start = int(self._cells.ctypes.data)
+        return list(range(start, start + self._cells.nbytes, self._cells.strides[0]))
+
+    def _entry(self, compiler: KernelCompiler, function: Callable[..., int], numbers: str) -> Any:
+        """A compiled wrapper that makes the tables of the address, and calls the kernel."""
+        numba = importlib.import_module("numba")
+        kernel = compiler._compiled(function, ())  # noqa: SLF001  they belong together
+        names: dict[str, Any] = {"__name__": function.__module__, "kernel": kernel}
+        first = 0
+        for k, layout in enumerate(self._layouts):
+            names[f"table{k}"] = self._tables.tables_at(layout, first)
+            first += self._tables.leaves(layout)
+        names["word"] = self._tables.word_at
+        arguments = [f"number{n}" for n in range(1, len(numbers))]
+        tables = [f"table{k}(address)" for k in range(len(self._layouts))]
+        source = (
+            f"def bound({', '.join(['cell', *arguments])}):\n"
+            f"    address = word(cell, 0)\n"
+            f"    return kernel({', '.join([*tables, 'word(cell, 8)', *arguments])})\n"
+        )
+        exec(compile(source, "<bound kernel>", "exec"), names)  # noqa: S102  the text above, which nobody else wrote
+        options = {"error_model": "python", "fastmath": False, "nogil": False, "_nrt": False}
+        compiled = numba.njit(**options)(names["bound"])
+        digest = compiler._digests[function]  # noqa: SLF001
+        if digest is not None:
+            digest = hashlib.sha256(f"{digest}\n{source}\n{self._layouts!r}\n{options!r}".encode()).hexdigest()
+        compiled._cache = _DiskCache(compiler, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
+        kinds = (numba.int64, *(numba.int64 if each == "i" else numba.float64 for each in numbers[1:]))
+        compiled.compile(kinds)
+        return compiled.overloads[kinds].entry_point
 
 
 def _callees(function: types.FunctionType) -> dict[str, types.FunctionType]:

@@ -52,20 +52,20 @@ REASON_CODE: dict[Reason, int] = {reason: code for code, reason in enumerate(Rea
 REASONS: tuple[Reason | None, ...] = (None, *Reason)
 
 
-class TickDropped(msgspec.Struct, frozen=True):
+class TickDropped(msgspec.Struct, frozen=True, gc=False):
     """A tick that touched nothing: it was counted, and that is all."""
 
     reason: TickDrop
     row: TickRow
 
 
-class Emitted(msgspec.Struct, frozen=True):
+class Emitted(msgspec.Struct, frozen=True, gc=False):
     """A signal that passed every check."""
 
     signal: EmittedSignal
 
 
-class Dropped(msgspec.Struct, frozen=True):
+class Dropped(msgspec.Struct, frozen=True, gc=False):
     """A signal that a check refused; `reason` is a `Reason`, or the label of a validator of your own.
 
     `signal` is as sized; `ts_ns` is the tick's time.
@@ -79,7 +79,7 @@ class Dropped(msgspec.Struct, frozen=True):
     ts_ns: int
 
 
-class Held(msgspec.Struct, frozen=True):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """A strategy answered HOLD: counted and kept, never published."""
 
     signal: SignalResult
@@ -89,7 +89,7 @@ class Held(msgspec.Struct, frozen=True):
     ts_ns: int
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """An executor changed its state; `instrument_token` is that of the tick on which it did, None for other events."""
 
     strategy_id: str
@@ -101,7 +101,7 @@ class Transition(msgspec.Struct, frozen=True):
     instrument_token: int | None = None
 
 
-class ProcessorFailed(msgspec.Struct, frozen=True):
+class ProcessorFailed(msgspec.Struct, frozen=True, gc=False):
     """A strategy raised, or answered with something that is no signal; it was contained."""
 
     strategy_id: str
@@ -113,7 +113,7 @@ class ProcessorFailed(msgspec.Struct, frozen=True):
     last_prices: tuple[float, ...]
 
 
-class Filled(msgspec.Struct, frozen=True):
+class Filled(msgspec.Struct, frozen=True, gc=False):
     """A paper fill. `realised` is the P&L that it closed, net of this fill's whole `fee`; 0 where it closed nothing.
 
     `quantity` is signed: below zero for a SELL. `position` and `average_price` are as after the fill.
@@ -132,7 +132,7 @@ class Filled(msgspec.Struct, frozen=True):
     round_trip: bool
 
 
-class Noted(msgspec.Struct, frozen=True):
+class Noted(msgspec.Struct, frozen=True, gc=False):
     """Something worth recording that is none of the above: a model swapped, a kill switch pressed, an inference lost."""
 
     kind: str

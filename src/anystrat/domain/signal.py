@@ -19,7 +19,7 @@ SIDE_CODE: Final[dict[str, int]] = {BUY: 1, SELL: 2, HOLD: 3}
 SIDE_NAME: Final[dict[int, str]] = {code: name for name, code in SIDE_CODE.items()}
 
 
-class SignalResult(msgspec.Struct, frozen=True, weakref=False):
+class SignalResult(msgspec.Struct, frozen=True, gc=False, weakref=False):
     """A strategy's decision on one tick.
 
     `signal_type` is "BUY", "SELL" or "HOLD"; `confidence` is within 0..1; `quantity` is a positive whole number of the
@@ -35,7 +35,7 @@ class SignalResult(msgspec.Struct, frozen=True, weakref=False):
     metadata: Mapping[str, Any] | None = None
 
 
-class EmittedSignal(SignalResult, frozen=True, weakref=False, kw_only=True):
+class EmittedSignal(SignalResult, frozen=True, gc=False, weakref=False, kw_only=True):
     """A signal that passed sizing and every check.
 
     `quantity` is the sized one. `signal_id` is the idempotency key everywhere downstream: the same decision has the

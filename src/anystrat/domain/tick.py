@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import index
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -17,15 +17,27 @@ from anystrat.domain.exact import to_decimal
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+#: What `MarketTick.flags` are made of. The last says that the exact price may not be the shortest decimal of its double.
+HALTED_FLAG: Final = 1
+AUCTION_FLAG: Final = 2
+EXACT_FLAG: Final = 16
+# A decimal of at most 15 digits is the shortest of its double, unless that has lost digits by being tiny.
+_SURE_DIGITS: Final = 15
+_TINY: Final = 1e-290
+_OPTIONAL: Final = ("volume", "bid", "ask", "metadata", "nanosecond")
 
-class MarketTick(msgspec.Struct, frozen=True, weakref=False):
+
+class MarketTick(msgspec.Struct, frozen=True, gc=False, weakref=False):
     """One tick of one instrument.
 
     `instrument_token` names the instrument. `last_price` is exact; a float, an integer or a string is taken as the
     decimal it stands for. `timestamp` is in UTC: a naive one is taken as UTC, an aware one is converted.
     `nanosecond` (0..999) is what a `datetime` cannot hold below the microsecond. `volume`, `bid` and `ask` are in the
     venue's own units. `metadata` may hold `halted` and `auction` (bool), `volatility` (float) and whatever a strategy
-    of yours wants to read.
+    of yours wants to read; it is looked at once, when the tick is made.
+
+    `ts_ns` (the timestamp in nanoseconds since 1970 UTC), `price` (the price as a double) and `flags` follow from the
+    others: they are what the engine reads, and are worked out when the tick is made, whatever is given for them.
 
     Raises `decimal.InvalidOperation` or `TypeError` for a price that is no number or a token that is no whole one,
     `AttributeError` for a timestamp that is no `datetime`. A price of NaN, infinity, zero or below makes a tick that the engine counts and drops.
@@ -39,8 +51,38 @@ class MarketTick(msgspec.Struct, frozen=True, weakref=False):
     ask: Decimal | float | None = None
     metadata: Mapping[str, Any] | None = None
     nanosecond: int = 0
+    ts_ns: int = 0
+    price: float = 0.0
+    flags: int = 0
 
     def __post_init__(self) -> None:
+        stamp, exact = self.timestamp, self.last_price
+        if type(stamp) is not datetime or type(exact) is not Decimal or type(self.instrument_token) is not int:
+            self._convert()
+            stamp, exact = self.timestamp, self.last_price
+        if stamp.tzinfo is not UTC:
+            stamp = stamp.replace(tzinfo=UTC) if stamp.utcoffset() is None else stamp.astimezone(UTC)
+            force_setattr(self, "timestamp", stamp)
+        since = stamp - _EPOCH
+        days = since.days * 86_400_000_000_000
+        force_setattr(
+            self, "ts_ns", days + since.seconds * 1_000_000_000 + since.microseconds * 1_000 + self.nanosecond
+        )
+        # As `float(exact)`, which makes the same text of it.
+        text = str(exact)
+        try:
+            price = float(text)
+        except ValueError:  # a signalling NaN
+            price = math.nan
+        force_setattr(self, "price", price)
+        flags = 0 if len(text) <= _SURE_DIGITS and price > _TINY else EXACT_FLAG
+        if self.metadata:
+            flags |= HALTED_FLAG if self.metadata.get("halted") else 0
+            flags |= AUCTION_FLAG if self.metadata.get("auction") else 0
+        if flags or self.flags:
+            force_setattr(self, "flags", flags)
+
+    def _convert(self) -> None:
         if type(self.instrument_token) is not int:
             force_setattr(self, "instrument_token", index(self.instrument_token))
         if type(self.last_price) is not Decimal:
@@ -48,21 +90,23 @@ class MarketTick(msgspec.Struct, frozen=True, weakref=False):
         if type(self.timestamp) is not datetime:
             # pandas' Timestamp is a datetime with nanoseconds of its own.
             force_setattr(self, "nanosecond", int(getattr(self.timestamp, "nanosecond", self.nanosecond)))
-        zone = self.timestamp.tzinfo
-        if zone is not UTC:
-            stamp = self.timestamp
-            force_setattr(
-                self, "timestamp", stamp.replace(tzinfo=UTC) if stamp.utcoffset() is None else stamp.astimezone(UTC)
+
+    def __repr__(self) -> str:
+        more = [f"{name}={value!r}" for name in _OPTIONAL if (value := getattr(self, name))]
+        return (
+            ", ".join(
+                [
+                    f"MarketTick(instrument_token={self.instrument_token}",
+                    f"last_price={self.last_price!r}",
+                    f"timestamp={self.timestamp!r}",
+                    *more,
+                ]
             )
-
-    @property
-    def ts_ns(self) -> int:
-        """The timestamp in nanoseconds since 1970-01-01 UTC."""
-        since = self.timestamp - _EPOCH
-        return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000 + self.nanosecond
+            + ")"
+        )
 
 
-class TickRow(msgspec.Struct, weakref=False):
+class TickRow(msgspec.Struct, gc=False, weakref=False):
     """A tick as the engine takes it: integer nanoseconds, the price as a double, its decimal only if that says more.
 
     `exact` is None where the price's shortest decimal is the exact price. A row becomes a `MarketTick` when somebody
@@ -82,9 +126,26 @@ class TickRow(msgspec.Struct, weakref=False):
     market: MarketTick | None = None
 
     @property
+    def flags(self) -> int:
+        """See `MarketTick.flags`."""
+        flags = 0
+        if self.exact is not None and not (len(str(self.exact)) <= _SURE_DIGITS and self.price > _TINY):
+            flags = EXACT_FLAG
+        if self.halted:
+            flags |= HALTED_FLAG
+        if self.auction:
+            flags |= AUCTION_FLAG
+        return flags
+
+    @property
     def decimal(self) -> Decimal:
         """The exact price."""
         return self.exact if self.exact is not None else to_decimal(self.price)
+
+    @property
+    def last_price(self) -> Decimal:
+        """The exact price, as a `MarketTick` calls it."""
+        return self.decimal
 
     def market_tick(self) -> MarketTick:
         """The same tick as the public DTO, made once."""
@@ -110,20 +171,18 @@ class TickRow(msgspec.Struct, weakref=False):
 
 def row_of(tick: MarketTick) -> TickRow:
     """A public tick in the engine's form."""
-    metadata = tick.metadata
-    exact = tick.last_price
-    price = float(exact) if exact.is_finite() or not exact.is_snan() else math.nan
+    flags = tick.flags
     return TickRow(
         tick.instrument_token,
         tick.ts_ns,
-        price,
+        tick.price,
         tick.last_price,
         tick.volume,
         tick.bid,
         tick.ask,
-        bool(metadata.get("halted")) if metadata else False,
-        bool(metadata.get("auction")) if metadata else False,
-        metadata,
+        flags & HALTED_FLAG != 0,
+        flags & AUCTION_FLAG != 0,
+        tick.metadata,
         tick,
     )
 

@@ -26,6 +26,7 @@ from anystrat.engine.checks import (
     check_signal,
     remember,
 )
+from anystrat.engine.columns.grouping import CLOSED_BIT, PREOPEN_BIT
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.state import REASON_COLUMNS, State
@@ -41,6 +42,11 @@ _WRAP: Final = 1 << 64
 SESSION_CODE: Final = {Session.REGULAR: REGULAR, Session.PREOPEN: PREOPEN, Session.CLOSED: CLOSED}
 _SESSION_OF: Final = {code: session for session, code in SESSION_CODE.items()}
 _NOTHING: Final = (None, 0, 0.0, 0, Decimal(0), 0.0)
+
+
+def session_of(flags: int) -> int:
+    """The session that a tick's market bits say."""
+    return CLOSED if flags & CLOSED_BIT else PREOPEN if flags & PREOPEN_BIT else REGULAR
 
 
 class Moment(NamedTuple):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, StrategyConfig
 from anystrat.domain.errors import OutsideCalendar
@@ -34,23 +36,28 @@ from anystrat.domain.events import (
 from anystrat.domain.lifecycle import State as Life
 from anystrat.domain.lifecycle import Trigger
 from anystrat.domain.outcomes import Emitted, Noted, Outcome, TickDrop, TickDropped
-from anystrat.domain.protocols import CompilerAware
+from anystrat.domain.protocols import Binder, CompilerAware
 from anystrat.domain.seeds import derived_seed
 from anystrat.domain.tick import MarketTick, TickRow, row_of
-from anystrat.domain.window import Window
-from anystrat.engine.attention import WORTH_A_CALL, Attention
+from anystrat.domain.window import Rings, Window
 from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
+from anystrat.engine.columns.grouping import DROP_OF_PLACE
 from anystrat.engine.deadlines import Deadlines
-from anystrat.engine.decision import SESSION_CODE, Decisions, Moment
+from anystrat.engine.decision import SESSION_CODE, Decisions, Moment, session_of
 from anystrat.engine.executor import Kind, StrategyExecutor, limits_of
+from anystrat.engine.lanes import ARRIVED, CONTROLS, FLAGS, KILLED, TICKS
+from anystrat.engine.live import Lane, Live
+from anystrat.engine.live_blocks import Blocks
 from anystrat.engine.models import swap_models
-from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, NEVER, State
+from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, NEVER, State, view_of
 from anystrat.engine.supervision import Supervision
 from anystrat.engine.watched import Evaluation, WatchedDecisions
 
 if TYPE_CHECKING:
+    from anystrat.domain.columns import TickColumns
     from anystrat.domain.protocols import Compiler, InferencePort, SessionClock, SignalValidator, StrategyProcessor
     from anystrat.domain.signal import EmittedSignal
+    from anystrat.engine.taken import TakenBlock
 
 #: An age beyond every limit, "no limit" included.
 TOO_OLD: Final = NEVER + 1
@@ -74,26 +81,32 @@ class Engine:
         self.instruments = dict(instruments or {})
         self.sessions = sessions
         self.rng_seed = rng_seed
-        self.state = State()
+        self._compiler: Compiler | None = None
+        self._live: Live | None = None
+        self.state = State(self._moved)
+        self.rings = Rings(self._moved)
+        self.control_array = np.zeros(CONTROLS, np.int64)
+        #: See `engine.lanes`.
+        self.control: MutableSequence[int] = view_of(self.control_array)
         self._supervision = Supervision(self.state)
         self._decisions = Decisions(self.state, self._supervision)
         self.executors: list[StrategyExecutor] = []
+        self.strategy_ids: set[str] = set()
         self.windows: list[Window] = []
         self.tokens: list[int] = []
-        self.killed = False
-        #: When the latest ticks arrived (wall time, ns); None: ticks have no age.
-        self.arrived_ns: int | None = None
-        #: Whether the feed is silent for too long, and signals are dropped for it.
-        self.feed_stale = False
+        self.arrived_ns = None
+        self._feed_stale = False
         self.outside_calendar: set[int] = set()
         self.tick_drops: Counter[str] = Counter()
-        self.ticks = 0
         self._instrument: dict[int, int] = {}
-        self._watchers: list[list[tuple[StrategyExecutor, int]]] = []
+        #: An instrument's executors, each with its slot there, in the order of rows and brokers.
+        self.watchers: list[list[tuple[StrategyExecutor, int]]] = []
         self._timed: list[bool] = []
+        self._timed_rows: list[int] = []
         self._lender: Callable[[], None] | None = None
-        self._compiler: Compiler | None = None
-        self._attention: dict[int, Attention] = {}
+        #: The instruments whose ticks compiled code can be given just so, for `take`.
+        self.lanes: dict[int, Lane] = {}
+        self._blocks = Blocks(self, None, None)
 
     # -- registration ---------------------------------------------------------------------------------------------
 
@@ -113,6 +126,8 @@ class Engine:
         `tokens` are its instruments where they are not the row's (one each, with `per_instrument`).
         """
         self.settle()
+        if self._live is not None:
+            self._live.forget(watchers=True)
         watched = config.instrument_tokens if tokens is None else tokens
         executor = StrategyExecutor(
             self,
@@ -138,11 +153,11 @@ class Engine:
             executor.slots[token] = first + k
             if spec is not None and spec.round_to_lot and spec.lot_size > 1:
                 executor.lots[token] = spec.lot_size
-            self._watchers[row].append((executor, first + k))
-            self._attention.pop(row, None)
+            self.watchers[row].append((executor, first + k))
         self.executors.append(executor)
         self._hand_compiler(processor)
         self.deadlines.prepare(executor)
+        self.strategy_ids.add(executor.strategy_id)
         self._supervision.move(executor, Trigger.REGISTERED, LONG_AGO, [])
         return executor
 
@@ -152,24 +167,29 @@ class Engine:
             row = self.state.add_instrument()
             self._instrument[token] = row
             self.tokens.append(token)
-            self.windows.append(Window(need))
-            self._watchers.append([])
+            self.windows.append(self.rings.window(need, token))
+            self.watchers.append([])
             spec = self.instruments.get(token)
-            self._timed.append(spec is not None and spec.calendar is not None and self.sessions is not None)
+            timed = spec is not None and spec.calendar is not None and self.sessions is not None
+            self._timed.append(timed)
+            if timed:
+                self._timed_rows.append(row)
         elif self.windows[row].capacity < need:
-            wider = Window(need)
-            for kept in self.windows[row].rows():
-                wider.push(kept)
-            self.windows[row] = wider
+            self.windows[row] = self.rings.widened(self.windows[row], need)
         return row
 
     def use_compiler(self, compiler: Compiler | None) -> None:
-        """From the next tick on, look at many strategies of an instrument in one compiled call; what comes out is the same.
+        """From the next tick on, take ticks through all of an instrument's strategies in one compiled call.
 
-        The first tick then waits for the compiler, some seconds on a machine that has not compiled it before.
+        What comes out is the same. The first tick then waits for the compiler, some seconds on a machine that has not
+        compiled it before.
         """
         self._compiler = compiler
-        self._attention.clear()
+        able: object = compiler
+        binder = able if isinstance(able, Binder) else None
+        self._live = Live(self, binder) if binder is not None else None
+        self.lanes = self._live.lanes if self._live is not None else {}
+        self._blocks = Blocks(self, self._live, binder)
         for executor in self.executors:
             self._hand_compiler(executor.processor)
 
@@ -190,6 +210,49 @@ class Engine:
         """What is known of inferences that come too late."""
         return self._decisions.deadlines
 
+    def _moved(self) -> None:
+        """Some table's memory is elsewhere now: what compiled code knows of it no longer holds."""
+        if self._live is not None:
+            self._live.forget(watchers=False)
+
+    @property
+    def killed(self) -> bool:
+        """Whether the kill switch is on."""
+        return self.control[KILLED] != 0
+
+    @killed.setter
+    def killed(self, on: bool) -> None:
+        self.control[KILLED] = int(on)
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks were accepted."""
+        return self.control[TICKS]
+
+    @ticks.setter
+    def ticks(self, count: int) -> None:
+        self.control[TICKS] = count
+
+    @property
+    def arrived_ns(self) -> int | None:
+        """When the latest ticks arrived (wall time, ns); None: ticks have no age."""
+        arrived = self.control[ARRIVED]
+        return None if arrived == LONG_AGO else arrived
+
+    @arrived_ns.setter
+    def arrived_ns(self, wall_ns: int | None) -> None:
+        self.control[ARRIVED] = LONG_AGO if wall_ns is None else wall_ns
+
+    @property
+    def feed_stale(self) -> bool:
+        """Whether the feed is silent for too long, and signals are dropped for it."""
+        return self._feed_stale
+
+    @feed_stale.setter
+    def feed_stale(self, stale: bool) -> None:
+        self._feed_stale = stale
+        self._moved()
+
     # -- the front door -------------------------------------------------------------------------------------------
 
     def step(self, event: Event, *, age_ns: int = 0) -> list[Outcome]:
@@ -198,6 +261,10 @@ class Engine:
             self._lender()
         out: list[Outcome] = []
         if isinstance(event, TickRow):
+            lane = self._lane_of(event.instrument_token)
+            if lane is not None:
+                assert self._live is not None
+                return self._live.step(event, lane, age_ns)
             self._tick(event, out, age_ns)
         elif isinstance(event, Command):
             self._command(event, out)
@@ -218,6 +285,31 @@ class Engine:
         else:
             self._feed(event, out)
         return out
+
+    def take(self, tick: MarketTick, *, fills: bool = True) -> Sequence[Outcome]:
+        """Push one public tick through: `step`, but for the paper fills where `fills` says that nobody wants them."""
+        lane = self.lanes.get(tick.instrument_token)
+        if lane is None:
+            return self.step(row_of(tick))
+        call, cell, _, keep = lane
+        flags = tick.flags
+        if flags:
+            self.control[FLAGS] = flags
+        status = call(cell, tick.ts_ns, tick.price)
+        if status:
+            return self.said(status, lane, tick, fills=fills)
+        keep(tick)
+        return ()
+
+    def said(self, status: int, lane: Lane, tick: MarketTick, *, fills: bool) -> Sequence[Outcome]:
+        """What a tick led to whose lane's call did not answer with 0; see `take`."""
+        assert self._live is not None
+        return self._live.said(status, lane, tick, tick.flags, fills=fills)
+
+    def step_block(self, block: TickColumns) -> TakenBlock:
+        """Take many ticks, in one compiled call where there is a compiler: what `step` says to each, made when asked for."""
+        self.settle()
+        return self._blocks.take(block)
 
     def step_watched(
         self, row: TickRow, clock: Callable[[], int], *, age_ns: int = 0
@@ -243,7 +335,16 @@ class Engine:
 
     def on_tick(self, tick: MarketTick) -> list[EmittedSignal]:
         """Push one public tick through; the signals that it led to, in the order of rows and brokers."""
-        return [outcome.signal for outcome in self.step(row_of(tick)) if isinstance(outcome, Emitted)]
+        return [outcome.signal for outcome in self.take(tick, fills=False) if isinstance(outcome, Emitted)]
+
+    def _lane_of(self, token: int) -> Lane | None:
+        """The compiled lane of an instrument; None without a compiler, or where no strategy of it can be compiled."""
+        live = self._live
+        if live is None or not self.executors or self._feed_stale:
+            return None
+        if not live.ready:
+            live.refresh()
+        return live.rows.get(token)
 
     def latest_ts(self) -> int:
         """The latest time that any instrument's accepted tick had; 0 before the first."""
@@ -261,6 +362,7 @@ class Engine:
     def borrow_windows(self, give_back: Callable[[], None] | None) -> None:
         """A driver keeps the windows in columns for a while; `give_back` is called before anyone else needs them."""
         self._lender = give_back
+        self._moved()
 
     def settle(self) -> None:
         """Have the windows back from whoever borrowed them."""
@@ -269,7 +371,7 @@ class Engine:
 
     def timed_rows(self) -> list[int]:
         """The rows of the instruments whose session depends on the time."""
-        return [i for i, timed in enumerate(self._timed) if timed]
+        return self._timed_rows
 
     def step_row(self, row: TickRow) -> list[Outcome]:
         """`step` for a tick by whoever may hold the windows."""
@@ -281,13 +383,12 @@ class Engine:
     def watched_only_by(self, executors: Sequence[StrategyExecutor]) -> Generator[None]:
         """Let ticks reach these executors alone; windows of all instruments go on."""
         chosen = set(map(id, executors))
-        everyone, compiler = self._watchers, self._compiler
-        self._compiler = None
-        self._watchers = [[(one, slot) for one, slot in watching if id(one) in chosen] for watching in everyone]
+        everyone = self.watchers
+        self.watchers = [[(one, slot) for one, slot in watching if id(one) in chosen] for watching in everyone]
         try:
             yield
         finally:
-            self._watchers, self._compiler = everyone, compiler
+            self.watchers = everyone
 
     # -- one tick -------------------------------------------------------------------------------------------------
 
@@ -311,40 +412,64 @@ class Engine:
         if self.arrived_ns is not None:
             age_ns = self.arrived_ns - ts
         moment = Moment(i, self.windows[i], row, session, TOO_OLD if self.feed_stale else age_ns, self.killed)
-        blocked = not moment.fillable
-        self.ticks += 1
+        self.control[TICKS] += 1
         book.instrument.last_ts[i] = ts
         book.instrument.last_price[i] = price
         book.instrument.ticks[i] += 1
-        if not blocked and book.instrument.minute[i] != (minute := ts // MINUTE_NS):
+        if moment.fillable and book.instrument.minute[i] != (minute := ts // MINUTE_NS):
             book.instrument.minute[i] = minute
             book.instrument.minute_open[i] = price
-        window = moment.window
-        window.push(row)
-        watchers = self._watchers[i]
-        if self._compiler is not None and len(watchers) >= WORTH_A_CALL:
-            watchers = self._attention_of(i).needed(self.state.tables, window, blocked, ts)
+        moment.window.push(row)
+        self._watch(self.watchers[i], moment, out)
+
+    def _watch(self, watchers: Sequence[tuple[StrategyExecutor, int]], moment: Moment, out: list[Outcome]) -> None:
+        """Take these watchers of the instrument through the tick that is in its window now."""
+        book, row, blocked, count = self.state.book, moment.row, not moment.fillable, moment.window.count
+        ts = row.ts_ns
         for executor, s in watchers:
             e = executor.row
             if not blocked and book.slot.pending_count[s]:
                 self._decisions.fill_waiting(executor, s, row, out)
             state = book.executor.state[e]
-            if state == _WARMUP and window.count >= executor.need:
+            if state == _WARMUP and count >= executor.need:
                 self._supervision.move(executor, Trigger.WINDOW_FULL, ts, out, row.instrument_token)
                 state = book.executor.state[e]
             if ts >= book.executor.due[e]:
                 self._supervision.run_timer(executor, ts, out, row.instrument_token)
                 state = book.executor.state[e]
-            if state == _ACTIVE and window.count >= executor.need:
+            if state == _ACTIVE and count >= executor.need:
                 self._decisions.evaluate(executor, s, moment, out)
                 book = self.state.book
 
-    def _attention_of(self, i: int) -> Attention:
-        attention = self._attention.get(i)
-        if attention is None:
-            assert self._compiler is not None
-            attention = self._attention[i] = Attention(self._compiler, self._watchers[i])
-        return attention
+    # -- what compiled lanes leave to the engine --------------------------------------------------------------------
+
+    def own_steps(
+        self, watchers: Sequence[tuple[StrategyExecutor, int]], i: int, tick: MarketTick | TickRow, flags: int, age: int
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Take these watchers through the accepted tick; what each of them said, after its row."""
+        window = self.windows[i]
+        if window.memo:
+            window.memo.clear()
+        row = tick if isinstance(tick, TickRow) else row_of(tick)
+        if self.arrived_ns is not None:
+            age = self.arrived_ns - row.ts_ns
+        moment = Moment(i, window, row, session_of(flags), age, self.killed)
+        for watcher in watchers:
+            out: list[Outcome] = []
+            self._watch((watcher,), moment, out)
+            for outcome in out:
+                yield watcher[0].row, outcome
+
+    def dropped(self, place: int, tick: MarketTick | TickRow) -> list[Outcome]:
+        """Count a tick that was not accepted, by its place (see `columns.grouping`)."""
+        out: list[Outcome] = []
+        self._drop_tick(DROP_OF_PLACE[place], tick if isinstance(tick, TickRow) else row_of(tick), out)
+        return out
+
+    def acceptable(self, i: int, row: TickRow) -> bool:
+        """Whether the tick will be accepted."""
+        ts = row.ts_ns
+        return EARLIEST < ts < LATEST and 0.0 < row.price < math.inf and ts >= self.state.book.instrument.last_ts[i]
 
     def _drop_tick(self, reason: TickDrop, row: TickRow, out: list[Outcome]) -> None:
         self.tick_drops[reason.value] += 1
@@ -377,10 +502,11 @@ class Engine:
         for ts, text in zip(event.times, event.prices, strict=True):
             exact = Decimal(text)
             window.push(TickRow(event.instrument_token, ts, float(exact), exact))
+        self._moved()
         if event.times[-1] >= book.instrument.last_ts[i]:
             book.instrument.last_ts[i] = event.times[-1]
             book.instrument.last_price[i] = float(event.prices[-1])
-        for executor, _ in self._watchers[i]:
+        for executor, _ in self.watchers[i]:
             if book.executor.state[executor.row] == _WARMUP and window.count >= executor.need:
                 self._supervision.move(executor, Trigger.WINDOW_FULL, event.times[-1], out, event.instrument_token)
 
@@ -402,6 +528,7 @@ class Engine:
             known = [self._instrument[token] for token in tokens if token in self._instrument]
             for i in known if event.rewarm else ():
                 self.windows[i].clear()
+            self._moved()
             out.append(Noted("feed_gap", event.ts_ns, None, {"instruments": len(known), **event.details}))
         elif isinstance(event, FeedStale):
             self.feed_stale = not event.pause

@@ -8,6 +8,7 @@ Either way a cell is `book.executor.state[e]`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
@@ -198,14 +199,21 @@ _FRESH: Final[dict[str, dict[str, float]]] = {
 
 
 class State:
-    """Owns the tables, makes room in them, and hands them out as `book` and `limits`."""
+    """Owns the tables, makes room in them, and hands them out as `book` and `limits`.
 
-    def __init__(self) -> None:
-        self.tables: dict[str, NDArray[Any]] = {
+    `tables` are what is in use of arrays that have more room than that: they grow by doubling, so that registering a
+    strategy costs the same however many there are. `book` and `limits` see all of the room. `moved` is called whenever
+    the memory of any table is elsewhere.
+    """
+
+    def __init__(self, moved: Callable[[], None] = lambda: None) -> None:
+        self._moved = moved
+        self._rooms: dict[str, NDArray[Any]] = {
             **{name: np.zeros(0, table_type(columns)) for name, columns in _TABLES.items()},
             "drops": np.zeros(0, np.int64),
             "rate_ts": np.zeros(0, np.int64),
         }
+        self.tables = dict(self._rooms)
         self.pending_room = 1
         self.recent_room = 8
         self._bind()
@@ -221,16 +229,17 @@ class State:
         return len(self.tables["slot"])
 
     def _bind(self) -> None:
-        tables = self.tables
-        self.limits = views(Limits, tables["limits"])
+        rooms = self._rooms
+        self._moved()
+        self.limits = views(Limits, rooms["limits"])
         self.book = Book(
-            views(ExecutorColumns, tables["executor"]),
-            views(SlotColumns, tables["slot"]),
-            views(InstrumentColumns, tables["instrument"]),
-            views(PendingColumns, tables["pending"]),
-            views(RecentColumns, tables["recent"]),
-            view_of(tables["drops"]),
-            view_of(tables["rate_ts"]),
+            views(ExecutorColumns, rooms["executor"]),
+            views(SlotColumns, rooms["slot"]),
+            views(InstrumentColumns, rooms["instrument"]),
+            views(PendingColumns, rooms["pending"]),
+            views(RecentColumns, rooms["recent"]),
+            view_of(rooms["drops"]),
+            view_of(rooms["rate_ts"]),
             self.pending_room,
             self.recent_room,
         )
@@ -241,42 +250,56 @@ class State:
         book = Book._make([*(tables[name] for name in Book._fields[:-2]), self.pending_room, self.recent_room])
         return tables["limits"], book
 
-    def _extend(self, name: str, count: int) -> NDArray[Any]:
-        """Make `count` fresh rows, and answer with them."""
+    def _replace(self, name: str, table: NDArray[Any]) -> None:
+        """Take another array for a table, all of it in use; `_bind` has to follow."""
+        self._rooms[name] = self.tables[name] = table
+
+    def _extend(self, name: str, count: int) -> tuple[NDArray[Any], bool]:
+        """Make `count` fresh rows; (those rows, whether the table's memory moved)."""
         old = self.tables[name]
-        new = np.zeros(len(old) + count, old.dtype)
-        new[: len(old)] = old
+        used = len(old) + count
+        moved = used > len(self._rooms[name])
+        if moved:
+            wider = np.zeros(max(used, 2 * len(old)), old.dtype)
+            wider[: len(old)] = old
+            self._rooms[name] = wider
+        self.tables[name] = self._rooms[name][:used]
+        fresh = self.tables[name][len(old) :]
         for column, value in _FRESH.get(name, {}).items():
-            new[column][len(old) :] = value
-        self.tables[name] = new
-        fresh: NDArray[Any] = new[len(old) :]
-        return fresh
+            fresh[column] = value
+        return fresh, moved
 
     def add_instrument(self) -> int:
         """Room for one more instrument; its row."""
-        self._extend("instrument", 1)
-        self._bind()
+        _, moved = self._extend("instrument", 1)
+        if moved:
+            self._bind()
         return len(self.tables["instrument"]) - 1
 
     def add_executor(self, limits: dict[str, float], slots: list[tuple[int, float]]) -> int:
         """Room for one more executor, with a slot for each (instrument row, multiplier); its row."""
-        limits |= {
+        places = {
             "first_slot": self.slots,
             "last_slot": self.slots + len(slots),
             "rate_start": len(self.tables["rate_ts"]),
         }
-        row = self._extend("limits", 1)
-        for name, value in limits.items():
-            row[name] = value
-        self._extend("executor", 1)
-        self._extend("drops", REASON_COLUMNS)
-        self._extend("rate_ts", int(limits["per_minute"]))[:] = LONG_AGO
-        self._extend("pending", len(slots) * self.pending_room)
-        self._extend("recent", len(slots) * 2 * self.recent_room)
-        fresh = self._extend("slot", len(slots))
-        fresh["instrument"] = [instrument for instrument, _ in slots]
-        fresh["multiplier"] = [multiplier for _, multiplier in slots]
-        self._bind()
+        values = {**limits, **places}
+        rate, rate_moved = self._extend("rate_ts", int(limits["per_minute"]))
+        rate[:] = LONG_AGO
+        row, row_moved = self._extend("limits", 1)
+        row[0] = tuple(values.get(name, 0) for name in Limits._fields)
+        slot, slot_moved = self._extend("slot", len(slots))
+        slot["instrument"] = [instrument for instrument, _ in slots]
+        slot["multiplier"] = [multiplier for _, multiplier in slots]
+        others = {
+            "executor": 1,
+            "drops": REASON_COLUMNS,
+            "pending": len(slots) * self.pending_room,
+            "recent": len(slots) * 2 * self.recent_room,
+        }
+        moved = [self._extend(name, count)[1] for name, count in others.items()]
+        if rate_moved or row_moved or slot_moved or any(moved):
+            self._bind()
         return self.executors - 1
 
     def make_room(self, e: int, slot: int, ts: int) -> None:
@@ -299,13 +322,13 @@ class State:
         old = self.tables["pending"].reshape(self.slots, room)
         new = np.zeros((self.slots, 2 * room), old.dtype)
         new[:, :room] = old
-        self.tables["pending"] = new.reshape(-1)
+        self._replace("pending", new.reshape(-1))
         self.pending_room = 2 * room
 
     def _widen_recent(self) -> None:
         old, room = self.tables["recent"], self.recent_room
         used = np.flatnonzero(old["side"])
-        self.tables["recent"] = np.zeros(2 * len(old), old.dtype)
+        self._replace("recent", np.zeros(2 * len(old), old.dtype))
         self.recent_room = 2 * room
         self._bind()
         recent = self.book.recent
@@ -325,5 +348,5 @@ class State:
         """Take over what `dump` gave; the executors and instruments must be those of this state."""
         self.pending_room, self.recent_room = dumped["rooms"]
         for name, old in self.tables.items():
-            self.tables[name] = np.frombuffer(dumped["tables"][name], old.dtype).copy()
+            self._replace(name, np.frombuffer(dumped["tables"][name], old.dtype).copy())
         self._bind()

@@ -37,8 +37,12 @@ class OutcomeLog:
     strategy and reason); ERROR what a strategy raised, with its tick, its last prices and its traceback.
     """
 
+    #: Emitted signals and fills are nothing to it: whoever makes outcomes may leave them out.
+    notes_only: Final = True
+
     def __init__(self, log: FilteringBoundLogger | None = None) -> None:
         self._given = log
+        self._compiling = False
         self._drops: Counter[tuple[str, str, str]] = Counter()
         self._ticks: Counter[str] = Counter()
         self._shown: set[tuple[str, str]] = set()
@@ -85,6 +89,12 @@ class OutcomeLog:
                 history=one.need,
                 instruments=[*one.tokens[:_TOKENS_SHOWN], *([f"and {more} more"] if more > 0 else [])],
             )
+
+    def compiling(self, _kernel: str) -> None:
+        """INFO, once, that this machine's first compilation is going on, which takes some seconds."""
+        if not self._compiling:
+            self._compiling = True
+            self._log.info("compiling for this machine, once; ticks wait for some seconds")
 
     def models(self, left_out: Iterable[_Unserved], degraded: Iterable[_Unserved]) -> None:
         """WARN about strategies whose model does not load."""

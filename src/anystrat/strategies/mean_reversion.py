@@ -103,7 +103,7 @@ def possible_scores(
     """
     n = lookback
     size = len(prices)
-    stretch = max(256, 4 * n)
+    stretch = stretch_of(n)
     k = float(n + stretch + 16)
     slack = 1.0 + (n + 64) * 4.440892098500626e-16
     limit = z_entry * z_entry
@@ -149,6 +149,32 @@ def possible_scores(
             count += (not sure) & (same < n)
         j = stop
     return count
+
+
+def stretch_of(lookback: int) -> int:
+    """For how many ticks running sums are carried on before they begin anew."""
+    return max(256, 4 * lookback)
+
+
+def surely_none(
+    total: float, squares: float, x: float, reach: float, base: float, lookback: int, z_entry: float
+) -> bool:
+    """Whether running sums over a window prove that `mean_reversion_kernel` gives no signal for it.
+
+    They are those of `possible_scores`, at most `stretch_of(lookback)` ticks old: `total` and `squares` sum up `p - base`
+    and its square, `x` is that of the last price, `reach` the largest of them, without sign, since they began.
+    """
+    n = lookback
+    many = float(n)
+    k = float(n + stretch_of(n) + 16)
+    limit = z_entry * z_entry
+    if limit < 1e-50 or not (n + 2.0) * (n + 2.0) * (reach * reach) < 1e300:
+        return False
+    blur = ((n + 2.0) * k * 1.5 * reach + n * (n + 1.0) * (base + reach)) * 2.220446049250313e-16
+    doubt = n * (n + 2.0) * k * 3.0 * 2.220446049250313e-16 * (reach * reach)
+    distance = abs(many * x - total) + blur
+    room = (many * squares - total * total) - doubt
+    return room > 1e-250 and distance * distance * (1.0 + (n + 64) * 4.440892098500626e-16) < limit * room
 
 
 def four_scores(

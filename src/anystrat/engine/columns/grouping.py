@@ -151,47 +151,43 @@ def by_tick(tick: NDArray[Any], starts: NDArray[Any], order: NDArray[Any]) -> No
 def floor_buckets(
     price: NDArray[Any], step_digits: int, step_scale: int, bucket: NDArray[Any], exact: NDArray[Any]
 ) -> None:
-    """`floor(price / step)` for doubles that stand for their shortest decimals; the step is `digits / 10^scale`.
-
-    `k / 10^s == price` with `k < 10^15` proves that the shortest decimal is `k / 10^s`: a decimal of at most 15 digits
-    is the shortest of its double, and the quotient is rounded once. `exact` says where that, and 64 bits, sufficed.
-    """
-    scale = 0
-    power = 1
+    """`floor_bucket` of many prices; `exact` says which of them are sure."""
     for j in range(len(price)):
-        found = False
-        value = price[j]
-        whole = 0
-        for attempt in range(10):
-            if attempt > 0 or scale > 9:
-                scale = attempt - 1
-                power = 1
-                for _ in range(scale):
-                    power *= 10
-            scaled = value * power + 0.5
-            if scaled < 1e15:
-                whole = int(scaled)
-                if whole / power == value:
-                    found = True
-                    break
-        exact[j] = False
-        bucket[j] = 0
-        if not found:
-            continue
-        if scale >= step_scale:
-            divisor = step_digits
-            for _ in range(scale - step_scale):
-                divisor *= 10
-            if divisor < 4_000_000_000_000_000_000 // 10:
-                bucket[j] = whole // divisor
-                exact[j] = True
-        else:
-            fits = True
-            for _ in range(step_scale - scale):
-                if whole > 400_000_000_000_000_000:
-                    fits = False
-                    break
-                whole *= 10
-            if fits:
-                bucket[j] = whole // step_digits
-                exact[j] = True
+        bucket[j], exact[j] = floor_bucket(price[j], step_digits, step_scale)
+
+
+def floor_bucket(price: float, step_digits: int, step_scale: int) -> tuple[int, bool]:
+    """(`floor(price / step)`, whether it is sure) for a double that stands for its shortest decimal.
+
+    The step is `digits / 10^scale`. `k / 10^s == price` with `k < 10^15` proves that the shortest decimal is `k / 10^s`:
+    a decimal of at most 15 digits is the shortest of its double, and the quotient is rounded once. Not sure is what
+    that, or 64 bits, did not suffice for.
+    """
+    power = 1
+    whole = 0
+    scale = 0
+    found = False
+    while scale < 10:
+        scaled = price * power + 0.5
+        if not scaled < 1e15:
+            return 0, False
+        whole = int(scaled)
+        if whole / power == price:
+            found = True
+            break
+        power *= 10
+        scale += 1
+    if not found:
+        return 0, False
+    if scale >= step_scale:
+        divisor = step_digits
+        for _ in range(scale - step_scale):
+            if divisor > 400_000_000_000_000_000:
+                return 0, False
+            divisor *= 10
+        return whole // divisor, True
+    for _ in range(step_scale - scale):
+        if whole > 400_000_000_000_000_000:
+            return 0, False
+        whole *= 10
+    return whole // step_digits, True

@@ -166,6 +166,7 @@ class BlockRunner:
                 self._late = late
                 self._share_out()
         if self._tails is None:
+            engine.settle()  # another runner may have them
             self._tails = Tails(engine, self._compiler)
             engine.borrow_windows(self._give_windows_back)
         self._evaluator.next_block()
@@ -351,7 +352,7 @@ class BlockRunner:
                 mine = np.flatnonzero(np.isin(owner, rows))
             prices = tables.price[position[mine]]
             found, sure = np.zeros(len(prices), np.int64), np.zeros(len(prices), np.bool_)
-            digits, scale = _digits_and_scale(step)
+            digits, scale = digits_and_scale(step)
             if digits < 10**17 and 0 <= scale <= 17:
                 self._floor_buckets(prices, digits, scale, found, sure)
             if block.exact is not None:
@@ -466,7 +467,8 @@ class BlockRunner:
             self.engine.borrow_windows(None)
 
 
-def _digits_and_scale(step: Decimal) -> tuple[int, int]:
+def digits_and_scale(step: Decimal) -> tuple[int, int]:
+    """A decimal as `digits / 10^scale`, in whole numbers."""
     _, digits, exponent = step.normalize().as_tuple()
     whole = int("".join(map(str, digits)))
     power = int(exponent)

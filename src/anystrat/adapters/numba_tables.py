@@ -1,0 +1,158 @@
+"""Tables in compiled code by their address alone.
+
+To Numba an array is seven numbers, and a named tuple of arrays that many times its length: handed on from kernel to
+kernel they cost more than a small kernel's work, and most of its compilation. `Tables` is one number instead: the address
+where the places and lengths of all arrays are written down. `book.executor.state[e]` reads as it always does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Layout", "Tables", "flat", "layout_of", "leaves", "tables_at", "word_at"]
+
+# Numba and llvmlite are hardly typed.
+ir: Any = import_module("llvmlite.ir")
+cgutils: Any = import_module("numba.core.cgutils")
+types: Any = import_module("numba.core.types")
+models: Any = import_module("numba.core.datamodel.models")
+extending: Any = import_module("numba.core.extending")
+templates: Any = import_module("numba.core.typing.templates")
+numpy_support: Any = import_module("numba.np.numpy_support")
+arrays: Any = import_module("numba.np.arrayobj")
+
+#: A dtype for an array, "number", or a named tuple's names and its parts' layouts.
+Layout = Any
+_WORD = 8
+
+
+def layout_of(table: Any) -> Layout:
+    """What a table is made of."""
+    if isinstance(table, np.ndarray):
+        return table.dtype
+    if isinstance(table, tuple):
+        fields: Any = getattr(table, "_fields")  # noqa: B009  tuples here are named
+        return tuple((name, layout_of(part)) for name, part in zip(fields, table, strict=True))
+    return "number"
+
+
+def flat(table: Any) -> list[Any]:
+    """The arrays and numbers of a table, in their order; each takes two words of the memory at the address."""
+    return [leaf for part in table for leaf in flat(part)] if isinstance(table, tuple) else [table]
+
+
+def leaves(layout: Layout) -> int:
+    """How many arrays and numbers there are in a table of this layout."""
+    return sum(leaves(part) for _, part in layout) if isinstance(layout, tuple) else 1
+
+
+class Tables(types.Type):  # type: ignore[misc]  # as above
+    """The type of a table whose first array or number is written down at word `2 * first`."""
+
+    def __init__(self, layout: Layout, first: int) -> None:
+        self.layout = layout
+        self.first = first
+        super().__init__(name=f"Tables({layout!r}, {first})")
+
+    def part(self, name: str) -> tuple[Layout, int] | None:
+        """The layout of a part, and which array or number is its first."""
+        first = self.first
+        for each, layout in self.layout:
+            if each == name:
+                return layout, first
+            first += leaves(layout)
+        return None
+
+
+def _type_of(layout: Layout, first: int) -> Any:
+    if isinstance(layout, np.dtype):
+        if layout.names is None:
+            return types.Array(numpy_support.from_dtype(layout), 1, "C")
+        return Tables(layout, first)
+    return types.int64 if layout == "number" else Tables(layout, first)
+
+
+class _TablesModel(models.PrimitiveModel):  # type: ignore[misc]  # as above
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, ir.IntType(64))
+
+
+class _TablesAttributes(templates.AttributeTemplate):  # type: ignore[misc]  # as above
+    key = Tables
+
+    def generic_resolve(self, kind: Any, name: str) -> Any:
+        """The type of an attribute: a part, or a column of a structured array."""
+        if isinstance(kind.layout, np.dtype):
+            fields: Any = kind.layout.fields
+            return types.Array(numpy_support.from_dtype(fields[name][0]), 1, "A") if name in fields else None
+        found = kind.part(name)
+        return _type_of(*found) if found is not None else None
+
+
+def _attribute(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
+    if isinstance(kind.layout, np.dtype):
+        fields: Any = kind.layout.fields
+        column, offset = fields[name][:2]
+        array_type = types.Array(numpy_support.from_dtype(column), 1, "A")
+        return _array(context, builder, array_type, value, kind.first, offset, kind.layout.itemsize)
+    layout, first = kind.part(name)
+    made = _type_of(layout, first)
+    if isinstance(made, Tables):
+        return value
+    if isinstance(made, types.Array):
+        return _array(context, builder, made, value, first, 0, layout.itemsize)
+    return _word(builder, value, 2 * first)
+
+
+def _word(builder: Any, address: Any, word: int) -> Any:
+    place = builder.add(address, ir.Constant(ir.IntType(64), _WORD * word))
+    return builder.load(builder.inttoptr(place, ir.IntType(64).as_pointer()))
+
+
+def _array(context: Any, builder: Any, kind: Any, address: Any, first: int, offset: int, stride: int) -> Any:
+    size = ir.IntType(64)
+    start = builder.add(_word(builder, address, 2 * first), ir.Constant(size, offset))
+    array = arrays.make_array(kind)(context, builder)
+    data_type = context.get_data_type(kind.dtype).as_pointer()
+    arrays.populate_array(
+        array,
+        data=builder.inttoptr(start, data_type),
+        shape=cgutils.pack_array(builder, [_word(builder, address, 2 * first + 1)]),
+        strides=cgutils.pack_array(builder, [ir.Constant(size, stride)]),
+        itemsize=ir.Constant(size, context.get_abi_sizeof(context.get_data_type(kind.dtype))),
+        meminfo=None,
+    )
+    return array._getvalue()  # noqa: SLF001  Numba's own way
+
+
+def tables_at(layout: Layout, first: int) -> Any:
+    """An intrinsic for compiled code: the table of this layout whose memory is described at an address."""
+    kind = Tables(layout, first)
+
+    def table(_context: Any, address: Any) -> Any:  # noqa: ARG001  found by its type
+        def generated(_context: Any, _builder: Any, _signature: Any, arguments: Any) -> Any:
+            return arguments[0]
+
+        return kind(types.int64), generated
+
+    return extending.intrinsic(table)
+
+
+def _word_at(_context: Any, address: Any, offset: Any) -> Any:  # noqa: ARG001  found by their types
+    """The whole number at an address, so many bytes further on."""
+
+    def generated(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        place = builder.add(*arguments)
+        return builder.load(builder.inttoptr(place, ir.IntType(64).as_pointer()))
+
+    return types.int64(types.int64, types.int64), generated
+
+
+#: In compiled code, `word_at(address, offset)`: the whole number there.
+word_at: Any = extending.intrinsic(_word_at)
+extending.register_model(Tables)(_TablesModel)
+extending.infer_getattr(_TablesAttributes)
+extending.lower_getattr_generic(Tables)(_attribute)

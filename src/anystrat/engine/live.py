@@ -1,0 +1,294 @@
+"""Ticks through the compiled lanes, and what comes of them as outcomes; what a lane leaves to the engine goes back to it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Outcome, Reason
+from anystrat.domain.protocols import ColumnRule
+from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
+from anystrat.domain.tick import MarketTick, TickRow
+from anystrat.engine.checks import CLOSED, PREOPEN, REGULAR
+from anystrat.engine.columns.grouping import CLOSED_BIT, PREOPEN_BIT
+from anystrat.engine.columns.runner import digits_and_scale
+from anystrat.engine.decision import sized
+from anystrat.engine.lanes import (
+    AGE,
+    BREAKOUT,
+    FILLS,
+    FLAGS,
+    LISTED,
+    MEAN_REVERSION,
+    MOMENTUM,
+    OTHER,
+    SIGNALS,
+    SMA_CROSSOVER,
+    FillLog,
+    LaneColumns,
+    Lanes,
+    SignalLog,
+    WatcherColumns,
+    take_tick,
+)
+from anystrat.engine.state import table_type, view_of
+from anystrat.strategies.breakout import breakout_fired
+from anystrat.strategies.mean_reversion import mean_reversion_fired
+from anystrat.strategies.momentum import momentum_fired
+from anystrat.strategies.sma_crossover import sma_crossover_fired
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anystrat.domain.protocols import Binder, BoundKernel
+    from anystrat.engine.engine import Engine
+    from anystrat.engine.executor import StrategyExecutor
+
+#: A lane as drivers hold it: `call(cell, ts_ns, price)`, its cell, its row, and who keeps the tick if it was accepted.
+Lane = tuple[Callable[[int, int, float], int], int, int, Callable[[Any], None]]
+
+_KINDS: Final[dict[Any, int]] = {
+    momentum_fired: MOMENTUM,
+    mean_reversion_fired: MEAN_REVERSION,
+    breakout_fired: BREAKOUT,
+    sma_crossover_fired: SMA_CROSSOVER,
+}
+SESSION_FLAG: Final = {REGULAR: 0, PREOPEN: PREOPEN_BIT, CLOSED: CLOSED_BIT}
+_REASONS: Final = cast("tuple[Reason, ...]", REASONS)
+_NO_RULE: Final = (OTHER, 0, 0, 0.0)
+_SIGNAL: Final = struct.Struct("<7q2d")
+_FILL: Final = struct.Struct("<7q4d")
+_unpack_signal: Final = _SIGNAL.unpack_from
+_unpack_fill: Final = _FILL.unpack_from
+#: Entries of a log, at least.
+_LOG_ROOM: Final = 4_096
+#: Within an executor's tick: what it says between the fills before and after.
+_MIDDLE: Final = 0.5
+
+
+class Live:
+    """The compiled side of an engine: its lanes' tables, and the way from their logs to outcomes.
+
+    `lanes` has the instruments that ticks can be pushed into just so, by token; it is emptied whenever anything moves, and
+    `refresh` fills it again. `rows` has those too whose session depends on the time.
+    """
+
+    def __init__(self, engine: Engine, compiler: Binder) -> None:
+        self._engine = engine
+        self._compiler = compiler
+        self._kernel: BoundKernel | None = None
+        #: Every watcher, by its row in the lanes' table.
+        self.watchers: list[tuple[StrategyExecutor, int]] = []
+        self.signals: NDArray[Any] = np.zeros(0, table_type(SignalLog))
+        self.fills: NDArray[Any] = np.zeros(0, table_type(FillLog))
+        self.tables: tuple[Any, ...] = ()
+        self._outdated = True
+        self._ready = False
+        self.lanes: dict[int, Lane] = {}
+        self.rows: dict[int, Lane] = {}
+
+    # -- tables ---------------------------------------------------------------------------------------------------
+
+    def forget(self, *, watchers: bool) -> None:
+        """Something moved; with `watchers`, there are others too."""
+        self.lanes.clear()
+        self.rows.clear()
+        self._outdated |= watchers
+        self._ready = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything is where it was found."""
+        return self._ready
+
+    def refresh(self) -> None:
+        """Find everything where it is now."""
+        engine = self._engine
+        if self._outdated:
+            self._write_tables()
+            self._outdated = False
+        windows = engine.windows
+        # Whatever moved, windows may hold other ticks than running sums were made of.
+        self._watcher["left"] = 0
+        self._lane["prices"] = [window.prices_at for window in windows]
+        self._lane["numbers"] = [window.numbers_at for window in windows]
+        self._lane["capacity"] = [window.capacity for window in windows]
+        most = int(max(self._lane["last"] - self._lane["first"], default=0))
+        self.signals = with_room(self.signals, max(_LOG_ROOM, most))
+        self.fills = with_room(self.fills, max(_LOG_ROOM, most * (engine.state.pending_room + 1)))
+        limits, book = engine.state.for_compiled()
+        # Structured arrays, which compiled code reads as it reads columns.
+        rings: Any = engine.rings
+        lane: Any = self._lane
+        watcher: Any = self._watcher
+        signals: Any = self.signals
+        fills: Any = self.fills
+        listed: Any = self.listed
+        lanes = Lanes(lane, watcher, rings.prices, rings.numbers, signals, fills, listed, engine.control_array)
+        self.tables = (limits, book, lanes)
+        if self._kernel is None:
+            self._kernel = self._compiler.bound(take_tick, self.tables, "iif")
+        else:
+            self._kernel.rebind(self.tables)
+        self._signal_bytes, self._fill_bytes = view_of(self.signals), view_of(self.fills)
+        call, cells = self._kernel.call, self._kernel.cells(len(windows))
+        timed = set(engine.timed_rows())
+        self._ready = True
+        for i in self._worth_it:
+            self.rows[engine.tokens[i]] = call, cells[i], i, windows[i].keep
+            if i not in timed:
+                self.lanes[engine.tokens[i]] = self.rows[engine.tokens[i]]
+
+    def _write_tables(self) -> None:
+        watchers = self._engine.watchers
+        many = [len(each) for each in watchers]
+        ends = np.cumsum(many) if many else np.zeros(0, np.int64)
+        self._lane: NDArray[Any] = np.zeros(len(watchers), table_type(LaneColumns))
+        self._lane["first"], self._lane["last"] = ends - np.array(many, np.int64), ends
+        self.watchers = [watcher for each in watchers for watcher in each]
+        self._watcher: NDArray[Any] = np.zeros(len(self.watchers), table_type(WatcherColumns))
+        self.listed = np.zeros(max(many, default=0), np.int64)
+        rules: dict[int, tuple[int, int, int, float]] = {}
+        k = 0
+        self._worth_it = []
+        self._facts = [
+            (
+                one.strategy_id,
+                one.broker,
+                one.id_bases,
+                one.risk.dedupe_window_ns,
+                getattr(one.processor, "describe", None),
+            )
+            for one in self._engine.executors
+        ]
+        for i, each in enumerate(watchers):
+            kinds = OTHER
+            for executor, slot in each:
+                rule = rules.get(executor.row)
+                if rule is None:
+                    rule = rules[executor.row] = _rule_of(executor)
+                self._watcher[k] = self._row(executor, slot, self._engine.tokens[i], rule)
+                kinds |= rule[0]
+                k += 1
+            if kinds != OTHER:
+                self._worth_it.append(i)
+
+    @staticmethod
+    def _row(executor: StrategyExecutor, slot: int, token: int, rule: tuple[int, int, int, float]) -> tuple[Any, ...]:
+        kind, periods, longer, level = rule
+        if kind == OTHER:
+            kind, periods, longer, level, quantity, digits, scale = OTHER, 0, 0, 0.0, 0, 1, 0
+        else:
+            quantity = sized(executor, token, executor.processor.quantity())  # type: ignore[attr-defined]  # a `ColumnRule`
+            digits, scale = digits_and_scale(executor.risk.price_bucket)
+        of_rule = (kind, periods, longer, level, quantity, digits, scale)
+        return (executor.row, slot, executor.need, *of_rule, 0, 0, 0.0, 0.0, 0.0, 0.0)
+
+    # -- ticks ----------------------------------------------------------------------------------------------------
+
+    def step(self, row: TickRow, lane: Lane, age_ns: int) -> list[Outcome]:
+        """Push a tick in the engine's own form."""
+        engine = self._engine
+        call, cell, i, keep = lane
+        out: list[Outcome] = []
+        flags = row.flags
+        if row.instrument_token not in self.lanes and engine.acceptable(i, row):
+            flags |= SESSION_FLAG[engine.session_code(i, row.ts_ns, out)]
+        if flags:
+            engine.control[FLAGS] = flags
+        if age_ns:
+            engine.control[AGE] = age_ns
+        status = call(cell, row.ts_ns, row.price)
+        if status:
+            return out + self.said(status, lane, row, flags, age_ns)
+        keep(row)
+        return out
+
+    def said(
+        self, status: int, lane: Lane, tick: MarketTick | TickRow, flags: int, age_ns: int = 0, *, fills: bool = True
+    ) -> list[Outcome]:
+        """What a tick led to whose call did not answer with `QUIET`; `fills` are left out if nobody wants them."""
+        if status < 0:
+            return self._engine.dropped(status, tick)
+        lane[3](tick)
+        control = self._engine.control
+        listed, filled = control[LISTED], control[FILLS] if fills else 0
+        token, ts, exact = tick.instrument_token, tick.ts_ns, tick.last_price
+        signals = [self._signal(k, token, ts, exact) for k in range(control[SIGNALS])]
+        if not filled and not listed:
+            return signals
+        keyed: list[tuple[int, float, Outcome]] = []
+        for k, signal in enumerate(signals):
+            keyed.append((int(self.signals["executor"][k]), _MIDDLE, signal))
+        keyed += [
+            (int(self.fills["executor"][k]), int(self.fills["stage"][k]), self._fill(k, token, ts))
+            for k in range(filled)
+        ]
+        if listed:
+            which = [self.watchers[k] for k in self.listed[:listed].tolist()]
+            for executor, outcome in self._engine.own_steps(which, lane[2], tick, flags, age_ns):
+                keyed.append((executor, _MIDDLE, outcome))
+        keyed.sort(key=_order)
+        return [outcome for _, _, outcome in keyed]
+
+    def _signal(self, k: int, token: int, ts: int, exact: Decimal) -> Outcome:
+        _, e, _, side, quantity, bucket, code, confidence, value = _unpack_signal(self._signal_bytes, k * _SIGNAL.size)
+        strategy_id, broker, bases, window, describe = self._facts[e]
+        reasoning, metadata = describe(side, value)
+        if code:
+            signal = SignalResult(SIDE_NAME[side], confidence, quantity, exact, reasoning, metadata)
+            return Dropped(signal, _REASONS[code], strategy_id, broker, token, ts)
+        return Emitted(
+            EmittedSignal(
+                SIDE_NAME[side],
+                confidence,
+                quantity,
+                exact,
+                reasoning,
+                metadata,
+                strategy_id=strategy_id,
+                broker=broker,
+                instrument_token=token,
+                ts_ns=ts,
+                id_bases=bases,
+                price_bucket=bucket,
+                dedupe_epoch=ts // window,
+            )
+        )
+
+    def _fill(self, k: int, token: int, ts: int) -> Outcome:
+        _, e, _, _, quantity, position, trip, price, fee, realised, average = _unpack_fill(
+            self._fill_bytes, k * _FILL.size
+        )
+        strategy_id, broker, *_ = self._facts[e]
+        return Filled(strategy_id, broker, token, ts, quantity, price, fee, realised, position, average, trip != 0)
+
+
+def with_room(table: NDArray[Any], rows: int) -> NDArray[Any]:
+    """The table, or another one of its type that has so many rows; what it held is not kept."""
+    return table if len(table) >= rows else np.zeros(rows, table.dtype)
+
+
+def _order(entry: tuple[int, float, Outcome]) -> tuple[int, float]:
+    return entry[:2]
+
+
+def _rule_of(executor: StrategyExecutor) -> tuple[int, int, int, float]:
+    """(kind, periods, longer periods, level) of what lanes can evaluate; `_NO_RULE` for everything else."""
+    processor = executor.processor
+    if executor.validator is not None or not isinstance(processor, ColumnRule):
+        return _NO_RULE
+    digits, scale = digits_and_scale(executor.risk.price_bucket)
+    if not (digits < 10**17 and 0 <= scale <= 17):
+        return _NO_RULE
+    kernel, arguments = processor.fired()
+    kind = _KINDS.get(kernel, OTHER)
+    if kind == OTHER:
+        return _NO_RULE
+    if kind == SMA_CROSSOVER:
+        return kind, int(arguments[0]), int(arguments[1]), 0.0
+    return kind, int(arguments[0]), 0, float(arguments[1])

@@ -1,0 +1,198 @@
+"""Blocks of ticks through the compiled lanes; what a lane leaves to the engine is done in between, tick by tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from anystrat.domain.errors import OutsideCalendar
+from anystrat.domain.outcomes import TickDropped
+from anystrat.domain.window import NUMBERS_ALONE
+from anystrat.engine.columns.grouping import AUCTION_BIT, DROP_OF_PLACE, HALTED_BIT
+from anystrat.engine.decision import SESSION_CODE
+from anystrat.engine.lanes import (
+    AGE,
+    FILLS,
+    LISTED,
+    SIGNALS,
+    Block,
+    FillLog,
+    SignalLog,
+    take_block,
+    token_place,
+)
+from anystrat.engine.live import SESSION_FLAG
+from anystrat.engine.state import table_type
+from anystrat.engine.taken import TakenBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from anystrat.domain.columns import TickColumns
+    from anystrat.domain.outcomes import Outcome
+    from anystrat.domain.protocols import Binder, BoundKernel
+    from anystrat.domain.tick import TickRow
+    from anystrat.engine.engine import Engine
+    from anystrat.engine.live import Live
+
+_LEAST_ROOM: Final = 64
+_PLACE_OF_DROP: Final = {reason: place for place, reason in DROP_OF_PLACE.items()}
+
+
+class Blocks:
+    """Takes blocks of ticks through an engine: through its lanes where it has them, else one by one."""
+
+    def __init__(self, engine: Engine, live: Live | None, compiler: Binder | None) -> None:
+        self._engine = engine
+        self._live = live
+        self._compiler = compiler
+        self._kernel: BoundKernel | None = None
+        self._cell = 0
+        self._bound_to: tuple[Any, ...] = ()
+        self._tokens: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._known: list[int] = []
+        self._make_room(_LEAST_ROOM)
+
+    def take(self, block: TickColumns) -> TakenBlock:
+        """Push a block through."""
+        live, size = self._live, len(block)
+        if live is None or not self._engine.executors or self._engine.feed_stale:
+            return self._one_by_one(block)
+        if size > len(self._place):
+            self._make_room(size)
+        if not live.ready:
+            live.refresh()
+        rows = None if _numbers_alone(block) else list(block.rows())
+        if not self._write(block, rows):
+            return self._one_by_one(block)
+        return self._through(live, block, rows)
+
+    def _through(self, live: Live, block: TickColumns, rows: list[TickRow] | None) -> TakenBlock:
+        engine, size = self._engine, len(block)
+        control, place = engine.control, self._place
+        control[SIGNALS] = control[FILLS] = 0
+        raw: list[NDArray[Any]] = []
+        filled: list[NDArray[Any]] = []
+        own: list[tuple[int, int, Outcome]] = []
+        at = 0
+        while at < size:
+            call = self._bound(live)
+            before, at = at, call(self._cell, at, size)
+            for j in range(before, at) if rows is not None else ():
+                if place[j] >= 0:
+                    engine.windows[place[j]].keep(rows[j])  # type: ignore[index]  # there are rows
+            raw.append(live.signals[: control[SIGNALS]].copy())
+            filled.append(live.fills[: control[FILLS]].copy())
+            control[SIGNALS] = control[FILLS] = 0
+            if control[LISTED]:
+                own += self._own_steps(live, at - 1, rows)
+        control[AGE] = 0
+        placed = place[:size].copy()
+        dropped = bool(size) and int(placed.min()) < 0
+        if dropped:
+            for code, reason in DROP_OF_PLACE.items():
+                many = int(np.count_nonzero(placed == code))
+                if many:
+                    engine.tick_drops[reason.value] += many
+        logs = _joined(raw, SignalLog), _joined(filled, FillLog)
+        return TakenBlock(block, engine.executors, placed, *logs, own, dropped)
+
+    def _own_steps(self, live: Live, j: int, rows: list[TickRow] | None) -> list[tuple[int, int, Outcome]]:
+        """What the lanes left to the engine on tick `j`, which is the current one of its window."""
+        i = int(self._place[j])
+        row = rows[j] if rows is not None else self._engine.windows[i].row(0)
+        watchers = [live.watchers[k] for k in live.listed[: self._engine.control[LISTED]].tolist()]
+        flags = int(self._flags[j])
+        return [(j, *each) for each in self._engine.own_steps(watchers, i, row, flags, 0)]
+
+    def _one_by_one(self, block: TickColumns) -> TakenBlock:
+        engine = self._engine
+        place = np.zeros(len(block), np.int64)
+        own: list[tuple[int, int, Outcome]] = []
+        for j, row in enumerate(block.rows()):
+            for outcome in engine.step(row):
+                if isinstance(outcome, TickDropped):
+                    place[j] = _PLACE_OF_DROP[outcome.reason]
+                else:
+                    # They are in their order already.
+                    own.append((j, -1, outcome))
+        nothing = (np.zeros(0, table_type(SignalLog)), np.zeros(0, table_type(FillLog)))
+        return TakenBlock(block, engine.executors, place, *nothing, own, bool((place < 0).any()))
+
+    # -- tables ---------------------------------------------------------------------------------------------------
+
+    def _make_room(self, rows: int) -> None:
+        room = 1 << (rows - 1).bit_length()
+        token, ts, self._flags, self._place = (np.zeros(room, np.int64) for _ in range(4))
+        columns: Any = (token, ts, np.zeros(room), self._flags, self._place, self._tokens)
+        self._block = Block._make(columns)
+
+    def _bound(self, live: Live) -> Any:
+        """The kernel, bound to where everything is now."""
+        if not live.ready:
+            live.refresh()
+        if len(self._known) != len(self._engine.tokens):
+            self._known = list(self._engine.tokens)
+            self._tokens = _hashed(self._known)
+            columns: Any = (*self._block[:-1], self._tokens)
+            self._block = Block._make(columns)
+        tables = (*live.tables, self._block)
+        if self._kernel is None:
+            assert self._compiler is not None
+            self._kernel = self._compiler.bound(take_block, tables, "iii")
+            self._cell = self._kernel.cells(1)[0]
+        elif any(one is not other for one, other in zip(tables, self._bound_to, strict=True)):
+            self._kernel.rebind(tables)
+        self._bound_to = tables
+        return self._kernel.call
+
+    def _write(self, block: TickColumns, rows: Sequence[TickRow] | None) -> bool:
+        """Write the block's numbers down for the kernel; False where it has to go tick by tick."""
+        size, table = len(block), self._block
+        columns: Any = table
+        columns.token[:size], columns.ts[:size], columns.price[:size] = block.instrument_token, block.ts_ns, block.price
+        flags = self._flags[:size]
+        if rows is not None:
+            flags[:] = [row.flags for row in rows]
+        else:
+            flags[:] = NUMBERS_ALONE
+            if block.halted is not None:
+                flags |= block.halted * HALTED_BIT
+            if block.auction is not None:
+                flags |= block.auction * AUCTION_BIT
+        timed = self._engine.timed_rows()
+        if not timed:
+            return True
+        assert self._engine.sessions is not None
+        for j in np.flatnonzero(np.isin(block.instrument_token, [self._engine.tokens[i] for i in timed])).tolist():
+            token, ts = int(block.instrument_token[j]), int(block.ts_ns[j])
+            try:
+                flags[j] |= SESSION_FLAG[SESSION_CODE[self._engine.sessions.session(token, ts)]]
+            except OutsideCalendar:
+                return False  # that is noted, on a tick that is accepted
+        return True
+
+
+def _numbers_alone(block: TickColumns) -> bool:
+    """Whether there is nothing in a block that a window would have to keep beside numbers and flags."""
+    return block.exact is None and block.volume is None and block.bid is None and block.ask is None
+
+
+def _hashed(tokens: Sequence[int]) -> NDArray[np.int64]:
+    places = max(8, 1 << (2 * len(tokens)).bit_length())
+    table = np.zeros(2 * places, np.int64)
+    for i, token in enumerate(tokens):
+        at = token_place(token, places - 1)
+        while table[places + at]:
+            at = (at + 1) & (places - 1)
+        table[at], table[places + at] = token, i + 1
+    return table
+
+
+def _joined(parts: list[NDArray[Any]], columns: type[tuple[Any, ...]]) -> NDArray[Any]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(0, table_type(columns))

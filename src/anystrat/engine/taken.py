@@ -1,0 +1,188 @@
+"""What a block of ticks came to in the compiled lanes: columns, and the outcomes that they stand for when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from anystrat.domain.columns import SignalColumns
+from anystrat.domain.exact import to_decimal
+from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Outcome, TickDropped
+from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
+from anystrat.engine.columns.grouping import DROP_OF_PLACE
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from numpy.typing import NDArray
+
+    from anystrat.domain.columns import TickColumns
+    from anystrat.engine.executor import StrategyExecutor
+
+#: Within an executor's tick: what it says between the fills before and after.
+MIDDLE = 0.5
+
+
+@dataclass(eq=False)
+class TakenBlock:
+    """A block's outcomes, most of them not made yet; nothing here changes when the engine goes on.
+
+    `dropped` says whether any tick was. `place` is each tick's instrument row, or why it was dropped (see `columns.grouping`). `raw` and `filled` are the
+    lanes' logs (`lanes.SignalLog`, `lanes.FillLog`). `own` are outcomes of the engine's own steps: tick, executor, outcome;
+    dropped ticks are not among them.
+    """
+
+    block: TickColumns
+    executors: Sequence[StrategyExecutor]
+    place: NDArray[np.int64]
+    raw: NDArray[Any]
+    filled: NDArray[Any]
+    own: list[tuple[int, int, Outcome]]
+    dropped: bool
+
+    def outcomes(self, *, signals: bool = True, fills: bool = True) -> list[Outcome]:
+        """Everything that the block led to, in the order of ticks, rows and brokers; perhaps without signals or fills."""
+        keyed: list[tuple[int, int, float, int, Outcome]] = []
+        block = self.block
+        for code, reason in DROP_OF_PLACE.items() if self.dropped else ():
+            places = np.flatnonzero(self.place == code)
+            for j, row in zip(places.tolist(), block.taken(places).rows(), strict=True):
+                keyed.append((j, -1, 0.0, 0, TickDropped(reason, row)))
+        raw = self.raw if signals or not len(self.raw) else self.raw[self.raw["code"] != 0]
+        for n, entry in enumerate(raw.tolist()):
+            keyed.append((entry[0], entry[1], MIDDLE, n, self._signal(entry)))
+        if fills:
+            for n, entry in enumerate(self.filled.tolist()):
+                keyed.append((entry[0], entry[1], entry[3], n, self._fill(entry)))
+        for n, (tick, executor, outcome) in enumerate(self.own):
+            if (signals or not isinstance(outcome, Emitted)) and (fills or not isinstance(outcome, Filled)):
+                keyed.append((tick, executor, MIDDLE, n, outcome))
+        keyed.sort(key=_order)
+        return [entry[-1] for entry in keyed]
+
+    def signals(self) -> Signals:
+        """The emitted signals, in their order; each is made when it is looked at."""
+        return Signals(self)
+
+    def columns(self) -> SignalColumns:
+        """Signals and drops of the lanes as columns, in their order; those of the engine's own steps are not among them."""
+        raw, block, executors = self.raw, self.block, self.executors
+        tick, owner = raw["tick"], raw["executor"]
+        ts = block.ts_ns[tick]
+        windows = np.array([one.risk.dedupe_window_ns for one in executors], np.int64)
+        exact = block.exact
+        return SignalColumns(
+            ts,
+            owner.copy(),
+            block.instrument_token[tick],
+            raw["side"].astype(np.int8),
+            raw["confidence"].copy(),
+            raw["quantity"].copy(),
+            block.price[tick],
+            [exact[k] for k in tick.tolist()] if exact is not None else None,
+            raw["code"].copy(),
+            raw["bucket"].copy(),
+            ts // windows[owner] if len(owner) else ts,
+            tuple((one.strategy_id, one.broker) for one in executors),
+            np.array([one.id_bases for one in executors], np.uint64).reshape(len(executors), 2),
+        )
+
+    def _price(self, tick: int) -> Decimal:
+        exact = self.block.exact[tick] if self.block.exact is not None else None
+        return exact if exact is not None else to_decimal(float(self.block.price[tick]))
+
+    def _signal(self, entry: tuple[Any, ...]) -> Outcome:
+        tick, e, _, side, quantity, _, code, confidence, value = entry
+        executor = self.executors[e]
+        if not code:
+            return Emitted(self.emitted(entry))
+        reason = REASONS[code]
+        assert reason is not None
+        rule: Any = executor.processor
+        signal = SignalResult(SIDE_NAME[side], confidence, quantity, self._price(tick), *rule.describe(side, value))
+        token, ts = int(self.block.instrument_token[tick]), int(self.block.ts_ns[tick])
+        return Dropped(signal, reason, executor.strategy_id, executor.broker, token, ts)
+
+    def emitted(self, entry: tuple[Any, ...]) -> EmittedSignal:
+        """The signal of an entry of `raw`."""
+        tick, e, _, side, quantity, bucket, _, confidence, value = entry
+        executor, ts = self.executors[e], int(self.block.ts_ns[tick])
+        rule: Any = executor.processor
+        return EmittedSignal(
+            SIDE_NAME[side],
+            confidence,
+            quantity,
+            self._price(tick),
+            *rule.describe(side, value),
+            strategy_id=executor.strategy_id,
+            broker=executor.broker,
+            instrument_token=int(self.block.instrument_token[tick]),
+            ts_ns=ts,
+            id_bases=executor.id_bases,
+            price_bucket=bucket,
+            dedupe_epoch=ts // executor.risk.dedupe_window_ns,
+        )
+
+    def _fill(self, entry: tuple[Any, ...]) -> Filled:
+        tick, e, _, _, quantity, position, trip, price, fee, realised, average = entry
+        executor = self.executors[e]
+        return Filled(
+            executor.strategy_id,
+            executor.broker,
+            int(self.block.instrument_token[tick]),
+            int(self.block.ts_ns[tick]),
+            quantity,
+            price,
+            fee,
+            realised,
+            position,
+            average,
+            trip != 0,
+        )
+
+
+class Signals(Sequence[EmittedSignal]):
+    """The emitted signals of a block; its length is known at once, a signal is made when it is looked at."""
+
+    def __init__(self, taken: TakenBlock) -> None:
+        self._taken = taken
+        self._count = len(taken.raw) - int(np.count_nonzero(taken.raw["code"]))
+        self._count += sum(isinstance(outcome, Emitted) for _, _, outcome in taken.own)
+
+    @cached_property
+    def _made(self) -> list[EmittedSignal]:
+        taken = self._taken
+        keyed = [(*entry[:2], taken.emitted(entry)) for entry in taken.raw[taken.raw["code"] == 0].tolist()]
+        own = [(tick, executor, one.signal) for tick, executor, one in taken.own if isinstance(one, Emitted)]
+        if own:
+            keyed = sorted([*keyed, *own], key=lambda entry: entry[:2])
+        return [signal for _, _, signal in keyed]
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> EmittedSignal: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[EmittedSignal]: ...
+    def __getitem__(self, index: int | slice) -> EmittedSignal | list[EmittedSignal]:
+        return self._made[index]
+
+    def __iter__(self) -> Iterator[EmittedSignal]:
+        return iter(self._made)
+
+    def __eq__(self, other: object) -> bool:
+        return self._made == list(other) if isinstance(other, Signals | list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as a list has none
+
+    def __repr__(self) -> str:
+        return repr(self._made)
+
+
+def _order(entry: tuple[int, int, float, int, Outcome]) -> tuple[int, int, float, int]:
+    return entry[:4]
