@@ -4,5 +4,20 @@ from anystrat.analysis.explaining.explanation import Explanation
 from anystrat.analysis.explaining.moments import Explained, Moments, explain
 from anystrat.analysis.explaining.overview import Overview, overview
 from anystrat.analysis.explaining.tick import explain_all, explain_tick
+from anystrat.analysis.runs import Run, run
+from anystrat.analysis.whatif import WhatIf, compare
 
-__all__ = ["Explained", "Explanation", "Moments", "Overview", "explain", "explain_all", "explain_tick", "overview"]
+__all__ = [
+    "Explained",
+    "Explanation",
+    "Moments",
+    "Overview",
+    "Run",
+    "WhatIf",
+    "compare",
+    "explain",
+    "explain_all",
+    "explain_tick",
+    "overview",
+    "run",
+]

@@ -102,7 +102,7 @@ def override(root: Node, environ: Mapping[str, str], problems: Problems, brokers
             known = [*brokers, *_section(root, "brokers").entries]
             problems.unknown(Node(None, origin), (), "broker", steps[1], dict.fromkeys(known))
         else:
-            root = _with(root, steps, value)
+            root = with_value_at(root, steps, value)
     return root
 
 
@@ -114,12 +114,12 @@ def _knows(root: Node, broker: str, undeclared: Collection[str]) -> bool:
     return broker in undeclared or broker in {name.lower() for name in _section(root, "brokers").entries}
 
 
-def _with(node: Node, steps: list[str], value: Node) -> Node:
+def with_value_at(node: Node, steps: list[str], value: Node) -> Node:
     """The tree with one value set; keys are matched without regard to case, as variables are written in capitals."""
     if not steps:
         return value
     entries = dict(node.entries)
     key = next((name for name in entries if name.lower() == steps[0]), steps[0])
     below = entries.get(key) or Node({}, value.origin, masked=False)
-    entries[key] = _with(below, steps[1:], value)
+    entries[key] = with_value_at(below, steps[1:], value)
     return node.with_value(entries)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from anystrat.config.changes import Changes
 from anystrat.config.directory import read_directory
 from anystrat.config.endpoint_types import EndpointTypes, read_endpoint
 from anystrat.config.environment import override, substitute
@@ -55,11 +56,12 @@ def load_configuration(
     environ: Mapping[str, str] | None = None,
     endpoints: EndpointTypes = ENDPOINTS,
     strategies_required: bool = True,
+    changes: Changes | None = None,
 ) -> Configuration:
     """The configuration in a YAML or JSON file, or in all such files of a directory.
 
     `${NAME}` and `ANYSTRAT__SECTION__KEY` are looked up in `environ`, by default the process's. Relative paths are
-    relative to the file that names them.
+    relative to the file that names them. `changes` are laid over what was read, and checked with it.
 
     Raises:
         ConfigurationError: With every problem that was found; nothing of a configuration is used unless all of it is.
@@ -81,7 +83,7 @@ def load_configuration(
         raise ConfigurationError(
             [Problem("the file is empty", str(file), 1, allowed=f"a mapping with {', '.join(KEYS)}")]
         )
-    assembly = _Assembly(catalog, environ, endpoints, problems, gatherer, strategies_required)
+    assembly = _Assembly(catalog, environ, endpoints, problems, gatherer, strategies_required, changes)
     return assembly.configuration(root, directory)
 
 
@@ -93,6 +95,7 @@ def configuration_from_mapping(
     environ: Mapping[str, str] | None = None,
     file: str = "",
     endpoints: EndpointTypes = ENDPOINTS,
+    changes: Changes | None = None,
 ) -> Configuration:
     """The configuration in a mapping of the same shape as a file. The environment is read only where `environ` is given.
 
@@ -101,7 +104,8 @@ def configuration_from_mapping(
     problems = Problems()
     root = node_from_value(mapping, Origin(file, Path(base_dir)))
     variables = {} if environ is None else environ
-    assembly = _Assembly(catalog, variables, endpoints, problems, RowGatherer(variables, problems))
+    gatherer = RowGatherer(variables, problems)
+    assembly = _Assembly(catalog, variables, endpoints, problems, gatherer, changes=changes)
     return assembly.configuration(root, Path(base_dir))
 
 
@@ -139,6 +143,7 @@ class _Assembly:
     problems: Problems
     gatherer: RowGatherer
     strategies_required: bool = True
+    changes: Changes | None = None
     _ids: dict[str, Node] = field(default_factory=dict)
 
     def configuration(self, root: Node, directory: Path) -> Configuration:
@@ -146,6 +151,8 @@ class _Assembly:
             self.problems.add(root, (), "a configuration must be a mapping", allowed=KEYS)
             self.problems.raise_if_any()
         root = override(substitute(root, self.environ, self.problems), self.environ, self.problems)
+        if self.changes is not None:
+            root = self.changes.to_top(root)
         self._top(root)
         brokers = self._brokers(_given(root.entries.get("brokers")))
         configuration = Configuration(
@@ -269,11 +276,21 @@ class _Assembly:
         reader = RowReader(self.catalog, brokers, self.problems)
         rows = []
         for found in self.gatherer.rows(node, ("strategies",)):
+            if self.changes is not None:
+                found = self._changed(found, brokers, self.changes)  # noqa: PLW2901  the row as it is to be read
             row = reader.read(found.node, found.path, default_id=found.default_id)
             self._unique(found)
             if row is not None:
                 rows.append(row)
+        if self.changes is not None:
+            self.changes.finish(self.problems)
         return tuple(rows)
+
+    def _changed(self, found: FoundRow, brokers: Collection[str], changes: Changes) -> FoundRow:
+        def check(node: Node, problems: Problems) -> None:
+            RowReader(self.catalog, brokers, problems).read(node, found.path, default_id=found.default_id)
+
+        return FoundRow(changes.to_row(found.node, found.default_id, check), found.path, found.default_id)
 
     def _unique(self, found: FoundRow) -> None:
         node = found.node.entries.get("id") or (found.node.with_value(found.default_id) if found.default_id else None)
