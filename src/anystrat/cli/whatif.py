@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from anystrat.analysis.whatif import SignalDifference, StrategyDifference, WhatIf
     from anystrat.cli.recordings import Opened
     from anystrat.config import Applied
+    from anystrat.domain.configuration import Configuration
 
 SCHEMA_VERSION: Final = 1
 _SHOWN: Final = 10
@@ -68,12 +69,12 @@ def command(
         _show(told, changes.applied, found)
 
 
-def _run(found: Opened, configured: Any) -> Run:
+def _run(found: Opened, configured: Configuration) -> Run:
     from anystrat import bootstrap
     from anystrat.analysis.runs import run
 
     wiring = bootstrap.Wiring(found.wiring.catalog, found.wiring.models)
-    engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured.instruments))
+    engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured))
     say_left_out(wiring)
     return run(engine, found.reader, compiler=bootstrap.kernel_compiler, expected_rows=found.reader.total_rows)
 
