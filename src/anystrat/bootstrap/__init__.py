@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from anystrat.domain.configuration import (
     BrokerSettings,
     Configuration,
+    FeatureStoreSettings,
     PaperCosts,
     SourceSettings,
     StrategyConfig,
 )
+from anystrat.domain.endpoints import MemoryFeatures
 from anystrat.domain.errors import CalendarRefused, ConfigurationError, ModelRefused, Problem, UnknownName
-from anystrat.domain.protocols import MLCapable, StrategyProcessor
+from anystrat.domain.protocols import FeatureStore, MLCapable, StrategyProcessor
 from anystrat.engine.engine import Engine
 from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
 
@@ -54,6 +56,12 @@ class Wiring:
     models: ModelShelf
     left_out: list[LeftOut] = field(default_factory=list)
     degraded: list[Degraded] = field(default_factory=list)
+    features: FeatureStore | None = None
+
+    def use(self, configuration: Configuration) -> None:
+        """Take over what strategies share and the configuration names: its feature store. Before the first row."""
+        if configuration.feature_store is not None and self.features is None:
+            self.features = feature_store(configuration.feature_store)
 
     def add_row(
         self,
@@ -97,7 +105,7 @@ class Wiring:
 
     def _built(self, row: StrategyConfig) -> tuple[Callable[[], StrategyProcessor], Kind] | None:
         entry = self.catalog.strategy(row.strategy_type)
-        context = BuildContext(self.catalog, self.models)
+        context = BuildContext(self.catalog, self.models, self.features, row.strategy_id)
 
         def build() -> StrategyProcessor:
             return entry.build(row.parameters, context)
@@ -148,9 +156,18 @@ def build_engine(configuration: Configuration, wiring: Wiring, *, sessions: Sess
         sessions=sessions,
         rng_seed=configuration.run.rng_seed,
     )
+    wiring.use(configuration)
     for row in configuration.strategies:
         wiring.add_row(engine, row, configuration.brokers)
     return engine
+
+
+def feature_store(settings: FeatureStoreSettings) -> FeatureStore:
+    """The feature store that a configuration names."""
+    from anystrat.adapters.feature_memory import FeatureMemory
+
+    assert isinstance(settings.options, MemoryFeatures)
+    return FeatureMemory(settings.options.size)
 
 
 def session_clock(configuration: Configuration) -> SessionClock | None:

@@ -131,6 +131,7 @@ def build_engines(configuration: Configuration, wiring: Wiring, plan: ShardPlan)
     """One engine a shard, each with the executors of its instruments, in the order of the configuration's rows."""
     sessions = session_clock(configuration)
     instruments = {spec.token: spec for spec in configuration.instruments}
+    wiring.use(configuration)
     engines = []
     for shard in range(plan.count):
         engine = Engine(instruments, sessions=sessions, rng_seed=configuration.run.rng_seed)

@@ -1,4 +1,4 @@
-"""Which sources, brokers and journals a configuration can name, and how the options of one are read."""
+"""Which sources, brokers, journals and feature stores a configuration can name, and how the options of one are read."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from anystrat.domain.endpoints import (
     KafkaBroker,
     KafkaSource,
     LogBroker,
+    MemoryFeatures,
     MemoryJournal,
     NatsBroker,
     NatsSource,
@@ -64,6 +65,8 @@ class EndpointTypes:
     journals: Mapping[str, Options] = field(
         default_factory=lambda: {"sqlite": SqliteJournal, "postgres": PostgresJournal, "memory": MemoryJournal}
     )
+
+    feature_stores: Mapping[str, Options] = field(default_factory=lambda: {"memory": MemoryFeatures})
 
     def with_source(self, name: str, options: Options = None) -> EndpointTypes:
         """These types and one more source."""

@@ -24,6 +24,7 @@ from anystrat.domain.configuration import (
     BrokerSettings,
     Configuration,
     DeliveryOptions,
+    FeatureStoreSettings,
     FeedSettings,
     InstrumentSpec,
     JournalSettings,
@@ -41,7 +42,8 @@ from anystrat.strategies.catalog import Catalog
 
 VERSION = 1
 KEYS = (
-    "version", "run", "instruments", "sessions", "source", "brokers", "journal", "strategies", "metrics", "tracing", "log",
+    "version", "run", "instruments", "sessions", "source", "brokers", "journal", "feature_store", "strategies", "metrics",
+    "tracing", "log",
 )  # fmt: skip
 ENDPOINTS = EndpointTypes()
 T = TypeVar("T")
@@ -165,6 +167,7 @@ class _Assembly:
             sessions=self._sessions(root),
             metrics=self._section(MetricsSettings, root, "metrics"),
             tracing=self._section(TracingSettings, root, "tracing"),
+            feature_store=self._feature_store(_given(root.entries.get("feature_store"))),
             log=self._section(LogSettings, root, "log") or LogSettings(),
             directory=directory,
             files=tuple(dict.fromkeys(self.gatherer.files)),
@@ -227,6 +230,13 @@ class _Assembly:
             return None
         made = read_endpoint(node, ("journal",), "journal", self.endpoints.journals, self.problems)
         return None if made is None else JournalSettings(*made)
+
+    def _feature_store(self, node: Node | None) -> FeatureStoreSettings | None:
+        if node is None:
+            return None
+        known = self.endpoints.feature_stores
+        made = read_endpoint(node, ("feature_store",), "feature store", known, self.problems)
+        return None if made is None else FeatureStoreSettings(*made)
 
     def _brokers(self, node: Node | None) -> dict[str, BrokerSettings]:
         brokers: dict[str, BrokerSettings] = {}

@@ -73,6 +73,9 @@ def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows
             "journal": _optional(
                 _endpoint("journal", "Where state and accepted signals are kept.", endpoints.journals)
             ),
+            "feature_store": _optional(
+                _endpoint("feature_store", "Where features declared as cached are kept.", endpoints.feature_stores)
+            ),
             "strategies": _strategies(),
         },
         "patternProperties": {"^x-": {"description": "Not read: a place for YAML anchors."}},
@@ -97,7 +100,12 @@ def _definitions(catalog: Catalog, endpoints: EndpointTypes) -> dict[str, Schema
             definitions[f"part.{strategy.name}"] = _typed(strategy.name, strategy.parameters, strategy.summary)
     for policy in catalog.policies.values():
         definitions[f"policy.{policy.name}"] = _typed(policy.name, policy.parameters, policy.summary)
-    shelves = (("source", endpoints.sources), ("broker", endpoints.brokers), ("journal", endpoints.journals))
+    shelves = (
+        ("source", endpoints.sources),
+        ("broker", endpoints.brokers),
+        ("journal", endpoints.journals),
+        ("feature_store", endpoints.feature_stores),
+    )
     for what, known in shelves:
         for name, shape in known.items():
             shared = _FEED if what == "source" else _DELIVERY if what == "broker" and name != "paper" else {}

@@ -313,6 +313,14 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureStoreSettings:
+    """Where features that are dear to compute are kept; `options` as in `SourceSettings`."""
+
+    type: str
+    options: Any
+
+
+@dataclass(frozen=True, slots=True)
 class JournalSettings:
     """Where state and accepted signals are kept; `options` as in `SourceSettings`."""
 
@@ -389,3 +397,4 @@ class Configuration:
     log: LogSettings = field(default_factory=LogSettings)
     directory: Path = Path()
     files: tuple[Path, ...] = ()
+    feature_store: FeatureStoreSettings | None = None

@@ -172,6 +172,13 @@ class WebhookBroker:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryFeatures:
+    """Feature vectors in memory, those that were asked for last."""
+
+    size: Annotated[int, Ge(1), Le(1 << 30), Unit("vectors"), Doc("How many it may hold.")] = 100_000
+
+
+@dataclass(frozen=True, slots=True)
 class SqliteJournal:
     """A SQLite file."""
 

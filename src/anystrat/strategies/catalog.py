@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from anystrat.domain.errors import UnknownName
-from anystrat.domain.protocols import DecisionPolicy, InferenceModel, SignalValidator, StrategyProcessor
+from anystrat.domain.protocols import DecisionPolicy, FeatureStore, InferenceModel, SignalValidator, StrategyProcessor
+from anystrat.strategies.feature_cache import FeatureCache
 
 Kind = Literal["rules", "ml", "hybrid"]
 T = TypeVar("T")
@@ -47,6 +48,12 @@ class BuildContext:
 
     catalog: Catalog
     models: ModelShelf
+    features: FeatureStore | None = None
+    strategy_id: str = ""
+
+    def feature_cache(self) -> FeatureCache | None:
+        """The strategy's way to the feature store; None where none is configured."""
+        return FeatureCache(self.features, self.strategy_id) if self.features is not None else None
 
     def build(self, part: Part) -> StrategyProcessor:
         """Build another strategy as a part of this one."""

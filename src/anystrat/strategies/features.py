@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,6 +22,7 @@ import numpy as np
 from anystrat.domain.errors import UnknownName
 from anystrat.domain.protocols import Compiler
 from anystrat.domain.window import History
+from anystrat.strategies.feature_cache import FeatureCache
 from anystrat.strategies.feature_loops import position_loop, return_loop, score_loop, volatility_loop
 from anystrat.strategies.indicators import one_return, position_in_range, volatility, zscore
 
@@ -52,7 +53,8 @@ _BLOCK = 8192
 class Feature:
     """One feature. `compute(prices, end)` reads nothing before `prices[end - history_length]`.
 
-    `columns`, where there is one, gives the same values for all places at once, to the last bit.
+    `columns`, where there is one, gives the same values for all places at once, to the last bit. `cached`: it is dear to
+    compute, and a feature store is asked first where there is one.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Feature:
     compute: Compute
     columns: Columns | None = None
     loop: tuple[Loop, tuple[int, ...]] | None = None
+    cached: bool = False
 
     def column(self, prices: NDArray[np.float64], compiler: Compiler | None = None) -> NDArray[np.float64]:
         """The feature at every tick that has its history: float64[n - history_length + 1], for n prices."""
@@ -98,6 +101,7 @@ class FeatureFamily:
     compute: FamilyCompute
     columns: FamilyColumns | None = None
     loop: Loop | None = None
+    cached: bool = False
 
     def feature(self, name: str, k: int) -> Feature:
         """The member with the number `k`."""
@@ -108,13 +112,13 @@ class FeatureFamily:
             return function(prices, end, k)
 
         if columns is None:
-            return Feature(name, self.history(k), compute, loop=loop)
+            return Feature(name, self.history(k), compute, loop=loop, cached=self.cached)
         whole = columns
 
         def column(prices: NDArray[np.float64]) -> NDArray[np.float64]:
             return whole(prices, k)
 
-        return Feature(name, self.history(k), compute, column, loop)
+        return Feature(name, self.history(k), compute, column, loop, self.cached)
 
 
 class FeatureSet:
@@ -124,7 +128,7 @@ class FeatureSet:
     same bits: `matrix(prices)[i] == row(prices, i + history_length)`.
     """
 
-    __slots__ = ("_compiled", "_compiler", "features", "history_length", "names")
+    __slots__ = ("_cached", "_compiled", "_compiler", "features", "history_length", "names")
 
     def __init__(self, features: Iterable[Feature]) -> None:
         self._compiler: Compiler | None = None
@@ -132,24 +136,33 @@ class FeatureSet:
         self.features = tuple(features)
         self.names = tuple(feature.name for feature in self.features)
         self.history_length = max((feature.history_length for feature in self.features), default=1)
+        self._cached = tuple(feature for feature in self.features if feature.cached)
 
     def row(self, prices: Sequence[float], end: int) -> NDArray[np.float32]:
         """float32[F] at `prices[end - 1]`; needs `end >= history_length`. Quickest on a list of floats."""
         self._need(end)
         return _cast_row([feature.compute(prices, end) for feature in self.features])
 
-    def of(self, history: History, compiler: Compiler | None = None) -> NDArray[np.float32]:
+    def of(
+        self, history: History, compiler: Compiler | None = None, cache: FeatureCache | None = None
+    ) -> NDArray[np.float32]:
         """float32[F] at the current tick; what any strategy computed for this tick already is taken from `memo`.
 
-        A compiler makes the built-in features many times faster, and changes no bit.
+        A compiler makes the built-in features many times faster, a cache spares those that are declared `cached`;
+        neither changes a bit.
         """
         self._need(len(history))
         memo = history.memo
+        kept: Mapping[str, float] = {}
+        if cache is not None and self._cached and any(each.name not in memo for each in self._cached):
+            kept = self._kept(history, cache)
         recent: NDArray[np.float64] | None = None
         plain: list[float] = []
         values = []
         for feature, compiled in zip(self.features, self._last_values(compiler), strict=True):
             value = memo.get(feature.name)
+            if value is None:
+                value = kept.get(feature.name)
             if value is None:
                 if recent is None:
                     # A copy: compiled code for memory that may not be written to would be another one than columns have.
@@ -162,6 +175,22 @@ class FeatureSet:
                 memo[feature.name] = value
             values.append(value)
         return _cast_row(values)
+
+    def _kept(self, history: History, cache: FeatureCache) -> dict[str, float]:
+        """The `cached` features, from the store, or computed and put there.
+
+        What comes from the store stays out of `memo`: there they are doubles, in the store what these are cast to.
+        """
+        cached, names = self._cached, [feature.name for feature in self._cached]
+        recent = history.prices[-max(feature.history_length for feature in cached) :]
+        key = cache.key(names, recent, history[-1])
+        values = cache.get(key, len(cached))
+        if values is None:
+            plain = recent.tolist()
+            values = [feature.compute(plain, len(plain)) for feature in cached]
+            cache.put(key, values)
+            history.memo.update(zip(names, values, strict=True))
+        return dict(zip(names, values, strict=True))
 
     def _last_values(self, compiler: Compiler | None) -> list[Callable[[NDArray[np.float64]], float] | None]:
         # Asking a compiler for its function costs as much as a feature does: once is enough.
@@ -208,6 +237,8 @@ class FeatureRegistry:
         history: int | Callable[[int], int],
         columns: Columns | FamilyColumns | None = None,
         loop: Loop | None = None,
+        *,
+        cached: bool = False,
     ) -> None:
         """Add a feature, or a family of them.
 
@@ -216,6 +247,8 @@ class FeatureRegistry:
         `history(k)` prices. The function is pure and works in floats. `columns(prices)`, or `columns(prices, k)`,
         computes a whole column at once and must give the same bits, as must `loop(prices, out)`, or
         `loop(prices, out, k)`: plain loops into `out`, which a compiler makes quick where there is one.
+
+        `cached` is for what takes milliseconds: a tick's value is looked up in the configured feature store first.
 
         Raises `ValueError` for a name that is taken, or that is not lower case letters, digits and underscores.
         """
@@ -227,12 +260,12 @@ class FeatureRegistry:
             taken = [name for name in self.fixed if _family_of(name) == name_or_prefix]
             if taken:
                 raise ValueError(f"the feature {taken[0]!r} is already registered; choose another prefix")
-            self.families[name_or_prefix] = FeatureFamily(name_or_prefix, history, function, columns, loop)  # type: ignore[arg-type]  # told apart by history
+            self.families[name_or_prefix] = FeatureFamily(name_or_prefix, history, function, columns, loop, cached)  # type: ignore[arg-type]  # told apart by history
         else:
             if history < 1:
                 raise ValueError(f"{name_or_prefix!r} needs a history of at least 1 price; found {history}")
             loops = (loop, ()) if loop is not None else None
-            self.fixed[name_or_prefix] = Feature(name_or_prefix, history, function, columns, loops)  # type: ignore[arg-type]  # as above
+            self.fixed[name_or_prefix] = Feature(name_or_prefix, history, function, columns, loops, cached)  # type: ignore[arg-type]  # as above
 
     def feature(self, name: str) -> Feature:
         """The feature of this name. Raises `UnknownName`, which says the nearest."""
@@ -377,9 +410,11 @@ def register_feature(
     history: int | Callable[[int], int],
     columns: Columns | FamilyColumns | None = None,
     loop: Loop | None = None,
+    *,
+    cached: bool = False,
 ) -> None:
     """Add a feature or a family to `FEATURES`; see `FeatureRegistry.register_feature`."""
-    FEATURES.register_feature(name_or_prefix, function, history, columns, loop)
+    FEATURES.register_feature(name_or_prefix, function, history, columns, loop, cached=cached)
 
 
 def required_history(names: Iterable[str], registry: FeatureRegistry = FEATURES) -> int:

@@ -22,6 +22,7 @@ from anystrat.domain.signal import SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, ModelShelf, StrategyType
+from anystrat.strategies.feature_cache import FeatureCache
 from anystrat.strategies.features import FEATURES, FeatureRegistry, FeatureSet
 from anystrat.strategies.inference import NOTHING_ASKED, ask_model
 from anystrat.strategies.ml_decision import TOLERANCE, are_probabilities, decide_probabilities, decide_rows
@@ -111,7 +112,12 @@ class MLStrategy:
     shares_inference = True
 
     def __init__(
-        self, name: str, parameters: MLParameters, models: ModelShelf, features: FeatureRegistry = FEATURES
+        self,
+        name: str,
+        parameters: MLParameters,
+        models: ModelShelf,
+        features: FeatureRegistry = FEATURES,
+        cache: FeatureCache | None = None,
     ) -> None:
         self.parameters = parameters
         self.inferences = 0
@@ -123,6 +129,7 @@ class MLStrategy:
         self._name = name
         self._models = models
         self._registry = features
+        self._cache = cache
         self._bound: _Bound | None = None
         self._compiler: Compiler | None = None
         self._inference: InferencePort | None = None
@@ -244,7 +251,9 @@ class MLStrategy:
 
     def extract_features(self, tick: MarketTick, history: History) -> ModelInput:
         bound = self._serving()
-        return ModelInput(bound.features.of(history, self._compiler)[np.newaxis], tick.last_price, history.memo, bound)
+        return ModelInput(
+            bound.features.of(history, self._compiler, self._cache)[np.newaxis], tick.last_price, history.memo, bound
+        )
 
     def predict_signal(self, features: ModelInput) -> SignalResult | None:
         """The decision on one row. Raises `PredictionFailed`, `InferenceLate`, or whatever the model raises."""
@@ -374,7 +383,7 @@ def _no_probabilities(sell: float, hold: float, buy: float) -> str:
 
 def _strategy_type(name: str, summary: str) -> StrategyType:
     def build(parameters: MLParameters, context: BuildContext) -> MLStrategy:
-        return MLStrategy(name, parameters, context.models)
+        return MLStrategy(name, parameters, context.models, cache=context.feature_cache())
 
     return StrategyType(name, "ml", MLParameters, build, summary)
 

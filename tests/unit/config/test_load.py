@@ -173,6 +173,12 @@ def test_an_inference_deadline_is_the_models_and_what_to_do_then_the_hybrids(loa
     assert load(row_with("model_path: m.onnx", "ml_momentum")).strategies[0].parameters.inference_deadline_ms is None
 
 
+def test_a_feature_store_stands_at_the_top(load, row_with) -> None:
+    assert load(row_with("")).feature_store is None
+    made = load("feature_store: {type: memory, size: 7}\n" + row_with("")).feature_store
+    assert (made.type, made.options.size) == ("memory", 7)
+
+
 def test_anchors_and_merge_keys_share_what_rows_have_in_common(load) -> None:
     configuration = load(
         "x-shared: &shared {lookback_periods: 7, threshold: 0.5}\n"
