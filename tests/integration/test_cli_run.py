@@ -196,6 +196,40 @@ def test_a_compiled_run_delivers_the_same(live):
     assert ids(live / "signals.jsonl") == replayed(live)
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_replay_of_a_recording_decides_as_the_run_did_commands_and_kills_included(project, shards):
+    rows = ["ts_ns,instrument_token,price"]
+    rows += [f"{1_704_186_900_000_000_000 + k * 10**8},{1 + k % 4},{100 + k * 7919 % 13}" for k in range(400)]
+    project.write("ticks.csv", "\n".join(rows) + "\n")
+    text = (CONFIG % ", pace: 20").replace("run: {name: test}", f"run: {{name: test, shards: {shards}}}")
+    project.config(text.replace("    instruments: [1]\n", "    instruments: [1, 2, 3, 4]\n    per_instrument: true\n"))
+    for least in (1, 15):
+        running = start(project, "--quiet", "--record", "recording")
+        delivered(project, least)
+        running.send_signal(signal.SIGKILL)
+        running.communicate(timeout=60)
+    done = process("run", "--quiet", "--speed", "scalar", "--record", "recording", cwd=project.path)
+    assert done.returncode == 0, done.stderr
+    answer = project.run("replay", "--ticks", "recording", "--signals", "again.jsonl", "--reasons", "--json", "--quiet")
+    assert answer.code == 0, answer
+    assert answer.json["ticks"] == 400
+    again = [json.loads(line) for line in (project / "again.jsonl").read_text().splitlines()]
+    sent = [json.loads(line) for line in (project / "signals.jsonl").read_text().splitlines()]
+    key = ("instrument_token", "ts_ns")
+    of_out = [row for row in again if row["broker"] == "out"]
+    assert sorted(of_out, key=lambda row: [row[name] for name in key]) == sorted(
+        sent, key=lambda row: [row[name] for name in key]
+    )
+
+
+def test_a_recording_under_another_configuration_is_said_to_be_one(live):
+    assert process("run", "--quiet", "--speed", "scalar", "--record", "rec", cwd=live.path).returncode == 0
+    live.config((CONFIG % "").replace("threshold: 0.01", "threshold: 0.02"))
+    answer = live.run("replay", "--ticks", "rec")
+    assert answer.code == 0
+    assert "another configuration" in answer.err
+
+
 def test_a_strategy_that_holds_everything_up_is_named(project, monkeypatch):
     project.plugin(
         monkeypatch,

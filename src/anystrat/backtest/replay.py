@@ -8,13 +8,16 @@ from enum import StrEnum
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from anystrat.domain.columns import TickColumns
 from anystrat.domain.outcomes import Dropped, Emitted, Outcome
 from anystrat.engine.columns.outcomes import notes_of, outcomes_of, signals_of
 from anystrat.engine.columns.runner import BlockResult, BlockRunner
+from anystrat.engine.obeying import obeyed
 
 if TYPE_CHECKING:
     from anystrat.backtest.recorder import Recorder
-    from anystrat.domain.columns import SignalColumns, TickColumns
+    from anystrat.domain.columns import SignalColumns
+    from anystrat.domain.events import RecordedEvent
     from anystrat.domain.protocols import Compiler
     from anystrat.engine.engine import Engine
 
@@ -78,6 +81,11 @@ class _Drive:
         if self.recorder is not None:
             self.recorder.stepped(block, found)
 
+    def event(self, event: RecordedEvent) -> None:
+        outcomes = obeyed(self.engine, event)
+        if self.on_outcomes is not None and outcomes:
+            self.on_outcomes(outcomes)
+
     def as_columns(self, runner: BlockRunner, block: TickColumns) -> None:
         start, compiling = perf_counter(), runner.seconds_compiling
         result = runner.run(block)
@@ -99,7 +107,7 @@ class _Drive:
 
 def replay(
     engine: Engine,
-    blocks: Iterable[TickColumns],
+    inputs: Iterable[TickColumns | RecordedEvent],
     *,
     on_outcomes: OnOutcomes | None = None,
     on_signals: OnSignals | None = None,
@@ -110,7 +118,7 @@ def replay(
     reasons: bool = True,
     recorder: Recorder | None = None,
 ) -> Replayed:
-    """Push every tick of `blocks` through `engine`, in order.
+    """Push every tick and every event through `engine`, in order. Plain tick files have ticks alone, in blocks.
 
     `on_outcomes` gets the outcomes in order, a block's at a time; what it raises ends the replay. With `on_signals`,
     a block that was evaluated as columns hands its signals and drops there, as columns, and `on_outcomes` gets the
@@ -127,7 +135,10 @@ def replay(
     undecided = speed is Speed.AUTO
     if speed is Speed.COLUMNS:
         runner = drive.runner(compiler() if compiler is not None else None)
-    for block in blocks:
+    for block in inputs:
+        if not isinstance(block, TickColumns):
+            drive.event(block)
+            continue
         if undecided and max(done.rows, expected_rows or 0) >= WORTH_COMPILING:
             undecided = False
             found = compiler() if compiler is not None else None

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+from anystrat.engine.engine import Engine
 
 if TYPE_CHECKING:
     from anystrat.backtest.replay import Replayed
-    from anystrat.engine.engine import Engine
     from anystrat.engine.executor import StrategyExecutor
 
 SCHEMA_VERSION: Final = 1
 _SUMMED: Final = ("ticks", "evaluations", "signals", "holds", "errors", "fills", "round_trips")
 
 
-def replay_report(engine: Engine, replayed: Replayed, *, malformed: int = 0) -> dict[str, Any]:
+def replay_report(engine: Engine | Sequence[Engine], replayed: Replayed, *, malformed: int = 0) -> dict[str, Any]:
     """One JSON-able object.
 
     `ticks` is every row of the input, dropped ones included; `ticks_dropped` says how many and why. `seconds` is the
     engine's own time. `strategies` maps a strategy's id to its sums over brokers (and instruments, with
-    `per_instrument`); `executors` has each of them, with its state and its paper account.
+    `per_instrument`); `executors` has each of them, with its state and its paper account. Several engines are the shards
+    of one run.
     """
-    executors = [executor_report(executor) for executor in engine.executors]
-    dropped = dict(engine.tick_drops)
+    engines = [engine] if isinstance(engine, Engine) else engine
+    executors = [executor_report(executor) for one in engines for executor in one.executors]
+    dropped: dict[str, int] = dict(sum((one.tick_drops for one in engines), Counter()))
     if malformed:
         dropped = {"malformed": malformed} | dropped
     return {

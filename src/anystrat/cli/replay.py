@@ -18,8 +18,11 @@ from anystrat.cli.recordings import FILE, TICKS_HELP, refusals, source_of
 
 if TYPE_CHECKING:
     from anystrat.backtest.recorder import Recorder
-    from anystrat.bootstrap import SignalWriter, TickReader
+    from anystrat.backtest.replay import Replayed
+    from anystrat.bootstrap import SignalWriter, TickReader, Wiring
+    from anystrat.bootstrap.recording import RecordedRun
     from anystrat.domain.columns import SignalColumns
+    from anystrat.domain.configuration import Configuration
     from anystrat.domain.outcomes import Outcome
     from anystrat.engine.engine import Engine
 
@@ -123,18 +126,23 @@ def command(
     anystrat replay anystrat.yaml --ticks monday.parquet tuesday.csv --signals signals.jsonl
     """  # noqa: D301  click takes a real backspace as "keep these lines"
     from anystrat import bootstrap
+    from anystrat.bootstrap.models import models_directory
+    from anystrat.bootstrap.recording import open_recording
     from anystrat.cli.screen import print_json
     from anystrat.config import load_configuration
 
     settings = settings_of(context)
-    wiring = bootstrap.default_wiring()
+    catalog = bootstrap.default_catalog()
     with refusals(context, as_json=as_json):
-        configured = load_configuration(config, wiring.catalog)
+        configured = load_configuration(config, catalog)
+    # A recording's events name versions of models by their hash.
+    wiring = bootstrap.default_wiring(catalog, model_store=models_directory(configured) if ticks else None)
     reader = bootstrap.open_ticks(ticks or source_of(configured, config), block_rows=BLOCK_ROWS)
     outputs = {name: path for name, path in (("signals", signals), ("drops", drops)) if path is not None}
     refuse_overwriting(outputs, [*reader.paths, *configured.files])
+    recorded = open_recording(ticks[0]) if len(ticks) == 1 else None
     with refusals(context, as_json=as_json):
-        engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured))
+        engines = _engines(configured, wiring, recorded)
     notes = notes_for(settings)
     notes.models(wiring.left_out, wiring.degraded)
     if strict and (wiring.left_out or wiring.degraded):
@@ -144,7 +152,9 @@ def command(
     unpublished = sorted({name for row in configured.strategies for name in row.active_brokers} - {"paper"})
     if unpublished and not settings.quiet:
         say(f"a replay publishes nothing (brokers here: {', '.join(unpublished)}); --signals writes what it would")
-    run = Run(engine, reader, notes, settings, speed)
+    run = Run(engines[0], reader, notes, settings, speed)
+    if recorded is not None:
+        run.take_recording(recorded, engines)
     run.play(outputs, reasons=reasons)
     report = run.report()
     report["left_out"] = {item.strategy_id: item.reason for item in wiring.left_out}
@@ -157,6 +167,22 @@ def command(
     say_malformed(reader, settings)
     if not report["ticks"]:
         say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
+
+
+def _engines(configured: Configuration, wiring: Wiring, recorded: RecordedRun | None) -> list[Engine]:
+    """One engine, or one a shard of a recording, as the run had them."""
+    if recorded is None:
+        from anystrat import bootstrap
+
+        return [bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured))]
+    from anystrat.bootstrap.running import build_engines, run_fingerprint
+    from anystrat.runner.plan import plan_shards
+
+    plan = plan_shards(configured.strategies, recorded.shards, configured.run.sharding)
+    engines = build_engines(configured, wiring, plan)
+    if recorded.fingerprint not in {"", run_fingerprint(plan, engines)}:
+        say_warning("this was recorded under another configuration: what is decided now may differ")
+    return engines
 
 
 def refuse_overwriting(outputs: dict[str, Path], inputs: Sequence[Path]) -> None:
@@ -200,15 +226,20 @@ class Run:
     settings: Settings
     speed: str
     recorder: Recorder | None = None
+    recorded: RecordedRun | None = None
+    engines: Sequence[Engine] = ()
     writers: dict[str, SignalWriter] = field(default_factory=dict)
     rows: int = 0
     seconds: float = 0.0
     compiling: bool = False
 
+    def take_recording(self, recorded: RecordedRun, engines: Sequence[Engine]) -> None:
+        """Replay a recording of a run, its events included; one engine a shard."""
+        self.recorded, self.engines = recorded, engines
+
     def play(self, outputs: dict[str, Path], *, reasons: bool) -> None:
         """Push every tick through; whatever ends it early, what was written is kept, and said."""
         from anystrat import bootstrap
-        from anystrat.backtest.replay import Speed, replay
 
         try:
             with ExitStack() as files:
@@ -221,30 +252,43 @@ class Run:
                         self.rows = rows
                         moved(rows)
 
-                    done = replay(
-                        self.engine,
-                        self.reader,
-                        on_outcomes=self._take,
-                        # the log of `-v` names drops, one by one
-                        on_signals=None if self.settings.verbose else self._take_columns,
-                        on_progress=on_progress,
-                        speed=Speed(self.speed),
-                        compiler=lambda: bootstrap.kernel_compiler(self._compiling),
-                        expected_rows=self.reader.total_rows,
-                        reasons=reasons,
-                        recorder=self.recorder,
-                    )
+                    done = self._played(on_progress, reasons=reasons)
         except (Exception, KeyboardInterrupt, SystemExit, Terminated):
             self._say_what_was_kept()
             raise
         self.rows, self.seconds = done.rows, done.seconds
+
+    def _played(self, on_progress: Callable[[int], None], *, reasons: bool) -> Replayed:
+        from anystrat import bootstrap
+        from anystrat.backtest.replay import Speed, replay
+        from anystrat.backtest.shards import replay_shards
+
+        shards = range(self.recorded.shards) if self.recorded is not None else range(0)
+        inputs = [self.recorded.inputs(k, block_rows=BLOCK_ROWS) for k in shards if self.recorded is not None]
+        if len(inputs) > 1:
+            return replay_shards(self.engines, inputs, on_outcomes=self._take, on_progress=on_progress)
+        return replay(
+            self.engine,
+            inputs[0] if inputs else self.reader,
+            on_outcomes=self._take,
+            # the log of `-v` names drops, one by one
+            on_signals=None if self.settings.verbose else self._take_columns,
+            on_progress=on_progress,
+            speed=Speed(self.speed),
+            compiler=lambda: bootstrap.kernel_compiler(self._compiling),
+            expected_rows=self.reader.total_rows,
+            reasons=reasons,
+            recorder=self.recorder,
+        )
 
     def report(self) -> dict[str, Any]:
         """The report of the whole replay, and the files that were written."""
         from anystrat.backtest.replay import Replayed
         from anystrat.backtest.report import replay_report
 
-        report = replay_report(self.engine, Replayed(self.rows, self.seconds), malformed=self.reader.malformed)
+        report = replay_report(
+            self.engines or self.engine, Replayed(self.rows, self.seconds), malformed=self.reader.malformed
+        )
         report["files"] = {
             name: {"path": str(writer.path), "rows": writer.rows} for name, writer in self.writers.items()
         }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from anystrat.domain.errors import InvalidTransition
-from anystrat.domain.outcomes import Noted, Outcome
+from anystrat.domain.outcomes import Outcome
 from anystrat.engine.columns.outcomes import outcomes_of
 from anystrat.engine.columns.runner import BlockRunner
+from anystrat.engine.obeying import obeyed
 
 if TYPE_CHECKING:
     from anystrat.domain.columns import TickColumns
@@ -45,8 +45,5 @@ class EngineDriver:
         return outcomes
 
     def event(self, event: RecordedEvent) -> list[Outcome]:
-        """Everything that an event leads to. A command that cannot be obeyed is noted: it may be an operator's mistake."""
-        try:
-            return self.engine.step(event)
-        except InvalidTransition as error:
-            return [Noted("command_refused", getattr(event, "ts_ns", 0), None, {"reason": str(error)})]
+        """Everything that an event leads to."""
+        return obeyed(self.engine, event)
