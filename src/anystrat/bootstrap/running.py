@@ -83,6 +83,8 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
     journal = open_journal(configuration.journal)
     used = _brokers_of(engines, configuration.brokers)
     watching = options.observation
+    if watching is not None:
+        watching.outcome_log.registered([executor for engine in engines for executor in engine.executors])
 
     def deliveries(on_dead: Callable[[OutboxSignal], None]) -> Sequence[Delivery]:
         return [_delivery(settings, journal, on_dead, options) for settings in used]

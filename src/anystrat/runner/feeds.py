@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from anystrat.domain.health import FeedHealth, FeedState
 from anystrat.domain.intake import NoticeKind, SourceNotice
+
+if TYPE_CHECKING:
+    from anystrat.runner.intake import Heard
 
 
 @dataclass(slots=True)
@@ -41,13 +45,24 @@ class Feeds:
         """The source has no more."""
         self._ended = True
 
-    def health(self, read: Mapping[str, int]) -> tuple[FeedHealth, ...]:
-        """Each partition that spoke, or was spoken of."""
+    def health(self, heard: Mapping[str, Heard], now_ns: int) -> tuple[FeedHealth, ...]:
+        """Each partition that was heard, or spoken of."""
         found = []
-        for partition in sorted({*self._known, *read}):
-            feed = self._known.get(partition, _Feed())
+        for partition in sorted({*self._known, *heard}):
+            feed, said = self._known.get(partition, _Feed()), heard.get(partition)
             state = FeedState.ENDED if self._ended else FeedState.STALE if feed.stale else FeedState.FRESH
             found.append(
-                FeedHealth(partition, state, gaps=feed.gaps, reconnects=feed.reconnects, quarantined=feed.quarantined)
+                FeedHealth(
+                    partition,
+                    state,
+                    # A wall clock may be set back.
+                    None if said is None else max(0.0, (now_ns - said.at_ns) / 1e9),
+                    0 if said is None else said.received,
+                    0 if said is None else said.duplicates,
+                    0 if said is None else said.malformed,
+                    feed.gaps,
+                    feed.reconnects,
+                    feed.quarantined,
+                )
             )
         return tuple(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from anystrat.runner.plan import ShardPlan
 
 OnNotice = Callable[[SourceNotice], object]
+
+
+@dataclass(slots=True)
+class Heard:
+    """What came from one partition since the run began; `at_ns`: when the last of it did, wall time."""
+
+    received: int = 0
+    duplicates: int = 0
+    malformed: int = 0
+    at_ns: int = 0
 
 
 class Intake:
@@ -42,6 +53,7 @@ class Intake:
         self.handed: dict[str, list[int]] = {}
         #: The last offset of each partition that was read.
         self.read: dict[str, int] = {}
+        self.heard: dict[str, Heard] = {}
         self._plan = plan
         self._mailboxes = mailboxes
         self._tickets = tickets
@@ -69,6 +81,11 @@ class Intake:
         arrived = self._clock.now_ns()
         parts = self._parts(batch, handed)
         fresh = batch.last > self.read.get(batch.partition, -1)
+        heard = self.heard.setdefault(batch.partition, Heard())
+        heard.at_ns = arrived
+        heard.received += len(batch.ticks)
+        heard.duplicates += sum(duplicates for _, _, duplicates in parts)
+        heard.malformed += batch.malformed if fresh else 0
         ticket = self._tickets.issue(batch.partition, batch.last, len(parts)) if fresh else None
         for shard, ticks, duplicates in parts:
             tickets: list[Ticket] = [ticket] if ticket is not None else []

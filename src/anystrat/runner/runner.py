@@ -490,7 +490,7 @@ class Runner:
                 )
             )
         journal = JournalHealth(parts.journal_name, parts.journal.epoch, self._committer.waiting)
-        feeds = self._feeds.health(self._intake.read)
+        feeds = self._feeds.health(self._intake.heard, now)
         brokers = tuple(each.health() for each in self.deliveries.values())
         return HealthReport(parts.settings.name, self.phase, tuple(shards), feeds, journal, brokers, self.killed)
 
