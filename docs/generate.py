@@ -110,10 +110,17 @@ API = {
         "ExecutionContext",
         "PortfolioState",
     ),
-    "Register it": ("register_strategy", "register_policy", "register_validator", "register_feature"),
+    "Register it": (
+        "register_strategy",
+        "register_policy",
+        "register_validator",
+        "register_publisher",
+        "register_feature",
+    ),
     "What comes out": ("EmittedSignal", "Reason", "State", "StrategyExecutor"),
     "Configuration": ("Configuration", "StrategyConfig", "InstrumentSpec", "PaperCosts", "RiskLimits", "Session"),
     "Ports": ("TickSource", "HistoryProvider", "FeatureStore", "InferenceModel", "SessionClock", "SignalPublisher"),
+    "Publish": ("PublisherType", "Idempotent", "Reconcilable", "Neither", "Rejected", "OutcomeUnknown"),
     "Engine": ("Engine",),
     "Errors": (
         "AnystratError",

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from anystrat.domain.configuration import RiskLimits as RiskLimits
     from anystrat.domain.configuration import Session as Session
     from anystrat.domain.configuration import StrategyConfig as StrategyConfig
+    from anystrat.domain.delivery import Idempotent as Idempotent
+    from anystrat.domain.delivery import Neither as Neither
+    from anystrat.domain.delivery import OutcomeUnknown as OutcomeUnknown
+    from anystrat.domain.delivery import Reconcilable as Reconcilable
+    from anystrat.domain.delivery import Rejected as Rejected
     from anystrat.domain.errors import AnystratError as AnystratError
     from anystrat.domain.errors import ConfigurationError as ConfigurationError
     from anystrat.domain.errors import InvalidTransition as InvalidTransition
@@ -53,11 +58,13 @@ if TYPE_CHECKING:
     from anystrat.engine.executor import StrategyExecutor as StrategyExecutor
     from anystrat.factory import StrategyFactory as StrategyFactory
     from anystrat.plugins import register_policy as register_policy
+    from anystrat.plugins import register_publisher as register_publisher
     from anystrat.plugins import register_strategy as register_strategy
     from anystrat.plugins import register_validator as register_validator
     from anystrat.service import StrategyRunnerService as StrategyRunnerService
     from anystrat.strategies.catalog import BuildContext as BuildContext
     from anystrat.strategies.catalog import PolicyType as PolicyType
+    from anystrat.strategies.catalog import PublisherType as PublisherType
     from anystrat.strategies.catalog import StrategyType as StrategyType
     from anystrat.strategies.catalog import ValidatorType as ValidatorType
     from anystrat.strategies.features import register_feature as register_feature
@@ -77,6 +84,7 @@ _HOME = {
         "Session",
         "StrategyConfig",
     ),
+    "domain.delivery": ("Idempotent", "Neither", "OutcomeUnknown", "Reconcilable", "Rejected"),
     "domain.errors": (
         "AnystratError",
         "ConfigurationError",
@@ -110,9 +118,9 @@ _HOME = {
     "engine.engine": ("Engine",),
     "engine.executor": ("StrategyExecutor",),
     "factory": ("StrategyFactory",),
-    "plugins": ("register_policy", "register_strategy", "register_validator"),
+    "plugins": ("register_policy", "register_publisher", "register_strategy", "register_validator"),
     "service": ("StrategyRunnerService",),
-    "strategies.catalog": ("BuildContext", "PolicyType", "StrategyType", "ValidatorType"),
+    "strategies.catalog": ("BuildContext", "PolicyType", "PublisherType", "StrategyType", "ValidatorType"),
     "strategies.features": ("register_feature",),
     "strategies.function_rule": ("rule",),
 }
@@ -131,6 +139,7 @@ __all__ = [
     "FeatureStore",
     "History",
     "HistoryProvider",
+    "Idempotent",
     "InferenceModel",
     "InstrumentSpec",
     "InvalidTransition",
@@ -138,10 +147,15 @@ __all__ = [
     "MarketTick",
     "MissingExtra",
     "ModelRefused",
+    "Neither",
+    "OutcomeUnknown",
     "PaperCosts",
     "PolicyType",
     "PortfolioState",
+    "PublisherType",
     "Reason",
+    "Reconcilable",
+    "Rejected",
     "RiskLimits",
     "SeedAware",
     "Session",
@@ -168,6 +182,7 @@ __all__ = [
     "open_ticks",
     "register_feature",
     "register_policy",
+    "register_publisher",
     "register_strategy",
     "register_validator",
     "rule",

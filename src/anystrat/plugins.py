@@ -10,22 +10,24 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, TypeVar
 
+from anystrat.domain.delivery import Sink
 from anystrat.domain.errors import AnystratError
-from anystrat.domain.protocols import DecisionPolicy, SignalValidator, StrategyProcessor
+from anystrat.domain.protocols import DecisionPolicy, SignalPublisher, SignalValidator, StrategyProcessor
 from anystrat.strategies.builtin import builtin_catalog
-from anystrat.strategies.catalog import Catalog, Kind, PolicyType, StrategyType, ValidatorType
+from anystrat.strategies.catalog import Catalog, Entry, Kind, PolicyType, PublisherType, StrategyType, ValidatorType
 
 #: Entry-point group -> what its objects are.
 GROUPS: Final = {
     "anystrat.strategies": StrategyType,
     "anystrat.policies": PolicyType,
     "anystrat.validators": ValidatorType,
+    "anystrat.publishers": PublisherType,
 }
 FEATURE_GROUP: Final = "anystrat.features"
 
-E = TypeVar("E", StrategyType, PolicyType, ValidatorType)
+E = TypeVar("E", StrategyType, PolicyType, ValidatorType, PublisherType)
 
-_registered: list[StrategyType | PolicyType | ValidatorType] = []
+_registered: list[Entry] = []
 _joined: set[tuple[str, str]] = set()
 
 
@@ -72,7 +74,7 @@ def register_strategy(
             kind,
             parameters or NoParameters,
             lambda values, _context: maker(values),
-            summary or (build.__doc__ or "").strip().split("\n")[0],
+            summary or _first_line(build),
             origin="this program",
         )
     return _add(entry)
@@ -89,6 +91,23 @@ def register_validator(name: str, build: Callable[[], SignalValidator], *, summa
     """Make a validator known. Raises `ValueError` when the name is taken by something else."""
     _not_standard(name)
     return _add(ValidatorType(name, build, summary, origin="this program"))
+
+
+def register_publisher(
+    name: str,
+    build: Callable[[Any], SignalPublisher | Sink],
+    *,
+    options: type[Any] | None = None,
+    summary: str = "",
+) -> PublisherType:
+    """Make a type of broker known: `build(options)` makes what its signals are published with.
+
+    `options` is the frozen dataclass that its configuration is checked against; without it the type has none of its own.
+    Raises `ValueError` when the name is taken by something else.
+    """
+    _not_built_in(name)
+    entry = PublisherType(name, options or NoParameters, build, summary or _first_line(build), origin="this program")
+    return _add(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +164,8 @@ def _join(known: Catalog, group: str, point: EntryPoint) -> None:
     try:
         if isinstance(entry, ValidatorType):
             _not_standard(entry.name)
+        if isinstance(entry, PublisherType):
+            _not_built_in(entry.name)
         known.register(entry)
     except ValueError as taken:
         raise BrokenPlugin(f"{where}: {taken}") from taken
@@ -166,6 +187,17 @@ def _join_features(where: str, point: EntryPoint, register: Any) -> None:
 def _not_standard(name: str) -> None:
     if name == "standard":
         raise ValueError("'standard' is the built-in validator; choose another name")
+
+
+def _not_built_in(name: str) -> None:
+    from anystrat.config.endpoint_types import EndpointTypes  # noqa: PLC0415  start-up budget: no publisher, no Pydantic
+
+    if name in EndpointTypes().brokers:
+        raise ValueError(f"{name!r} is a built-in type of broker; choose another name")
+
+
+def _first_line(described: Any) -> str:
+    return (described.__doc__ or "").strip().split("\n")[0]
 
 
 def _add(entry: E) -> E:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anystrat import plugins
-from anystrat.domain.errors import UnknownName
+from anystrat.adapters.sink_publisher import PublisherSink
+from anystrat.bootstrap import open_sink
+from anystrat.config import load_configuration
+from anystrat.config.schema import json_schema
+from anystrat.domain.configuration import BrokerSettings, Secret
+from anystrat.domain.endpoints import JsonlBroker, KafkaBroker, LogBroker, NatsBroker
+from anystrat.domain.errors import AnystratError, UnknownName
 from anystrat.plugins import (
     FEATURE_GROUP,
     BrokenPlugin,
@@ -18,11 +25,12 @@ from anystrat.plugins import (
     catalog,
     installed,
     register_policy,
+    register_publisher,
     register_strategy,
     register_validator,
 )
 from anystrat.strategies.builtin import STRATEGIES, builtin_catalog
-from anystrat.strategies.catalog import PolicyType, StrategyType, ValidatorType
+from anystrat.strategies.catalog import PolicyType, PublisherType, StrategyType, ValidatorType
 from anystrat.strategies.function_rule import rule
 from anystrat.strategies.momentum import MOMENTUM
 from anystrat.strategies.policies import POLICIES
@@ -279,3 +287,60 @@ def test_features_that_cannot_be_registered_are_refused_by_name(offer: Offer) ->
     with pytest.raises(BrokenPlugin, match=r"plug-in 'old' of some-package .* RuntimeError: too old"):
         catalog()
     assert "too old" in installed()[0].error
+
+
+class TestPublishers:
+    DESK = PublisherType("desk", Parameters, Nothing, "A desk.", origin="elsewhere")  # type: ignore[arg-type]
+
+    def test_a_registered_publisher_is_a_type_of_broker(self, tmp_path) -> None:
+        register_publisher("desk", Nothing, options=Parameters)  # type: ignore[arg-type]
+        path = tmp_path / "anystrat.yaml"
+        path.write_text("brokers: {out: {type: desk, size: 3, attempts: 2}}\nstrategies: []\n", encoding="utf-8")
+        known = catalog()
+
+        settings = load_configuration(path, known).brokers["out"]
+
+        assert (settings.type, settings.options, settings.delivery.attempts) == ("desk", Parameters(3), 2)
+        assert "broker.desk" in json_schema(known)["$defs"]
+        assert known.publishers["desk"].summary == "Never trades."
+
+    def test_an_installed_one_as_well(self, offer) -> None:
+        offer(("anystrat.publishers", "desk", self.DESK))
+
+        assert catalog().publishers == {"desk": self.DESK}
+        assert [(each.group, each.error) for each in installed()] == [("anystrat.publishers", "")]
+
+    @pytest.mark.parametrize("name", ["paper", "jsonl"])
+    def test_the_name_of_a_built_in_broker_is_taken(self, offer, name) -> None:
+        with pytest.raises(ValueError, match="built-in type of broker"):
+            register_publisher(name, Nothing)  # type: ignore[arg-type]
+        offer(("anystrat.publishers", name, PublisherType(name, Parameters, Nothing, "")))  # type: ignore[arg-type]
+        with pytest.raises(BrokenPlugin, match="built-in type of broker"):
+            catalog()
+
+    def test_a_sink_is_made_of_a_publisher_and_a_whole_sink_is_left_as_it_is(self) -> None:
+        class Whole:
+            async def send(self, signals: Any) -> Any: ...
+
+        register_publisher("desk", Nothing)  # type: ignore[arg-type]
+        register_publisher("whole", lambda _: Whole())  # type: ignore[arg-type, return-value]
+
+        assert isinstance(open_sink(BrokerSettings("out", "desk", None)), PublisherSink)
+        assert isinstance(open_sink(BrokerSettings("out", "whole", None)), Whole)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sink"),
+    [
+        ("log", LogBroker(), "LogSink"),
+        ("jsonl", JsonlBroker(Path("a.jsonl")), "JsonlSink"),
+        ("nats", NatsBroker(Secret("nats://h")), "NatsSink"),
+    ],
+)
+def test_a_built_in_broker_has_a_built_in_sink(kind, options, sink) -> None:
+    assert type(open_sink(BrokerSettings("out", kind, options))).__name__ == sink
+
+
+def test_a_type_that_nothing_can_be_sent_to_yet_is_refused_by_its_name() -> None:
+    with pytest.raises(AnystratError, match="'out': nothing can be sent to type 'kafka' yet"):
+        open_sink(BrokerSettings("out", "kafka", KafkaBroker("h:1", "t")))

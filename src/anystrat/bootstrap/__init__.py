@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anystrat.adapters.signal_files import SignalWriter as SignalWriter
     from anystrat.adapters.tick_files import TickReader as TickReader
     from anystrat.domain.clock import Clock
+    from anystrat.domain.delivery import Sink
     from anystrat.domain.intake import LiveSource
     from anystrat.domain.protocols import Compiler, InferencePort, SessionClock
     from anystrat.engine.executor import StrategyExecutor
@@ -220,6 +221,23 @@ def open_source(settings: SourceSettings, instruments: Sequence[int] = (), *, cl
     return opened(settings, instruments, clock=clock)
 
 
+def open_sink(settings: BrokerSettings, catalog: Catalog | None = None) -> Sink:
+    """Where a broker's signals go: a built-in sink, or the publisher that a plug-in makes; none for type paper.
+
+    Nothing is connected before its `open`. Raises `BrokerNotThere`, `MissingExtra`, and what a plug-in's builder raises.
+    """
+    publisher = (catalog or default_catalog()).publishers.get(settings.type)
+    if publisher is not None:
+        from anystrat.adapters.sink_publisher import PublisherSink
+
+        made: Any = publisher.build(settings.options)
+        return made if hasattr(made, "send") else PublisherSink(made)
+    from anystrat.adapters.sinks import builtin_sink
+    from anystrat.observability.log import logger
+
+    return builtin_sink(settings, logger(getattr(settings.options, "level", "info")))
+
+
 def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: bool = False) -> SignalWriter:
     """A writer of signals, or of drops, by the file's suffix. Raises `SignalFileError`, `MissingExtra`."""
     from anystrat.adapters.signal_files import open_signals as opened
@@ -302,6 +320,7 @@ __all__ = [
     "live_inference",
     "model_failure",
     "open_signals",
+    "open_sink",
     "open_source",
     "open_ticks",
     "session_clock",

@@ -64,7 +64,7 @@ def _described(catalog: Any) -> list[TypeDescription]:
     from anystrat.config.describe import TypeDescription, describe_common, describe_delivery, describe_types
     from anystrat.config.endpoint_types import EndpointTypes
 
-    endpoints = EndpointTypes()
+    endpoints = EndpointTypes().with_publishers(catalog)
     found = [
         *describe_types(catalog),
         TypeDescription(
@@ -76,7 +76,7 @@ def _described(catalog: Any) -> list[TypeDescription]:
         *_features(),
     ]
     for kind, shelf in (("source", endpoints.sources), ("broker", endpoints.brokers), ("journal", endpoints.journals)):
-        found += _endpoints(kind, shelf)
+        found += _endpoints(kind, shelf, catalog)
     return found
 
 
@@ -100,7 +100,7 @@ def _features() -> list[TypeDescription]:
     return [*families, *fixed]
 
 
-def _endpoints(kind: str, shelf: Mapping[str, Any]) -> list[TypeDescription]:
+def _endpoints(kind: str, shelf: Mapping[str, Any], catalog: Any) -> list[TypeDescription]:
     from anystrat.config.describe import ParameterDescription, TypeDescription, default_text
     from anystrat.config.fields import fields_of
 
@@ -118,6 +118,10 @@ def _endpoints(kind: str, shelf: Mapping[str, Any]) -> list[TypeDescription]:
             )
             for each in (fields_of(shape) if shape is not None else ())
         )
+        publisher = catalog.publishers.get(name) if kind == "broker" else None
+        if publisher is not None:
+            found.append(TypeDescription(name, kind, publisher.summary, publisher.origin, parameters))
+            continue
         summary = "Of a plug-in." if shape is None else _summary(shape)
         found.append(TypeDescription(name, kind, summary, "anystrat", parameters))
     return found

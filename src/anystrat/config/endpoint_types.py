@@ -29,6 +29,7 @@ from anystrat.domain.endpoints import (
     WebhookBroker,
     WebSocketSource,
 )
+from anystrat.strategies.catalog import Catalog
 
 # A type's options: a frozen dataclass, or None for a plug-in that reads its own mapping.
 Options = type[Any] | None
@@ -75,6 +76,12 @@ class EndpointTypes:
     def with_broker(self, name: str, options: Options = None) -> EndpointTypes:
         """These types and one more broker."""
         return replace(self, brokers={**self.brokers, name: options})
+
+    def with_publishers(self, catalog: Catalog) -> EndpointTypes:
+        """These types and the catalogue's publishers as brokers."""
+        return replace(
+            self, brokers={**self.brokers, **{each.name: each.options for each in catalog.publishers.values()}}
+        )
 
 
 def read_endpoint(

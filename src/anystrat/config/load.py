@@ -244,6 +244,7 @@ class _Assembly:
             self.problems.add(
                 node, ("brokers",), "must be a mapping of names to brokers", allowed="{paper: {type: paper, …}, …}"
             )
+        known = self.endpoints.with_publishers(self.catalog).brokers
         for name, child in ({} if node is None else node.entries).items():
             if not name or "|" in name or not name.isprintable():
                 # Ids of signals are made of `strategy|broker`.
@@ -254,9 +255,7 @@ class _Assembly:
             kind = child.entries.get("type")
             # Paper signals go nowhere, so that there is nothing to say about how.
             beside = () if (default if kind is None else kind.value) == "paper" else _DELIVERY_KEYS
-            made = read_endpoint(
-                child, path, "broker", self.endpoints.brokers, self.problems, default=default, beside=beside
-            )
+            made = read_endpoint(child, path, "broker", known, self.problems, default=default, beside=beside)
             delivery = self._shared(DeliveryOptions, beside, child, path)
             if made is not None and delivery is not None:
                 brokers[name] = BrokerSettings(name, *made, delivery)

@@ -1,4 +1,4 @@
-"""The catalogue: what a configuration can name. Strategies, policies and validators, each with its parameters and builder.
+"""The catalogue: what a configuration can name. Strategies, policies, validators, publishers, with parameters and builders.
 
 Checks, the JSON Schema, `anystrat types` and the reference pages are all derived from here. A configuration never
 makes the program import anything that is not registered.
@@ -10,8 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
+from anystrat.domain.delivery import Sink
 from anystrat.domain.errors import UnknownName
-from anystrat.domain.protocols import DecisionPolicy, FeatureStore, InferenceModel, SignalValidator, StrategyProcessor
+from anystrat.domain.protocols import (
+    DecisionPolicy,
+    FeatureStore,
+    InferenceModel,
+    SignalPublisher,
+    SignalValidator,
+    StrategyProcessor,
+)
 from anystrat.strategies.feature_cache import FeatureCache
 
 Kind = Literal["rules", "ml", "hybrid"]
@@ -110,6 +118,23 @@ class ValidatorType:
     origin: str = "anystrat"
 
 
+@dataclass(frozen=True, slots=True)
+class PublisherType:
+    """One more type of broker. `build` makes a publisher, or a whole sink, of an instance of `options`, a frozen dataclass.
+
+    Names of options that every broker has (`attempts`, `timeout_sec` …) are taken: delivery reads them.
+    """
+
+    name: str
+    options: type[Any]
+    build: Callable[[Any], SignalPublisher | Sink]
+    summary: str
+    origin: str = "anystrat"
+
+
+Entry = StrategyType | PolicyType | ValidatorType | PublisherType
+
+
 @dataclass(slots=True)
 class Catalog:
     """Names to types. `register` refuses a name that is taken, so that no plug-in can shadow another."""
@@ -117,14 +142,17 @@ class Catalog:
     strategies: dict[str, StrategyType] = field(default_factory=dict)
     policies: dict[str, PolicyType] = field(default_factory=dict)
     validators: dict[str, ValidatorType] = field(default_factory=dict)
+    publishers: dict[str, PublisherType] = field(default_factory=dict)
 
-    def register(self, entry: StrategyType | PolicyType | ValidatorType) -> None:
+    def register(self, entry: Entry) -> None:
         """Add an entry. Raises `ValueError` when its name is taken by another one."""
         shelf: dict[str, Any] = self.validators
         if isinstance(entry, StrategyType):
             shelf = self.strategies
         elif isinstance(entry, PolicyType):
             shelf = self.policies
+        elif isinstance(entry, PublisherType):
+            shelf = self.publishers
         taken = shelf.get(entry.name)
         if taken is not None and taken is not entry:
             raise ValueError(f"{entry.name!r} is already registered by {taken.origin}; choose another name")
@@ -144,7 +172,7 @@ class Catalog:
 
     def copy(self) -> Catalog:
         """A catalogue of one's own, to register into without touching this one."""
-        return Catalog(dict(self.strategies), dict(self.policies), dict(self.validators))
+        return Catalog(dict(self.strategies), dict(self.policies), dict(self.validators), dict(self.publishers))
 
 
 def _found(shelf: Mapping[str, T], what: str, name: str, *more: str) -> T:
