@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from anystrat.domain.outcomes import Outcome
 from anystrat.engine.columns.outcomes import outcomes_of
@@ -17,32 +18,42 @@ if TYPE_CHECKING:
     from anystrat.domain.protocols import Compiler
     from anystrat.engine.engine import Engine
 
-#: A block of fewer ticks is over sooner one by one.
-WORTH_A_BLOCK: Final = 512
+T = TypeVar("T")
+
+#: Where models are asked, a block of at least so many ticks goes over columns: one inference for all its rows.
+WORTH_COLUMNS: Final = 512
 
 
 class EngineDriver:
-    """Pushes inputs through an engine. Without a compiler everything goes tick by tick.
+    """Pushes inputs through an engine: a lone tick by itself, a backlog through compiled lanes or over columns.
 
-    `probe`, where there is one, looks at some of the ticks from then on that it is set.
+    Without a compiler everything goes tick by tick. `probe`, where there is one, looks at some of the ticks from then on
+    that it is set.
     """
 
     def __init__(self, engine: Engine, compiler: Compiler | None = None) -> None:
         self.engine = engine
         self.probe: StepProbe | None = None
-        self._blocks = BlockRunner(engine, compiler) if compiler is not None else None
+        self._compiled = compiler is not None
+        batched = compiler is not None and any(executor.kind != "rules" for executor in engine.executors)
+        self._columns = BlockRunner(engine, compiler) if batched else None
 
     def ticks(self, block: TickColumns) -> list[Outcome]:
-        """What a block of ticks leads to, in order. Of a large block without its fills, which nobody here asks for."""
-        if self._blocks is not None and len(block) >= WORTH_A_BLOCK and not self.engine.judges_age:
-            run = partial(self._blocks.run, block)
-            result = run() if self.probe is None else self.probe.block(len(block), run)
-            return list(outcomes_of(self.engine, result, reasons=True, fills=False))
-        outcomes: list[Outcome] = []
-        step = self.engine.step if self.probe is None else self.probe.step
-        for row in block.rows():
-            outcomes += step(row)
-        return outcomes
+        """What a block of ticks leads to, in order; of several ticks without their fills, which nobody here asks for."""
+        engine, size = self.engine, len(block)
+        if not self._compiled or size == 1:
+            outcomes: list[Outcome] = []
+            step = engine.step if self.probe is None else self.probe.step
+            for row in block.rows():
+                outcomes += step(row)
+            return outcomes
+        if self._columns is not None and size >= WORTH_COLUMNS and not engine.judges_age:
+            result = self._looked_at(size, partial(self._columns.run, block))
+            return list(outcomes_of(engine, result, reasons=True, fills=False))
+        return self._looked_at(size, partial(engine.step_block, block)).outcomes(fills=False)
+
+    def _looked_at(self, ticks: int, run: Callable[[], T]) -> T:
+        return run() if self.probe is None else self.probe.block(ticks, run)
 
     def event(self, event: RecordedEvent) -> list[Outcome]:
         """Everything that an event leads to."""
