@@ -195,6 +195,25 @@ class Window:
         self._ticks.extend(reversed(rows))
         numbers[SOME_ALONE] = 0
 
+    def dump(self) -> tuple[bytes, bytes, bytes] | None:
+        """Times, prices and flags of every tick, oldest first, where all of them are numbers alone; else None."""
+        numbers, capacity, count = self._rings.numbers[self.numbers_at :], self.capacity, self.count
+        places = (self._numbers[PLACE] - np.arange(count - 1, -1, -1)) % capacity
+        flags = numbers[HEADER + capacity + places]
+        if not (flags & NUMBERS_ALONE).all():
+            return None
+        return numbers[HEADER + places].tobytes(), self.prices[places].tobytes(), flags.tobytes()
+
+    def load(self, dumped: tuple[bytes, bytes, bytes]) -> None:
+        """Hold what `dump` gave, and nothing else."""
+        self.clear()
+        times, flags = (np.frombuffer(part, np.int64) for part in (dumped[0], dumped[2]))
+        count, capacity = len(times), self.capacity
+        numbers = self._rings.numbers[self.numbers_at :]
+        self.prices[:count] = self.prices[capacity : capacity + count] = np.frombuffer(dumped[1], np.float64)
+        numbers[HEADER : HEADER + count], numbers[HEADER + capacity : HEADER + capacity + count] = times, flags
+        numbers[PLACE], numbers[COUNT], numbers[SOME_ALONE] = (count - 1) % capacity, count, count > 0
+
     def clear(self) -> None:
         """Forget every tick."""
         numbers = self._numbers

@@ -16,9 +16,10 @@ from anystrat.domain.tick import TickRow
 from anystrat.engine.models import serve_again, serving
 
 if TYPE_CHECKING:
+    from anystrat.domain.window import Window
     from anystrat.engine.engine import Engine
 
-VERSION: Final = 2
+VERSION: Final = 3
 _DIGEST: Final = hashlib.sha256().digest_size
 _DECIMAL: Final = "$decimal"
 
@@ -43,7 +44,7 @@ def snapshot(engine: Engine) -> bytes:
                 "ticks": engine.ticks,
                 "tick_drops": dict(engine.tick_drops),
                 "state": engine.state.dump(),
-                "windows": [[_row_out(row) for row in window.rows()] for window in engine.windows],
+                "windows": [_window_out(window) for window in engine.windows],
                 "executors": [[executor.error_times, executor.own_drops] for executor in engine.executors],
             }
         )
@@ -82,8 +83,10 @@ def restore(engine: Engine, data: bytes) -> None:
     engine.outside_calendar = set(content["outside_calendar"])
     engine.ticks = content["ticks"]
     engine.tick_drops = Counter(content["tick_drops"])
-    for window, rows in zip(engine.windows, content["windows"], strict=True):
+    for window, (numbers, rows) in zip(engine.windows, content["windows"], strict=True):
         window.clear()
+        if numbers is not None:
+            window.load(numbers)
         for fields in rows:
             window.push(_row_in(fields))
     for executor, (error_times, own_drops) in zip(engine.executors, content["executors"], strict=True):
@@ -103,15 +106,21 @@ def fingerprint(engine: Engine) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+def _window_out(window: Window) -> tuple[tuple[bytes, bytes, bytes] | None, list[list[Any]]]:
+    """A window's numbers, where its ticks are nothing else; else its ticks one by one."""
+    numbers = window.dump()
+    return numbers, [] if numbers is not None else [_row_out(row) for row in window.rows()]
+
+
 def _row_out(row: TickRow) -> list[Any]:
     return [
         row.instrument_token,
         row.ts_ns,
         row.price,
-        *(_plain(value) for value in (row.exact, row.volume, row.bid, row.ask)),
+        *(None if value is None else _plain(value) for value in (row.exact, row.volume, row.bid, row.ask)),
         row.halted,
         row.auction,
-        _plain(row.metadata),
+        None if row.metadata is None else _plain(row.metadata),
     ]
 
 

@@ -3,10 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anystrat import StrategyRunnerService
+from anystrat.bootstrap import kernel_compiler
+from anystrat.domain.columns import TickColumns
 from anystrat.domain.errors import StaleHistory
 from anystrat.domain.tick import MarketTick, TickRow
 from anystrat.domain.window import History, Window, history_of
@@ -133,3 +137,29 @@ def test_a_cleared_window_holds_nothing_and_starts_anew():
         window.row(0)
     window.push(TickRow(7, 3, 9.0))
     assert window.history(2).prices.tolist() == [9.0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 9])
+def test_ticks_that_are_numbers_alone_are_dumped_and_loaded_as_numbers(count):
+    service = StrategyRunnerService()
+    service.register("momentum", instruments=[1], lookback_periods=4, threshold=0.5)
+    engine = service.engine
+    engine.use_compiler(kernel_compiler())
+    ticks = TickColumns(np.arange(count), np.ones(count, np.int64), 100.0 + np.arange(count))
+    engine.step_block(ticks)
+    window = engine.windows[0]
+    dumped = window.dump()
+    other = Window(4, 1)
+    other.push(TickRow(1, 0, 7.0))
+    assert dumped is not None
+    other.load(dumped)
+    assert other.rows() == window.rows()
+    assert list(other.prices[other.end - other.count : other.end]) == [100.0 + k for k in range(count)][-4:]
+    other.push(TickRow(1, 99, 55.0))
+    assert [kept.price for kept in other.rows()] == [*(100.0 + k for k in range(count)), 55.0][-4:]
+
+
+def test_a_window_that_holds_objects_is_not_dumped_as_numbers():
+    window = Window(3, 1)
+    window.push(TickRow(1, 0, 5.0))
+    assert window.dump() is None
