@@ -13,7 +13,7 @@ import numpy as np
 from anystrat.adapters.offload import in_a_thread
 from anystrat.adapters.tick_files.csv_file import CsvLines
 from anystrat.adapters.tick_files.decode import Tally, columns_of_rows
-from anystrat.adapters.tick_files.jsonl_file import JsonLines
+from anystrat.adapters.tick_files.json_ticks import JsonLines
 from anystrat.adapters.tick_files.lines import LineSplitter
 from anystrat.domain.endpoints import TickFormat
 from anystrat.domain.errors import TickFileError

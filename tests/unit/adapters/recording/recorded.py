@@ -98,10 +98,9 @@ def one_by_one(inputs: Iterable[Any]) -> list[Any]:
             flat.append(each)
             continue
         for row in each.rows():
-            exact = None if row.exact is None else str(row.exact)
             optional = (row.volume, row.bid, row.ask, row.halted, row.auction)
             price = "nan" if np.isnan(row.price) else np.float64(row.price).tobytes()  # one NaN is as good as another
-            flat.append((row.instrument_token, row.ts_ns, price, exact, *optional))
+            flat.append((row.instrument_token, row.ts_ns, price, row.exact, *optional))
     return flat
 
 
