@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
+import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+
+import nats
 
 from anystrat.adapters.offload import on_the_spot
 from anystrat.adapters.source_file import FileFeed
+from anystrat.adapters.source_nats import NatsFeed
 from anystrat.adapters.source_stdin import StdinFeed
 from anystrat.adapters.source_synthetic import SyntheticFeed
 from anystrat.adapters.tick_files import open_ticks
+from anystrat.adapters.tick_files.merge import sliced
 from anystrat.domain.columns import TickColumns
-from anystrat.domain.endpoints import SyntheticSource, TickFormat
-from anystrat.domain.intake import LiveSource
+from anystrat.domain.configuration import Secret
+from anystrat.domain.endpoints import NatsSource, SyntheticSource, TickFormat
+from anystrat.domain.intake import LiveSource, SourceNotice, TickBatch
+from anystrat.testing.messages import columns_message, json_lines_message, json_message, packed_message
 from anystrat.testing.ticks import synthetic_ticks
 
 #: Ticks of every place's feed.
@@ -104,6 +114,61 @@ def of_stdin(_directory: Path) -> Place:
     return Place(lambda: StdinFeed(TickFormat.JSONL, read=chunked(data, 700)), malformed=1)  # type: ignore[arg-type]
 
 
+class Until:
+    """An endless feed, up to its message number `last`: what the contract's tests take for the end."""
+
+    resumable = True
+
+    def __init__(self, feed: LiveSource, last: int) -> None:
+        self._feed = feed
+        self._last = last
+
+    async def batches(self, after: Mapping[str, int]) -> AsyncGenerator[TickBatch | SourceNotice, None]:
+        if any(offset >= self._last for offset in after.values()):
+            return
+        async with aclosing(self._feed.batches(after)) as items:
+            async for item in items:
+                yield item
+                if isinstance(item, TickBatch) and item.last >= self._last:
+                    return
+
+    async def acknowledge(self, partition: str, offset: int) -> None:
+        await self._feed.acknowledge(partition, offset)
+
+    async def close(self) -> None:
+        await self._feed.close()
+
+
+_streams = itertools.count()
+
+
+def of_nats(url: str) -> Place:
+    """Messages of every form, with 1 to 9 ticks; four ticks or messages among them are none."""
+    name = f"TICKS{next(_streams)}"
+    whole = ticks()
+    forms = itertools.cycle([json_message, json_lines_message, packed_message, columns_message])
+    messages = [b"nothing"]
+    start = 0
+    for size in itertools.cycle([1, 9, 4, 1, 1, 2]):
+        if start >= COUNT:
+            break
+        messages.append(next(forms)(sliced(whole, start, min(COUNT, start + size))))
+        start += size
+    messages[40:40] = [b"[1]", b"{}", b""]
+
+    async def publish() -> None:
+        client = await nats.connect(url, allow_reconnect=False)
+        js = client.jetstream()
+        await js.add_stream(name=name, subjects=[f"{name}.>"])
+        for at, message in enumerate(messages):
+            await js.publish(f"{name}.{at % 3}", message)
+        await client.close()
+
+    asyncio.run(publish())
+    options = NatsSource(Secret(url), stream=name, subject=f"{name}.>", durable="contract", batch=16)
+    return Place(lambda: Until(NatsFeed(options, Random(1)), len(messages)), malformed=4)
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "file": of_file,
     "broken file": of_broken_file,
@@ -111,5 +176,7 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "synthetic": of_synthetic,
     "stdin": of_stdin,
 }
+#: Those that need a server.
+SERVED = {"nats": of_nats}
 #: Those where what was missed is gone.
 FLEETING = ("stdin",)

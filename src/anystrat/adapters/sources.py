@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 from typing import TYPE_CHECKING
 
 from anystrat.adapters.offload import Offload, in_a_thread
 from anystrat.adapters.system_clock import SystemClock
-from anystrat.domain.endpoints import FileSource, StdinSource, SyntheticSource
+from anystrat.domain.endpoints import FileSource, NatsSource, StdinSource, SyntheticSource
 from anystrat.domain.intake import SourceFailed
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ def open_source(
     *,
     clock: Clock | None = None,
     offload: Offload = in_a_thread,
+    random: Random | None = None,
 ) -> LiveSource:
     """The source that the settings name, watched for silence where they say so; `instruments` are those that are watched.
 
     Nothing is connected before its `batches` are asked for. Raises `SourceFailed` for a type that is configured but not
     there, `TickFileError` for a file that cannot be used, `MissingExtra`.
     """
-    source, partition = _built(settings, instruments, clock or SystemClock(), offload)
+    source, partition = _built(settings, instruments, clock or SystemClock(), offload, random)
     return watched(source, settings, partition)
 
 
@@ -43,7 +45,7 @@ def watched(source: LiveSource, settings: SourceSettings, partition: str) -> Liv
 
 
 def _built(
-    settings: SourceSettings, instruments: Sequence[int], clock: Clock, offload: Offload
+    settings: SourceSettings, instruments: Sequence[int], clock: Clock, offload: Offload, random: Random | None
 ) -> tuple[LiveSource, str]:
     options = settings.options
     if isinstance(options, FileSource):
@@ -63,6 +65,11 @@ def _built(
         from anystrat.adapters import source_stdin
 
         return source_stdin.StdinFeed(options.format), source_stdin.PARTITION
+    if isinstance(options, NatsSource):
+        from anystrat.adapters.source_nats import NatsFeed
+
+        # How long is waited before another attempt is no decision about ticks: two runners must not wait alike.
+        return NatsFeed(options, random or Random()), options.stream  # noqa: S311  nothing to guess here
     raise SourceFailed(
-        f"source: this version delivers nothing from the type {settings.type!r} yet; expected one of file, synthetic, stdin"
+        f"source: this version delivers nothing from the type {settings.type!r} yet; expected one of file, synthetic, stdin, nats"
     )

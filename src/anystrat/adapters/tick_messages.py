@@ -45,11 +45,11 @@ class MessageDecoder:
     """Decodes the messages of one feed. Single JSON objects that come together are decoded together."""
 
     def __init__(self) -> None:
-        self._json = JsonLines("message")
+        self._json = JsonLines("")
         self._stamps = StampReader()
 
-    def decoded(self, messages: Sequence[bytes]) -> Decoded:
-        """All ticks of the messages, in their order."""
+    def decoded(self, messages: Sequence[bytes], names: Sequence[object] | None = None) -> Decoded:
+        """All ticks of the messages, in their order; `names` are what they are called where something is wrong."""
         tally = Tally()
         parts: list[TickColumns | list[RowValues]] = []
         counts = np.zeros(len(messages), np.int64)
@@ -64,30 +64,30 @@ class MessageDecoder:
                 parts.append(block)
             else:
                 for place in range(at, max(end, at + 1)):
-                    one = self._one(messages[place], tally)
+                    one = self._one(messages[place], tally, f"message {place + 1 if names is None else names[place]}")
                     counts[place] = len(one)
                     parts.append(one)
             at = max(end, at + 1)
         return Decoded(_together(parts), counts, tally)
 
-    def _one(self, message: bytes, tally: Tally) -> TickColumns | list[RowValues]:
+    def _one(self, message: bytes, tally: Tally, name: str) -> TickColumns | list[RowValues]:
         try:
             if len(message) > MAX_BYTES:
                 raise MalformedRow(f"{len(message)} bytes; at most {MAX_BYTES} are decoded")  # noqa: TRY301  one way out
             kind = message.lstrip(_SPACE)[:1] if message[:1] in _SPACES else message[:1]
             if kind == b"{":
-                return self._objects(message, tally)
+                return self._objects(message, tally, name)
             if kind == b"[":
                 found = self._json.quick_array(message)
-                return found if found is not None else self._json.array(message, tally)
+                return found if found is not None else JsonLines(name).array(message, tally)
             if kind and (0x80 <= kind[0] <= 0x9F or 0xDC <= kind[0] <= 0xDF):
-                return packed_ticks(message, self._stamps, tally, "message")
+                return packed_ticks(message, self._stamps, tally, name)
             raise MalformedRow(f"neither JSON nor MessagePack with ticks; found {shown(message)}")  # noqa: TRY301  as above
         except MalformedRow as error:
-            tally.add("message", str(error))
+            tally.add(name, str(error))
         return []
 
-    def _objects(self, message: bytes, tally: Tally) -> TickColumns:
+    def _objects(self, message: bytes, tally: Tally, name: str) -> TickColumns:
         """One object, however it is broken into lines, or one a line."""
         found = self._json.quick([message])
         if found is not None:
@@ -95,7 +95,7 @@ class MessageDecoder:
         lines: list[bytes | None] = list(message.rstrip(_SPACE).split(b"\n"))
         if len(lines) > 1 and lines[0] is not None and not lines[0].rstrip(_SPACE).endswith(b"}"):
             lines = [message]
-        return self._json.block(1, lines, tally)
+        return JsonLines(name).block(1, lines, tally)
 
 
 _SPACES: Final = {bytes([each]) for each in _SPACE}
