@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from anystrat.domain.errors import MissingExtra
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
     from anystrat.domain.configuration import Secret
+
+
+_RETRY_SEC: Final = 0.05
 
 
 class NatsAccess(Protocol):
@@ -59,6 +62,9 @@ async def connect(access: NatsAccess, server: str, on_lost: Callable[[], object]
     await client.connect(
         server,
         allow_reconnect=False,
+        # Without these, the client would try the one server for two minutes before it says anything.
+        max_reconnect_attempts=1,
+        reconnect_time_wait=_RETRY_SEC,
         connect_timeout=timeout_sec,
         error_cb=noted,
         disconnected_cb=lost,

@@ -61,8 +61,15 @@ class DurableConsumer:
                 "It has to be made by who publishes."
             ) from error
         subjects = info.config.subjects or []
-        whole = bool(subjects) and all(covers(options.subject, subject) for subject in subjects)
-        retention = getattr(info.config.retention, "value", None) or "limits"
+        # Another stream that this one copies may bring subjects that it does not name.
+        copies = bool(info.config.mirror or info.config.sources)
+        if not copies and not any(overlap(options.subject, subject) for subject in subjects):
+            raise SourceFailed(
+                f"the stream {options.stream!r} has no subject that {options.subject!r} fits (found: {', '.join(subjects)})"
+            )
+        whole = not copies and all(covers(options.subject, subject) for subject in subjects)
+        kept = info.config.retention or "limits"
+        retention = str(getattr(kept, "value", kept))
         return StreamState(info.state.first_seq, info.state.last_seq, retention, whole)
 
     async def make(self, state: StreamState, after: int | None, committed: int | None, *, first_time: bool) -> None:
@@ -154,3 +161,14 @@ def covers(pattern: str, subject: str) -> bool:
         if at >= len(given) or given[at] == ">" or word not in {"*", given[at]}:
             return False
     return len(wanted) == len(given)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether there is a subject that both patterns stand for."""
+    left, right = one.split("."), other.split(".")
+    for a, b in zip(left, right, strict=False):
+        if ">" in {a, b}:
+            return True
+        if "*" not in {a, b} and a != b:
+            return False
+    return len(left) == len(right)
