@@ -64,7 +64,7 @@ async def connect(access: NatsAccess, server: str, on_lost: Callable[[], object]
         allow_reconnect=False,
         # Without these, the client would try the one server for two minutes before it says anything.
         max_reconnect_attempts=1,
-        reconnect_time_wait=_RETRY_SEC,
+        reconnect_time_wait=_RETRY_SEC,  # type: ignore[arg-type]  # it sleeps for that long, fractions included
         connect_timeout=timeout_sec,
         error_cb=noted,
         disconnected_cb=lost,
