@@ -329,11 +329,11 @@ strategies:
     instruments: [1001]
 ```
 
-!!! note "Checked, and not used yet"
+!!! note "What reads what"
 
-    `replay` reads `run.rng_seed`, `instruments`, `sessions`, `strategies`, the paper costs in `brokers`, and a `source` of type `file`. Everything
-    else here is for the live runner, which is [not there yet](../explanation/scope.md): it is checked, so that a
-    file that is right today stays right, and otherwise left alone. `bars` in a row is refused.
+    `replay` and `backtest` read `run.rng_seed`, `instruments`, `sessions`, `strategies`, the paper costs in `brokers`, and a `source` of type
+    `file`. `run` reads all of it. Sources and brokers of type `kafka` and `webhook`, sources of type `websocket` and the journal `postgres` are checked, and
+    [not there yet](../explanation/scope.md); so is `bars` in a row.
 """
 SESSIONS = """Dates on which an exchange does not keep to its calendar: `overrides`, a mapping of calendars to lists of dates, each with the keys
 below. `preopen_minutes`, a mapping too, is how long before the open the pre-open of a calendar begins.
