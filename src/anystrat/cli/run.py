@@ -35,7 +35,7 @@ _SPEEDS: Final = ("auto", "scalar", "columns")
     default="auto",
     show_default=True,
     type=click.Choice(_SPEEDS),
-    help="auto and columns use compiled code where the extra `fast` is installed; the signals are the same.",
+    help="auto: compiled code where ticks may come faster than an interpreter takes them; the signals are the same.",
 )
 @click.option(
     "--drain",
@@ -89,7 +89,7 @@ def command(
     watching = observation(configured, clock=clock, version=anystrat.__version__)
     options = RunOptions(
         clock,
-        compiler=_compiler(speed, quiet=settings.quiet),
+        compiler=_compiler(speed, configured, quiet=settings.quiet),
         observation=watching,
         record=record,
         drain_sec=drain_sec,
@@ -117,10 +117,10 @@ def _with_log_level(configured: Configuration, settings: Settings) -> Configurat
     return replace(configured, log=replace(configured.log, level=level))
 
 
-def _compiler(speed: str, *, quiet: bool) -> Compiler | None:
+def _compiler(speed: str, configured: Configuration, *, quiet: bool) -> Compiler | None:
     from anystrat import bootstrap
 
-    if speed == "scalar":
+    if speed == "scalar" or (speed == "auto" and not _may_hurry(configured)):
         return None
 
     def on_cold(name: str) -> None:
@@ -131,6 +131,12 @@ def _compiler(speed: str, *, quiet: bool) -> Compiler | None:
     if found is None and speed == "columns":
         say_error("columns need the extra `fast`: pip install 'anystrat[fast]'; the run goes on tick by tick")
     return found
+
+
+def _may_hurry(configured: Configuration) -> bool:
+    """Whether ticks may come faster than an interpreter takes them, so that a compiler is worth its start-up."""
+    source = configured.source
+    return source is not None and getattr(source.options, "pace", "max") == "max" and source.type != "stdin"
 
 
 async def _served(runner: Runner, endpoint: Endpoint | None, configured: Configuration) -> dict[str, Any]:
