@@ -27,7 +27,7 @@ def summary(report: dict[str, Any], configured: Configuration) -> None:
     """Print what every strategy did, what became of the ticks, how long it took and where the files are."""
     strategies: dict[str, dict[str, Any]] = report["strategies"]
     if strategies:
-        columns, rows = _without_empty(_COLUMNS, [_row(name, one) for name, one in strategies.items()])
+        columns, rows = without_empty(_COLUMNS, [_row(name, one) for name, one in strategies.items()])
         table(columns, rows)
     else:
         line("No strategy took part.")
@@ -59,7 +59,7 @@ def by_reason(drops: dict[str, int]) -> str:
     return parts if len(drops) == 1 else f"{count(sum(drops.values()))}: {parts}"
 
 
-def _without_empty(columns: tuple[Column, ...], rows: list[list[str]]) -> tuple[list[Column], list[list[str]]]:
+def without_empty(columns: tuple[Column, ...], rows: list[list[str]]) -> tuple[list[Column], list[list[str]]]:
     """Leave out columns in which nothing stands: a summary without errors needs no column for them."""
     kept = [at for at in range(len(columns)) if any(row[at] for row in rows)]
     return [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from anystrat.cli.replay_summary import by_reason
+from anystrat.cli.replay_summary import by_reason, without_empty
 from anystrat.cli.screen import Column, count, line, pairs, table
 
 if TYPE_CHECKING:
@@ -95,14 +95,14 @@ def summary(report: dict[str, Any]) -> None:
         for one in report["strategies"]
     ]
     if rows:
-        table(_STRATEGIES, rows)
+        table(*without_empty(_STRATEGIES, rows))
         line()
     brokers = [
-        [one["broker"], one["type"], count(one["acked"]), *(count(one[name]) for name in _COUNTS)]
+        [one["broker"], one["type"], count(one["acked"]), *(count(one[name]) if one[name] else "" for name in _COUNTS)]
         for one in report["brokers"]
     ]
     if brokers:
-        table(_BROKERS, brokers)
+        table(*without_empty(_BROKERS, brokers))
         line()
     pairs([("ticks", in_words(report["ticks"])), ("ended", report["reason"])])
 
