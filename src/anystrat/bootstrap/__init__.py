@@ -23,6 +23,8 @@ from anystrat.engine.engine import Engine
 from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
     from anystrat.adapters.onnx_model import BatchReport
     from anystrat.adapters.signal_files import SignalWriter as SignalWriter
     from anystrat.adapters.tick_files import TickReader as TickReader
@@ -221,10 +223,12 @@ def open_source(settings: SourceSettings, instruments: Sequence[int] = (), *, cl
     return opened(settings, instruments, clock=clock)
 
 
-def open_sink(settings: BrokerSettings, catalog: Catalog | None = None) -> Sink:
+def open_sink(
+    settings: BrokerSettings, catalog: Catalog | None = None, *, log: FilteringBoundLogger | None = None
+) -> Sink:
     """Where a broker's signals go: a built-in sink, or the publisher that a plug-in makes; none for type paper.
 
-    Nothing is connected before its `open`. Raises `BrokerNotThere`, `MissingExtra`, and what a plug-in's builder raises.
+    `log` is where type `log` writes. Nothing is connected before its `open`. Raises `BrokerNotThere`, `MissingExtra`, and what a plug-in's builder raises.
     """
     publisher = (catalog or default_catalog()).publishers.get(settings.type)
     if publisher is not None:
@@ -233,9 +237,9 @@ def open_sink(settings: BrokerSettings, catalog: Catalog | None = None) -> Sink:
         made: Any = publisher.build(settings.options)
         return made if hasattr(made, "send") else PublisherSink(made)
     from anystrat.adapters.sinks import builtin_sink
-    from anystrat.observability.log import logger
+    from anystrat.observability.records import logger
 
-    return builtin_sink(settings, logger(getattr(settings.options, "level", "info")))
+    return builtin_sink(settings, log or logger(getattr(settings.options, "level", "info")))
 
 
 def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: bool = False) -> SignalWriter:

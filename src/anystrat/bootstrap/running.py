@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import anystrat
 from anystrat.adapters.offload import in_a_thread
 from anystrat.adapters.signal_files.jsonl import signal_bodies
-from anystrat.adapters.sinks import builtin_sink
 from anystrat.adapters.system_clock import SystemClock
 from anystrat.adapters.watchdog import Watchdog
-from anystrat.bootstrap import Wiring, live_inference, open_source, session_clock
+from anystrat.bootstrap import Wiring, live_inference, open_sink, open_source, session_clock
 from anystrat.bootstrap.journals import open_journal
 from anystrat.bootstrap.models import ModelWatch
 from anystrat.bootstrap.recording import open_recorder
@@ -23,7 +22,6 @@ from anystrat.domain.configuration import BrokerSettings, Configuration
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
-from anystrat.observability.records import logger
 from anystrat.runner.delivery import BrokerDelivery, PaperDelivery
 from anystrat.runner.plan import ShardPlan, in_shard, plan_shards
 from anystrat.runner.runner import Delivery, Runner, RunnerParts
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from anystrat.domain.clock import Clock
     from anystrat.domain.journal import Journal, OutboxSignal
     from anystrat.domain.protocols import Compiler, HistoryProvider
+    from anystrat.strategies.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
         watching.outcome_log.registered([executor for engine in engines for executor in engine.executors])
 
     def deliveries(on_dead: Callable[[OutboxSignal], None]) -> Sequence[Delivery]:
-        return [_delivery(settings, journal, on_dead, options) for settings in used]
+        return [_delivery(settings, wiring.catalog, journal, on_dead, options) for settings in used]
 
     return Runner(
         RunnerParts(
@@ -159,14 +158,18 @@ def _brokers_of(engines: Iterable[Engine], brokers: Mapping[str, BrokerSettings]
 
 
 def _delivery(
-    settings: BrokerSettings, journal: Journal, on_dead: Callable[[OutboxSignal], None], options: RunOptions
+    settings: BrokerSettings,
+    catalog: Catalog,
+    journal: Journal,
+    on_dead: Callable[[OutboxSignal], None],
+    options: RunOptions,
 ) -> Delivery:
     if settings.costs is not None:
         return PaperDelivery(settings.name, journal)
     return BrokerDelivery(
         settings.name,
         settings.type,
-        builtin_sink(settings, logger() if options.observation is None else options.observation.log),
+        open_sink(settings, catalog, log=None if options.observation is None else options.observation.log),
         journal,
         clock=options.clock,
         random=options.random,
