@@ -13,6 +13,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from anystrat.adapters.signal_files import open_signals as open_signals
     from anystrat.adapters.tick_files import open_ticks as open_ticks
+    from anystrat.backtest.frame import Frame as Frame
+    from anystrat.backtest.result import BacktestResult as BacktestResult
+    from anystrat.bootstrap.backtesting import backtest as backtest
     from anystrat.domain.columns import TickColumns as TickColumns
     from anystrat.domain.configuration import Configuration as Configuration
     from anystrat.domain.configuration import ExecutionContext as ExecutionContext
@@ -73,6 +76,8 @@ if TYPE_CHECKING:
 _HOME = {
     "adapters.signal_files": ("open_signals",),
     "adapters.tick_files": ("open_ticks",),
+    "backtest.frame": ("Frame",),
+    "backtest.result": ("BacktestResult",),
     "domain.columns": ("TickColumns",),
     "domain.configuration": (
         "Configuration",
@@ -128,6 +133,7 @@ _MODULE = {name: f"{__name__}.{module}" for module, names in _HOME.items() for n
 
 __all__ = [
     "AnystratError",
+    "BacktestResult",
     "BatchCapable",
     "BuildContext",
     "Configuration",
@@ -137,6 +143,7 @@ __all__ = [
     "Engine",
     "ExecutionContext",
     "FeatureStore",
+    "Frame",
     "History",
     "HistoryProvider",
     "Idempotent",
@@ -178,6 +185,7 @@ __all__ = [
     "UnknownName",
     "ValidatorType",
     "__version__",
+    "backtest",
     "open_signals",
     "open_ticks",
     "register_feature",
@@ -190,6 +198,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "backtest":
+        return import_module(f"{__name__}.backtest")  # a package that can be called: see there
     if name not in _MODULE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULE[name]), name)

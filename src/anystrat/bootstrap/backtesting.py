@@ -1,20 +1,33 @@
-"""What a backtest needs of the outside: where its tables go, and what its inputs are."""
+"""A whole backtest in one call, and what it needs of the outside: where its tables go, and what its inputs are."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from anystrat import __version__
-from anystrat.backtest.result import RunFacts
+from anystrat.backtest.recorder import Recorder
+from anystrat.backtest.replay import Speed, replay
+from anystrat.backtest.report import replay_report
+from anystrat.backtest.result import BacktestResult, RunFacts
+from anystrat.bootstrap import Wiring, build_engine, default_wiring, kernel_compiler, open_ticks, session_clock
+from anystrat.config import configuration_from_mapping, load_configuration
+from anystrat.domain.configuration import Configuration
+from anystrat.domain.endpoints import FileSource
+from anystrat.domain.errors import TickFileError
+from anystrat.observability.log import OutcomeLog
+from anystrat.strategies.catalog import StrategyType
 
 if TYPE_CHECKING:
-    from anystrat.bootstrap import Wiring
-    from anystrat.domain.configuration import Configuration
+    from anystrat.domain.columns import TickColumns
+
+_BLOCK_ROWS: Final = 131_072
 
 
 def check_table_path(path: str | os.PathLike[str]) -> None:
@@ -60,3 +73,134 @@ def _model_paths(parameters: Any) -> Iterable[str]:
 def _sha256(path: str | os.PathLike[str]) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------------------ one call
+
+Strategies = str | os.PathLike[str] | Configuration | Mapping[str, Any] | StrategyType | Sequence[Any]
+
+
+def backtest(
+    strategies: Strategies,
+    ticks: Any = None,
+    *,
+    cash: float = 1_000_000.0,
+    shared: bool = False,
+    days_per_year: int | None = None,
+    instruments: Iterable[int] | None = None,
+    fee_bps: float | None = None,
+    slippage_bps: float | None = None,
+    fill: str | None = None,
+    speed: str = "columns",
+) -> BacktestResult:
+    """Run strategies over recorded ticks, and account for every paper fill: `backtest("anystrat.yaml", frame).stats.sharpe`.
+
+    Args:
+        strategies: A configuration (its path, a mapping with `strategies`, a `Configuration`), or strategies alone: a type's
+            name, a type such as a function under `@rule`, a row as under `strategies:`, or a list of them. A row may leave
+            out its id (the type's name) and its instruments.
+        ticks: A tick file or several; a pandas or Polars frame, an Arrow table, a mapping of arrays, with the columns of tick
+            files; `TickColumns`; ticks. None: the configuration's source.
+        cash: What every strategy's account starts with.
+        shared: One account for all, which starts with `cash` once.
+        days_per_year: Daily marks that make a year. None: 365 where ticks come at weekends, else 252.
+        instruments: What strategies watch that do not say so, and whose the ticks are that do not say so. None: all of the ticks.
+        fee_bps: A fill's fee; with strategies alone, a configuration has its own. So have the next two.
+        slippage_bps: How much worse than its tick a fill is.
+        fill: `next_tick` or `same_tick`.
+        speed: `columns`, `scalar` or `auto`; what comes out is the same.
+
+    Raises:
+        ConfigurationError: For whatever the configuration refuses.
+        TickFileError: For ticks that cannot be used.
+        TypeError: For costs beside a configuration, which has its own.
+    """
+    wiring = default_wiring()
+    named = list(instruments) if instruments is not None else None
+    costs = {"fee_bps": fee_bps, "slippage_bps": slippage_bps, "fill": fill}
+    given = {name: value for name, value in costs.items() if value is not None}
+    configured = _configured(strategies, wiring)
+    if configured is not None and given:
+        raise TypeError(f"{', '.join(given)}: the configuration has its own costs, under brokers: paper:")
+    source: Any = ticks
+    if source is None:
+        source = _source(configured)
+    watched = named or ([spec.token for spec in configured.instruments] if configured is not None else [])
+    blocks, inputs = _ticks(source, watched[0] if len(watched) == 1 else None)
+    if configured is None:
+        configured = _of_rows(strategies, wiring, named or _tokens(blocks), given)
+    engine = build_engine(configured, wiring, sessions=session_clock(configured.instruments))
+    OutcomeLog().models(wiring.left_out, wiring.degraded)
+    recorder = Recorder(engine, cash=cash, shared=shared)
+    done = replay(engine, blocks, speed=Speed(speed), compiler=kernel_compiler, recorder=recorder)
+    counts = replay_report(engine, done, malformed=getattr(blocks, "malformed", 0))
+    counts["left_out"] = {item.strategy_id: item.reason for item in wiring.left_out}
+    return BacktestResult(recorder, counts, run_facts(configured, wiring, inputs), periods=days_per_year)
+
+
+def _configured(strategies: Any, wiring: Wiring) -> Configuration | None:
+    """The configuration that is meant; None where strategies stand alone."""
+    if isinstance(strategies, Configuration):
+        return strategies
+    if isinstance(strategies, Mapping):
+        return configuration_from_mapping(strategies, wiring.catalog) if "strategies" in strategies else None
+    if isinstance(strategies, os.PathLike) or (
+        isinstance(strategies, str) and strategies not in wiring.catalog.strategies
+    ):
+        return load_configuration(Path(strategies), wiring.catalog)
+    return None
+
+
+def _of_rows(strategies: Any, wiring: Wiring, tokens: list[int], costs: dict[str, Any]) -> Configuration:
+    """Rows, types and their names as a whole configuration, with what they leave out."""
+    alone = isinstance(strategies, str | StrategyType | Mapping)
+    rows: list[dict[str, Any]] = []
+    for item in [strategies] if alone else strategies:
+        row = dict(item) if isinstance(item, Mapping) else {"strategy_type": item}
+        kind = row.get("strategy_type")
+        if isinstance(kind, StrategyType):
+            if kind.name not in wiring.catalog.strategies:
+                wiring.catalog.register(kind)
+            row["strategy_type"] = kind = kind.name
+        row.setdefault("instruments", tokens)
+        if "id" not in row:
+            taken = {one["id"] for one in rows}
+            names = (str(kind) if n == 1 else f"{kind}-{n}" for n in range(1, len(rows) + 2))
+            row["id"] = next(name for name in names if name not in taken)
+        rows.append(row)
+    mapping = {
+        "version": 1,
+        "run": {"name": "backtest"},
+        "brokers": {"paper": {"type": "paper", **costs}},
+        "strategies": rows,
+    }
+    return configuration_from_mapping(mapping, wiring.catalog)
+
+
+def _source(configured: Configuration | None) -> Sequence[Path]:
+    options = configured.source.options if configured is not None and configured.source is not None else None
+    if not isinstance(options, FileSource):
+        raise TickFileError("there are no ticks: name a tick file, or pass a data frame, an Arrow table or columns")
+    return options.path
+
+
+def _ticks(source: Any, instrument: int | None) -> tuple[Iterable[TickColumns], list[Any]]:
+    """The blocks, which can be gone over again, and what they are called with their digests."""
+    several = isinstance(source, list | tuple) and source and all(isinstance(one, str | os.PathLike) for one in source)
+    if isinstance(source, str | os.PathLike) or several:
+        reader = open_ticks([source] if isinstance(source, str | os.PathLike) else source, block_rows=_BLOCK_ROWS)
+        return reader, list(reader.paths)
+    from anystrat.adapters.tick_frames import blocks_of, ticks_of
+
+    columns = ticks_of(source, instrument=instrument)
+    digest = hashlib.sha256()
+    for column in (columns.ts_ns, columns.instrument_token, columns.price):
+        digest.update(column.tobytes())
+    return blocks_of(columns, _BLOCK_ROWS), [(f"{len(columns):,} rows in memory", digest.hexdigest())]
+
+
+def _tokens(blocks: Iterable[TickColumns]) -> list[int]:
+    seen: set[int] = set()
+    for block in blocks:
+        seen.update(np.unique(block.instrument_token).tolist())
+    return sorted(seen)
