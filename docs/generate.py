@@ -96,6 +96,7 @@ TICK_DROPS = {
 #: Heading -> the public names below it, in this order.
 API = {
     "Run": ("StrategyRunnerService", "StrategyFactory", "open_ticks", "open_signals"),
+    "Backtest": ("backtest", "BacktestResult", "Figures", "Frame"),
     "Write a strategy": (
         "rule",
         "StrategyProcessor",

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from anystrat.adapters.signal_files import open_signals as open_signals
     from anystrat.adapters.tick_files import open_ticks as open_ticks
+    from anystrat.backtest.figures import Figures as Figures
     from anystrat.backtest.frame import Frame as Frame
     from anystrat.backtest.result import BacktestResult as BacktestResult
     from anystrat.bootstrap.backtesting import backtest as backtest
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 _HOME = {
     "adapters.signal_files": ("open_signals",),
     "adapters.tick_files": ("open_ticks",),
+    "backtest.figures": ("Figures",),
     "backtest.frame": ("Frame",),
     "backtest.result": ("BacktestResult",),
     "domain.columns": ("TickColumns",),
@@ -143,6 +145,7 @@ __all__ = [
     "Engine",
     "ExecutionContext",
     "FeatureStore",
+    "Figures",
     "Frame",
     "History",
     "HistoryProvider",

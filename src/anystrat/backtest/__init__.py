@@ -18,3 +18,6 @@ class _Callable(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Callable
+# What a function would have, for whoever describes it.
+__module__ = "anystrat.bootstrap.backtesting"
+__qualname__ = "backtest"

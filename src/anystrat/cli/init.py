@@ -59,6 +59,7 @@ def command(context: click.Context, directory: Path, *, force: bool) -> None:
             *change,
             ("anystrat check", "is the configuration right, do the models load"),
             ("anystrat replay", "synthetic ticks through rules, a model, and both"),
+            ("anystrat backtest --report report.html", "what they would have earned, as a page to look at"),
             ("anystrat run live.yaml", "the same live: a feed, a journal, signals to a file; Ctrl-C ends it"),
             ("python run.py", "the same with a rule of your own: my_rule.py"),
         ]
