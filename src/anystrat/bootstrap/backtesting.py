@@ -129,7 +129,7 @@ def backtest(
     blocks, inputs = _ticks(source, watched[0] if len(watched) == 1 else None)
     if configured is None:
         configured = _of_rows(strategies, wiring, named or _tokens(blocks), given)
-    engine = build_engine(configured, wiring, sessions=session_clock(configured.instruments))
+    engine = build_engine(configured, wiring, sessions=session_clock(configured))
     OutcomeLog().models(wiring.left_out, wiring.degraded)
     recorder = Recorder(engine, cash=cash, shared=shared)
     done = replay(engine, blocks, speed=Speed(speed), compiler=kernel_compiler, recorder=recorder)
