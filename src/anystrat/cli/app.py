@@ -32,6 +32,8 @@ COMMANDS: Final = {
     "types": ("anystrat.cli.types", "List what a configuration can name, and its parameters."),
     "schema": ("anystrat.cli.schema", "Print the JSON Schema of the configuration, for editors."),
     "model": ("anystrat.cli.model", "Look into a model file, and verify it."),
+    "journal": ("anystrat.cli.journal", "Look into a journal, verify it, export it."),
+    "deadletters": ("anystrat.cli.deadletters", "Signals that were not delivered: list, show, send again."),
     "plugins": ("anystrat.cli.plugins", "List what installed packages add."),
     "doctor": ("anystrat.cli.doctor", "Say what this installation can do, and what it lacks."),
 }
