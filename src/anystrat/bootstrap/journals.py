@@ -38,6 +38,14 @@ def open_journal(settings: JournalSettings | None) -> Journal:
     )
 
 
+def kept(settings: JournalSettings | None) -> tuple[int, int]:
+    """How many inputs of each shard, and settled signals of each broker, `Journal.compact` is to leave."""
+    options = None if settings is None else settings.options
+    if not isinstance(options, SqliteJournal | MemoryJournal):
+        options = MemoryJournal()
+    return options.keep_inputs, options.keep_settled
+
+
 def look_into_journal(path: Path) -> JournalFile:
     """A journal's file, to read and not to touch, also while a runner writes it. Raises `JournalRefused`, `MissingExtra`."""
     from anystrat.adapters.sqlite_journal import JournalFile

@@ -15,7 +15,7 @@ from anystrat.adapters.signal_files.jsonl import signal_bodies
 from anystrat.adapters.system_clock import SystemClock
 from anystrat.adapters.watchdog import Watchdog
 from anystrat.bootstrap import Wiring, live_inference, open_sink, open_source, session_clock
-from anystrat.bootstrap.journals import open_journal
+from anystrat.bootstrap.journals import kept, open_journal
 from anystrat.bootstrap.models import ModelWatch
 from anystrat.bootstrap.recording import open_recorder
 from anystrat.domain.configuration import BrokerSettings, Configuration
@@ -80,6 +80,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             options.record, shards=plan.count, fingerprint=bound_to, name=run.name, clock=options.clock
         )
     journal = open_journal(configuration.journal)
+    keep_inputs, keep_settled = kept(configuration.journal)
     used = _brokers_of(engines, configuration.brokers)
     watching = options.observation
     if watching is not None:
@@ -119,6 +120,8 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             journal_name="memory" if configuration.journal is None else configuration.journal.type,
             feed=source.feed,
             drain_sec=options.drain_sec,
+            keep_inputs=keep_inputs,
+            keep_settled=keep_settled,
         )
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.contract.journal_places import signal, step
 
-from anystrat.bootstrap.journals import look_into_journal, open_journal, reset_journal, revive_dead_letters
+from anystrat.bootstrap.journals import kept, look_into_journal, open_journal, reset_journal, revive_dead_letters
 from anystrat.domain.configuration import JournalSettings, Secret
 from anystrat.domain.endpoints import MemoryJournal, PostgresJournal, SqliteJournal
 from anystrat.domain.errors import ConfigurationError
@@ -36,6 +36,13 @@ def test_without_settings_it_is_in_memory():
 def test_a_file_goes_on_where_it_was(tmp_path: Path):
     settings = JournalSettings("sqlite", SqliteJournal(tmp_path / "journal.db"))
     assert [run(open_journal(settings)) for _ in range(3)] == [0, 1, 2]
+
+
+def test_what_is_kept_is_what_the_configuration_says(tmp_path: Path):
+    asked = SqliteJournal(tmp_path / "journal.db", keep_inputs=7, keep_settled=5)
+    assert kept(JournalSettings("sqlite", asked)) == (7, 5)
+    assert kept(JournalSettings("memory", MemoryJournal(keep_settled=3))) == (100_000, 3)
+    assert kept(None) == (100_000, 10_000)
 
 
 def test_a_type_that_is_not_there_is_refused_with_those_that_are():
