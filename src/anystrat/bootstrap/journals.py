@@ -13,7 +13,7 @@ from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.journal import Journal
 
 if TYPE_CHECKING:
-    from anystrat.adapters.sqlite_journal import JournalFile
+    from anystrat.adapters.sqlite_journal import JournalFile as JournalFile  # noqa: PLC0414  callers annotate with it
 
 _HERE: Final = "sqlite, memory"
 

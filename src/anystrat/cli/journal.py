@@ -14,7 +14,7 @@ from anystrat.cli.journal_argument import journal as journal_argument
 from anystrat.cli.options import as_json, verbosity
 
 if TYPE_CHECKING:
-    from anystrat.adapters.sqlite_journal import JournalFile
+    from anystrat.bootstrap.journals import JournalFile
 
 _FATES = ("pending", "sending", "acked", "rejected", "expired", "dead", "unknown")
 
