@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "explain": ("anystrat.cli.explain", "Say why a strategy fired on a tick, or did not."),
     "backtest": ("anystrat.cli.backtest", "What the strategies would have earned, with a report."),
     "run": ("anystrat.cli.run", "Run the strategies live, from the configured source to the brokers."),
+    "status": ("anystrat.cli.status", "Say what a run did and how its strategies are, from its journal."),
     "whatif": ("anystrat.cli.whatif", "Compare a configuration with a changed one, on the same ticks."),
     "types": ("anystrat.cli.types", "List what a configuration can name, and its parameters."),
     "schema": ("anystrat.cli.schema", "Print the JSON Schema of the configuration, for editors."),

@@ -81,6 +81,19 @@ def report_of(runner: Runner) -> dict[str, Any]:
 
 def summary(report: dict[str, Any]) -> None:
     """Print what every strategy did, what became of the signals, and where every tick went."""
+    strategies_table(report["strategies"])
+    brokers = [
+        [one["broker"], one["type"], count(one["acked"]), *(count(one[name]) if one[name] else "" for name in _COUNTS)]
+        for one in report["brokers"]
+    ]
+    if brokers:
+        table(*without_empty(_BROKERS, brokers))
+        line()
+    pairs([("ticks", in_words(report["ticks"])), ("ended", report["reason"])])
+
+
+def strategies_table(strategies: list[dict[str, Any]]) -> None:
+    """A row an executor; nothing where there is none."""
     rows = [
         [
             one["strategy_id"],
@@ -92,19 +105,11 @@ def summary(report: dict[str, Any]) -> None:
             count(one["errors"]) if one["errors"] else "",
             one["state"],
         ]
-        for one in report["strategies"]
+        for one in strategies
     ]
     if rows:
         table(*without_empty(_STRATEGIES, rows))
         line()
-    brokers = [
-        [one["broker"], one["type"], count(one["acked"]), *(count(one[name]) if one[name] else "" for name in _COUNTS)]
-        for one in report["brokers"]
-    ]
-    if brokers:
-        table(*without_empty(_BROKERS, brokers))
-        line()
-    pairs([("ticks", in_words(report["ticks"])), ("ended", report["reason"])])
 
 
 _COUNTS: Final = ("queued", "rejected", "expired", "dead", "unknown", "retries")

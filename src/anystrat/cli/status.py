@@ -1,0 +1,112 @@
+"""`anystrat status`: what a run's journal says of it, while it runs and after: where every tick went, how each executor is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from anystrat.cli.journal_argument import journal as journal_argument
+from anystrat.cli.options import as_json, verbosity
+
+if TYPE_CHECKING:
+    from anystrat.adapters.sqlite_journal import JournalFile
+
+SCHEMA_VERSION: Final = 1
+
+
+@click.command("status", short_help="Say what a run did and how its strategies are, from its journal.")
+@journal_argument
+@as_json
+@verbosity
+@click.pass_context
+def command(context: click.Context, journal: Path, *, as_json: bool) -> None:
+    """Say what a run did and how its strategies are, from its journal: while it runs, and after.
+
+    JOURNAL_OR_CONFIG is a journal's file or the configuration that names it; else $ANYSTRAT_CONFIG, else ./anystrat.yaml.
+    Strategies are as they were a second ago at most. Exits with 1 where the ticks do not add up.
+
+    \b
+    anystrat status live.yaml
+    """  # noqa: D301  click takes a real backspace as "keep these lines"
+    from anystrat.bootstrap.journals import look_into_journal
+    from anystrat.cli.screen import print_json
+
+    with look_into_journal(journal) as found:
+        report = report_of(found)
+    if as_json:
+        print_json(report)
+    else:
+        show(report)
+    if not report["balanced"]:
+        context.exit(1)
+
+
+def report_of(found: JournalFile) -> dict[str, Any]:
+    """One JSON-able object. `ticks` always adds up: received = processed + duplicates + dropped + shed."""
+    import msgspec
+
+    from anystrat.runner.tally import Tally, accounts_of, total
+
+    tallies = {
+        shard: msgspec.msgpack.decode(book.tally, type=Tally) for shard, book in found.shards.items() if book.tally
+    }
+    accounts = total([accounts_of(tally) for tally in tallies.values()])
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "journal": str(found.path),
+        "running_as": found.holder,
+        "killed": bool(found.meta.get("killed", False)),
+        "balanced": accounts.balanced,
+        "ticks": {
+            "received": accounts.received,
+            "processed": accounts.processed,
+            "duplicates": accounts.duplicates,
+            "dropped": dict(accounts.dropped),
+            "shed": accounts.shed,
+        },
+        "strategies": [
+            {
+                "strategy_id": one.strategy_id,
+                "broker": one.broker,
+                "shard": shard,
+                "kind": one.kind,
+                "state": one.state.name,
+                "ticks": one.ticks,
+                "evaluations": one.evaluations,
+                "signals": one.signals,
+                "drops": dict(one.drops),
+                "errors": one.errors,
+            }
+            for shard, tally in tallies.items()
+            for one in tally.executors
+        ],
+        "brokers": {
+            broker: {fate.name.lower(): count for fate, count in sorted(fates.items())}
+            for broker, fates in sorted(found.fates().items())
+        },
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print it for people."""
+    from anystrat.cli.run_summary import in_words, strategies_table
+    from anystrat.cli.screen import count, line, pairs
+
+    strategies_table(report["strategies"])
+    process = report["running_as"]
+    items = [
+        ("running", f"yes, as process {process}" if process else "no"),
+        ("kill switch", "on: nothing is sent" if report["killed"] else "off"),
+        ("ticks", in_words(report["ticks"])),
+    ]
+    items += [
+        (f"to {broker}", ", ".join(f"{count(number)} {fate}" for fate, number in fates.items()) or "nothing yet")
+        for broker, fates in report["brokers"].items()
+    ]
+    if not report["balanced"]:
+        items.append(("warning", "the ticks do not add up; this is a fault in anystrat: please report it"))
+    pairs(items)
+    if not report["strategies"]:
+        line("No strategy has been reported on yet: the run has only begun.")
