@@ -11,7 +11,7 @@ from anystrat.cli.journal_argument import journal as journal_argument
 from anystrat.cli.options import as_json, verbosity
 
 if TYPE_CHECKING:
-    from anystrat.adapters.sqlite_journal import JournalFile
+    from anystrat.bootstrap.journals import JournalFile
 
 SCHEMA_VERSION: Final = 1
 
