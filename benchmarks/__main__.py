@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import contest, machine, tables
 from benchmarks.contest import Failed, own, say
 
-PARTS = ("W1", "W2", "latency", "ml", "curves", "memory", "startup")
+PARTS = ("W1", "W2", "latency", "ml", "curves", "memory", "startup", "durable")
 CURVES = {
     "strategies": ((10, 100, 1_000), (10, 100, 1_000, 10_000)),
     "instruments": ((1, 100, 10_000), (1, 10, 100, 1_000, 10_000)),
@@ -96,6 +96,9 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
             of: repeated(1 if asked.quick else 3, "memory", "benchmarks.memory", of, "2000")
             for of in ("strategy", "instrument")
         },
+        "durable": lambda: repeated(
+            1 if asked.quick else 3, "durable", "benchmarks.durable", "--ticks", "500000" if asked.quick else "2000000"
+        ),
         "startup": lambda: repeated(1, "startup", "benchmarks.startup", "--repetitions", str(asked.reps)),
     }
     if workloads:

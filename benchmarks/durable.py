@@ -1,7 +1,7 @@
 """The durable runner: throughput, durable signals, the way from a tick to its send, what a commit costs.
 
-    python -m benchmarks.durable                 # all of it, as a table and JSON
-    python -m benchmarks.durable --only latency
+    python -m benchmarks --only durable          # as a table
+    python -m benchmarks.durable --only latency  # one part, its numbers alone
 
 In one process: W2's strategies over a Parquet file, a SQLite journal with `synchronous=FULL`, a JSONL sink.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import logging
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -27,8 +25,8 @@ from anystrat.domain.columns import TickColumns
 from anystrat.domain.delivery import TAKEN, Idempotent
 from anystrat.domain.intake import TickBatch
 from anystrat.runner.runner import Runner
-from benchmarks import machine
 from benchmarks.own import write_ticks
+from benchmarks.timing import emit
 from benchmarks.workloads import Ticks, rows_of, ticks_of
 
 #: Thresholds at which W2's strategies give about one signal in 100 ticks, all ten together.
@@ -171,11 +169,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, with commas between: {', '.join(PARTS)}")
     parser.add_argument("--ticks", type=int, default=2_000_000)
     parser.add_argument("--load", type=float, help="ticks a second for the latency; half of the throughput by default")
-    parser.add_argument("--out", type=Path, default=Path("out/bench/durable.json"))
     asked = parser.parse_args()
-    logging.disable()
     parts = asked.only.split(",")
-    found: dict[str, Any] = {"machine": machine.description(), **machine.load()}
+    found: dict[str, Any] = {}
     drained(rare_rows(), ticks_of("W2", 200_000))  # compiles what is not compiled yet
     if "file" in parts or ("latency" in parts and asked.load is None):
         found["file"] = drained(rare_rows(), ticks_of("W2", asked.ticks))
@@ -184,9 +180,7 @@ def main() -> None:
     if "latency" in parts:
         load = asked.load or found["file"]["ticks_per_sec"] / 2
         found["latency"] = tick_to_send(load, 5.0)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps({name: found[name] for name in PARTS if name in found}, indent=2))
+    emit(**found)
 
 
 if __name__ == "__main__":

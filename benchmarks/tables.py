@@ -29,6 +29,7 @@ def all_of(results: dict[str, Any]) -> str:
         "ml": ("ML: a linear ONNX model of ten features", ml_table),
         "curves": ("How the cost of a tick grows, microseconds of processor time", curves_table),
         "memory": ("Memory", memory_table),
+        "durable": ("The durable runner: W2 from Parquet to JSONL, a SQLite journal beneath", durable_table),
         "startup": ("Start-up, seconds", startup_table),
     }
     parts += [f"### {title}\n\n{table(results[name])}" for name, (title, table) in tables.items() if results.get(name)]
@@ -172,6 +173,39 @@ def memory_table(found: dict[str, list[dict[str, Any]]]) -> str:
         if answers
     ]
     return table(["", "KiB"], rows)
+
+
+def durable_table(answers: list[dict[str, Any]]) -> str:
+    def middle(part: str, name: str, at: int | None = None) -> float:
+        values = [one[part][name] for one in answers if part in one]
+        return statistics.median(value if at is None else value[at] for value in values)
+
+    rows = []
+    for part, words in (("file", "one signal in 200 ticks"), ("signals", "one signal in two ticks")):
+        if any(part in one for one in answers):
+            rows.append(
+                [
+                    f"a file, {words}",
+                    rate(middle(part, "ticks_per_sec")),
+                    rate(middle(part, "signals_per_sec")),
+                    f"{middle(part, 'signals_a_commit'):,.0f}",
+                    f"{middle(part, 'commit_ms', 0):.1f} / {middle(part, 'commit_ms', 1):.1f}",
+                    "",
+                ]
+            )
+    if any("latency" in one for one in answers):
+        waits = " / ".join(f"{middle('latency', 'ms', k):.2f}" for k in range(3))
+        commits = f"{middle('latency', 'commit_ms', 0):.1f} / {middle('latency', 'commit_ms', 1):.1f}"
+        rows.append(["an even load of half of that", rate(middle("latency", "ticks_per_sec")), "", "", commits, waits])
+    head = [
+        "",
+        "ticks/s",
+        "durable signals/s",
+        "signals a commit",
+        "commit ms p50 / p99",
+        "tick to send ms p50 / p99 / p99.9",
+    ]
+    return table(head, rows)
 
 
 def startup_table(answers: list[dict[str, Any]]) -> str:
