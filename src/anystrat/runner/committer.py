@@ -76,11 +76,14 @@ class Committer:
         self._idle = asyncio.Event()
 
     async def put(self, work: Work) -> None:
-        """Queue a step; waits while too much waits already."""
+        """Queue a step, at once; then wait while too much waits.
+
+        Steps are queued in the order in which they were made, whoever waits: so their signals were numbered.
+        """
+        self.add(work)
         while self._inputs >= _ROOM or len(self._waiting) >= _STEPS:
             self._room.clear()
             await self._room.wait()
-        self.add(work)
 
     def add(self, work: Work) -> None:
         """Queue a step at once: a small one, by whoever must not wait."""

@@ -60,11 +60,15 @@ class Intake:
         self._clock = clock
         self._on_notice = on_notice
 
-    def resume(self, watermarks: Sequence[Mapping[str, int]]) -> dict[str, int]:
-        """Go on after what each shard has committed; where the source has to begin, by partition."""
+    def resume(self, watermarks: Sequence[Mapping[str, int]], *, resumable: bool = True) -> dict[str, int]:
+        """Go on after what each shard has committed; where the source has to begin, by partition.
+
+        One that is not `resumable` numbers what is new after all that any shard has had: nothing of it comes again.
+        """
         for partition in {name for each in watermarks for name in each}:
             self.handed[partition] = [each.get(partition, -1) for each in watermarks]
-        return {partition: min(handed) for partition, handed in self.handed.items() if min(handed) >= 0}
+        first = min if resumable else max
+        return {partition: first(handed) for partition, handed in self.handed.items() if first(handed) >= 0}
 
     async def run(self, source: LiveSource, after: Mapping[str, int]) -> None:
         """Read until the source ends, or until this is cancelled between two batches."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -25,6 +24,7 @@ from anystrat.domain.events import (
 from anystrat.domain.health import BrokerHealth, ExecutorTally, HealthReport, JournalHealth, Phase, ShardHealth
 from anystrat.domain.inputs import decoded_inputs
 from anystrat.domain.intake import NoticeKind, SourceNotice
+from anystrat.domain.journal import JournalRefused
 from anystrat.domain.notices import (
     Draining,
     HistoryReady,
@@ -189,19 +189,24 @@ class Runner:
             await self._recover()
             async with asyncio.TaskGroup() as group:
                 await self._flow(group)
+            if self.problem is not None:
+                raise self.problem
         except BaseExceptionGroup as several:
-            self.problem = _first(several)
-            raise self.problem from several
+            self._failed(_first(several))
+            raise _first(several) from several
         except BaseException as error:
-            self.problem = error
+            self._failed(error)
             raise
         finally:
             self.phase = Phase.STOPPED if self.problem is None else Phase.FAILED
-            if self.problem is not None:
-                self._say(PartFailed("runner", f"{type(self.problem).__name__}: {self.problem}", "the run ends"))
             await self._close()
             queued = sum(each.health().queued for each in self.deliveries.values())
             self._say(Stopped(self.reason, self.problem is None, queued, loop.time() - began))
+
+    def _failed(self, error: BaseException) -> None:
+        if error is not self.problem:  # what a source failed of was said then
+            self.problem = error
+            self._say(PartFailed("runner", f"{type(error).__name__}: {error}", "the run ends"))
 
     async def _recover(self) -> None:
         parts, loop = self._parts, asyncio.get_running_loop()
@@ -246,9 +251,10 @@ class Runner:
                 await self._complete_recording(shard)
         for delivery in self.deliveries.values() if self.killed else ():
             delivery.kill()
+        switch = Operation.KILL if self.killed else Operation.UNKILL
         for shard in self.shards:
-            if self.killed and not shard.driver.engine.killed:
-                shard.mailbox.put_event(Command(Operation.KILL, parts.clock.now_ns()))
+            if shard.driver.engine.killed != self.killed:
+                shard.mailbox.put_event(Command(switch, parts.clock.now_ns()))
         for event in parts.models.at_start(parts.clock.now_ns()) if parts.models is not None else ():
             for shard in self.shards:
                 shard.mailbox.put_event(event)
@@ -266,6 +272,11 @@ class Runner:
         if from_input is None:
             parts.recorder.begin(shard.number, shard.next_input)
             return
+        if from_input > shard.next_input:
+            raise JournalRefused(
+                f"the recording holds {from_input} inputs of shard {shard.number}, and the journal {shard.next_input}: they "
+                "are not of one run, and nothing new would be recorded. Record into another directory"
+            )
         async for first, _, data in parts.journal.inputs(shard.number, from_input):
             parts.recorder.take(shard.number, first, list(decoded_inputs(data)))
 
@@ -293,7 +304,8 @@ class Runner:
 
     async def _flow(self, group: asyncio.TaskGroup) -> None:
         parts = self._parts
-        after = self._intake.resume([shard.watermarks for shard in self.shards])
+        watermarks = [shard.watermarks for shard in self.shards]
+        after = self._intake.resume(watermarks, resumable=parts.source.resumable)
         delivering = [group.create_task(each.run(), name=f"broker {each.broker}") for each in self.deliveries.values()]
         committing = group.create_task(self._committer.run(parts.source), name="committer")
         sharding = [group.create_task(each.run(), name=f"shard {each.number}") for each in self.shards]
@@ -306,8 +318,8 @@ class Runner:
         self._say(Draining(self.reason, parts.drain_sec, queued))
         for task in (taking, keeping):
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            # Waited for from outside: awaited, its cancellation could not be told from that of the whole run.
+            await asyncio.wait({task})
         await self._settled()
         deadline = asyncio.get_running_loop().time() + parts.drain_sec
         for each in self.deliveries.values():
@@ -439,7 +451,8 @@ class Runner:
             parts.models.look()
         else:
             await parts.offload(parts.models.look)
-        for event in parts.models.events(parts.clock.now_ns()):
+        # The last of them ends up first in a queue, so that they are put there from the last to the first.
+        for event in reversed(parts.models.events(parts.clock.now_ns())):
             for mailbox in self.mailboxes:
                 mailbox.put_first(event)
 

@@ -144,6 +144,7 @@ class Rig:
         plan = plan_shards(self.configuration.strategies, settings.shards, settings.sharding)
         engines = build_engines(self.configuration, self.wiring, plan)
         journal = InMemoryJournal(self.store)
+        self.journal = SlowJournal(journal, fence or Fence(), rng or random.Random(0))
         self.deliveries = []
 
         def deliveries(on_dead):
@@ -159,7 +160,7 @@ class Rig:
                 plan=plan,
                 engines=engines,
                 source=source,
-                journal=SlowJournal(journal, fence or Fence(), rng or random.Random(0)),
+                journal=self.journal,
                 clock=SimulatedClock(asyncio.get_running_loop()),
                 encode=signal_bodies,
                 deliveries=deliveries,

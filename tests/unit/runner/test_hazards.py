@@ -1,0 +1,234 @@
+"""What a runner must withstand between its parts: failures at awkward moments, restarts in the middle of something."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from anystrat.adapters.source_stdin import StdinFeed
+from anystrat.domain.events import ModelKept
+from anystrat.domain.inputs import decoded_inputs
+from anystrat.domain.intake import SourceFailed
+from anystrat.domain.journal import JournalFailed, JournalRefused, Step
+from anystrat.runner import committer as committer_module
+from anystrat.runner.parcel import Tickets
+from anystrat.runner.shard import Work
+from anystrat.testing.loop import simulate
+from anystrat.testing.ticks import synthetic_ticks
+
+from .rig import ListSource, Rig
+
+ROWS = [
+    {
+        "id": "m",
+        "strategy_type": "momentum",
+        "parameters": {"lookback_periods": 3, "threshold": 0.0005},
+        "instruments": [1, 2, 3, 4, 5, 6],
+        "per_instrument": True,
+    },
+]
+
+
+def ticks(seed, count):
+    (block,) = synthetic_ticks(seed, [1, 2, 3, 4, 5, 6], count, block_rows=count)
+    return block
+
+
+def lines_of(chunks):
+    """A reader of standard input that gives these."""
+    left = list(chunks)
+
+    async def read():
+        await asyncio.sleep(0.01)
+        return left.pop(0) if left else b""
+
+    return read
+
+
+def test_lines_that_come_after_a_restart_are_new_to_every_shard():
+    block = ticks(3, 60)
+    lines = [
+        f'{{"ts_ns":{row.ts_ns},"instrument_token":{row.instrument_token},"price":{row.price}}}\n'.encode()
+        for row in block.rows()
+    ]
+    rig = Rig(ROWS, block, shards=3)
+
+    async def run(chunks):
+        runner = rig.start(StdinFeed(read=lines_of(chunks)))
+        await runner.run()
+        return runner.accounts
+
+    simulate(lambda: run(lines[:31]))
+    accounts = simulate(lambda: run(lines[31:]))
+    assert (accounts.processed, accounts.duplicates) == (60, 0)
+
+
+class FailingSource(ListSource):
+    """Fails after its ticks."""
+
+    async def batches(self, after):
+        async for item in super().batches(after):
+            yield item
+        raise SourceFailed("the wire is cut")
+
+
+def test_a_source_that_fails_is_what_the_run_ends_with_once_what_was_read_is_safe():
+    block = ticks(3, 60)
+    rig = Rig(ROWS, block)
+
+    async def run():
+        runner = rig.start(FailingSource(block, [7]))
+        with pytest.raises(SourceFailed, match="the wire is cut"):
+            await runner.run()
+        return runner.accounts
+
+    assert simulate(run).processed == 60
+
+
+class SlowToLetGo(ListSource):
+    """Takes its time when it is cancelled."""
+
+    async def batches(self, after):
+        try:
+            async for item in super().batches(after):
+                yield item
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1.0)
+
+
+def test_a_journal_that_fails_while_the_source_lets_go_ends_the_run():
+    block = ticks(3, 60)
+    rig = Rig(ROWS, block)
+
+    async def run():
+        runner = rig.start(SlowToLetGo(block, [60]))
+
+        async def failing(steps):
+            await asyncio.sleep(0.5)
+            raise JournalFailed("the disk is full")
+
+        rig.journal.commit = failing
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.1, runner.stop, "asked to")
+        began = loop.time()
+        with pytest.raises(JournalFailed):
+            async with asyncio.timeout(60):
+                await runner.run()
+        return loop.time() - began
+
+    assert simulate(run) < 5
+
+
+def test_a_kill_switch_that_was_released_stays_released_whenever_the_process_ends():
+    block = ticks(3, 60)
+    rig = Rig(ROWS, block)
+
+    async def killed():
+        runner = rig.start(ListSource(block, [10]))
+        task = asyncio.ensure_future(runner.run())
+        await asyncio.sleep(0.02)
+        await runner.kill(on=True)
+        runner.stop("killed")
+        await task
+
+    simulate(killed)
+    # The release is in the journal, and its place among the ticks was not committed before the process ended.
+    rig.store.killed = False
+
+    async def again():
+        runner = rig.start(ListSource(block, [10]))
+        await runner.run()
+        return [shard.driver.engine.killed for shard in runner.shards]
+
+    assert simulate(again) == [False]
+
+
+def test_steps_are_committed_in_the_order_of_their_signals_numbers_however_many_shards_wait(monkeypatch):
+    monkeypatch.setattr(committer_module, "_STEPS", 2)
+    committed = []
+
+    class Journal:
+        async def commit(self, steps):
+            await asyncio.sleep(0.01)
+            committed.extend(step.first for step in steps)
+
+    async def run():
+        committer = committer_module.Committer(Journal(), {}, Tickets())
+        numbers = iter(range(10_000))
+
+        async def shard(pause):
+            for _ in range(40):
+                # As a shard does it: numbered, and handed over without anything between.
+                await committer.put(Work(Step(0, next(numbers), 0, b"", {}, (), b"", None)))
+                await asyncio.sleep(pause)
+
+        task = asyncio.ensure_future(committer.run(None))
+        await asyncio.gather(*(shard(pause) for pause in (0, 0, 0.0003, 0.0007, 0.01)))
+        committer.close()
+        await task
+
+    simulate(run)
+    assert committed == list(range(200))
+
+
+class Recording:
+    """Knows up to where it has every shard."""
+
+    def __init__(self, has):
+        self.has = has
+
+    def next_input(self, shard):
+        return self.has
+
+    def begin(self, shard, first):
+        pass
+
+    def take(self, shard, first, inputs, marks=None):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_a_recording_that_is_ahead_of_its_journal_is_of_another_run_and_refused():
+    block = ticks(3, 60)
+    rig = Rig(ROWS, block, recorder=Recording(400))
+
+    async def run():
+        with pytest.raises(JournalRefused, match="400 inputs of shard 0, and the journal 0"):
+            await rig.start(ListSource(block, [10])).run()
+
+    simulate(run)
+
+
+class TwoChanges:
+    """A version that failed goes, and then another comes."""
+
+    def __init__(self):
+        self.changes = [ModelKept(1, "m.onnx", "first"), ModelKept(1, "m.onnx", "second")]
+
+    def at_start(self, ts_ns):
+        return []
+
+    def look(self):
+        pass
+
+    def events(self, ts_ns):
+        changes, self.changes = self.changes, []
+        return changes
+
+
+def test_changes_of_models_take_their_places_in_the_order_in_which_they_happened():
+    block = ticks(3, 60)
+    rig = Rig(ROWS, block, models=TwoChanges())
+
+    async def run():
+        runner = rig.start(SlowToLetGo(block, [60]))
+        asyncio.get_running_loop().call_later(2, runner.stop, "asked to")
+        await runner.run()
+
+    simulate(run)
+    inputs = [each for _, _, data in rig.store.inputs[0] for each in decoded_inputs(data)]
+    assert [each.why for each in inputs if isinstance(each, ModelKept)] == ["first", "second"]
