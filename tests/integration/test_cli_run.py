@@ -249,3 +249,27 @@ def test_a_strategy_that_holds_everything_up_is_named(project, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert "mom" in done.stderr
     assert "time.sleep(0.6)" in done.stderr
+
+
+def test_a_second_signal_ends_it_also_while_a_strategy_holds_everything_up(project, monkeypatch):
+    project.plugin(
+        monkeypatch,
+        "from anystrat import rule\n\n\n@rule(history=1)\ndef endless(prices):\n    while True:\n        pass\n",
+        "endless = nasty:endless",
+    )
+    project.ticks([100, 101])
+    text = (CONFIG % "").replace("run: {name: test}", "run: {name: test, watchdog_sec: 0.2}")
+    text = text.replace("strategy_type: momentum", "strategy_type: endless")
+    project.config(text.replace("{lookback_periods: 3, threshold: 0.01, position_size: 10}", "{}"))
+    path = os.pathsep.join([str(project / "site"), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    running = start(project)
+    try:
+        assert any("while True" in line or "nasty.py" in line for line in iter(running.stderr.readline, ""))
+        running.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=10) == 143
+    finally:
+        running.kill()
+        running.communicate()

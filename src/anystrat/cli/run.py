@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import suppress
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,9 @@ from anystrat.cli.failures import INTERRUPTED, TERMINATED, say, say_error
 from anystrat.cli.options import Settings, as_json, configuration, settings_of, verbosity
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import FrameType
+
     from anystrat.domain.configuration import Configuration
     from anystrat.domain.health import Endpoint
     from anystrat.domain.protocols import Compiler
@@ -144,30 +148,43 @@ async def _served(runner: Runner, endpoint: Endpoint | None, configured: Configu
     from anystrat.bootstrap.running import watchdog
     from anystrat.cli.run_summary import report_of
 
-    loop = asyncio.get_running_loop()
-    handled = (signal.SIGINT, signal.SIGTERM)
-
-    def asked(number: signal.Signals) -> None:
-        if runner.stopping:
-            # As safe as a power cut, and as quick: the journal is made for either.
-            os._exit(INTERRUPTED if number is signal.SIGINT else TERMINATED)
-        say(f"{number.name}: taking no more ticks, delivering what is accepted; again to end at once")
-        runner.stop(number.name)
-
-    for number in handled:
-        with suppress(NotImplementedError):  # Windows has no signal handlers on its loops
-            loop.add_signal_handler(number, asked, number)
     guard = watchdog(configured, runner)
     try:
         guard.start()
         if endpoint is not None:
             runner.listening("metrics", await endpoint.start())
-        await runner.run()
+        with _stopped_by_signals(runner):
+            await runner.run()
         return report_of(runner)
     finally:
         guard.stop()
         if endpoint is not None:
             await endpoint.stop()
-        for number in handled:
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _stopped_by_signals(runner: Runner) -> Generator[None]:
+    """The first signal stops the run, the second ends the process: also while a strategy holds up the event loop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    seen: list[int] = []
+
+    def stop(name: str) -> None:
+        runner.stop(name)
+        say(f"{name}: taking no more ticks, delivering what is accepted; again to end at once")
+
+    def asked(number: int, _frame: FrameType | None) -> None:
+        if seen or runner.stopping:
+            # As safe as a power cut, and as quick: the journal is made for either.
+            os._exit(INTERRUPTED if number == signal.SIGINT else TERMINATED)
+        seen.append(number)
+        loop.call_soon_threadsafe(stop, signal.Signals(number).name)
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -189,8 +189,6 @@ class Runner:
             await self._recover()
             async with asyncio.TaskGroup() as group:
                 await self._flow(group)
-            if self.problem is not None:
-                raise self.problem
         except BaseExceptionGroup as several:
             self._failed(_first(several))
             raise _first(several) from several
@@ -202,6 +200,8 @@ class Runner:
             await self._close()
             queued = sum(each.health().queued for each in self.deliveries.values())
             self._say(Stopped(self.reason, self.problem is None, queued, loop.time() - began))
+        if self.problem is not None:
+            raise self.problem
 
     def _failed(self, error: BaseException) -> None:
         if error is not self.problem:  # what a source failed of was said then
