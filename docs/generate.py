@@ -116,11 +116,13 @@ API = {
         "register_policy",
         "register_validator",
         "register_publisher",
+        "register_source",
         "register_feature",
     ),
     "What comes out": ("EmittedSignal", "Reason", "State", "StrategyExecutor"),
     "Configuration": ("Configuration", "StrategyConfig", "InstrumentSpec", "PaperCosts", "RiskLimits", "Session"),
     "Ports": ("TickSource", "HistoryProvider", "FeatureStore", "InferenceModel", "SessionClock", "SignalPublisher"),
+    "Bring ticks": ("SourceType", "LiveSource", "TickBatch", "SourceNotice", "NoticeKind", "SourceFailed"),
     "Publish": ("PublisherType", "Idempotent", "Reconcilable", "Neither", "Rejected", "OutcomeUnknown"),
     "Engine": ("Engine",),
     "Errors": (

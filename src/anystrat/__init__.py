@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     from anystrat.domain.errors import StaleHistory as StaleHistory
     from anystrat.domain.errors import TickFileError as TickFileError
     from anystrat.domain.errors import UnknownName as UnknownName
+    from anystrat.domain.intake import LiveSource as LiveSource
+    from anystrat.domain.intake import NoticeKind as NoticeKind
+    from anystrat.domain.intake import SourceFailed as SourceFailed
+    from anystrat.domain.intake import SourceNotice as SourceNotice
+    from anystrat.domain.intake import TickBatch as TickBatch
     from anystrat.domain.lifecycle import State as State
     from anystrat.domain.outcomes import Reason as Reason
     from anystrat.domain.protocols import BatchCapable as BatchCapable
@@ -63,12 +68,14 @@ if TYPE_CHECKING:
     from anystrat.factory import StrategyFactory as StrategyFactory
     from anystrat.plugins import register_policy as register_policy
     from anystrat.plugins import register_publisher as register_publisher
+    from anystrat.plugins import register_source as register_source
     from anystrat.plugins import register_strategy as register_strategy
     from anystrat.plugins import register_validator as register_validator
     from anystrat.service import StrategyRunnerService as StrategyRunnerService
     from anystrat.strategies.catalog import BuildContext as BuildContext
     from anystrat.strategies.catalog import PolicyType as PolicyType
     from anystrat.strategies.catalog import PublisherType as PublisherType
+    from anystrat.strategies.catalog import SourceType as SourceType
     from anystrat.strategies.catalog import StrategyType as StrategyType
     from anystrat.strategies.catalog import ValidatorType as ValidatorType
     from anystrat.strategies.features import register_feature as register_feature
@@ -103,6 +110,7 @@ _HOME = {
         "TickFileError",
         "UnknownName",
     ),
+    "domain.intake": ("LiveSource", "NoticeKind", "SourceFailed", "SourceNotice", "TickBatch"),
     "domain.lifecycle": ("State",),
     "domain.outcomes": ("Reason",),
     "domain.protocols": (
@@ -125,9 +133,16 @@ _HOME = {
     "engine.engine": ("Engine",),
     "engine.executor": ("StrategyExecutor",),
     "factory": ("StrategyFactory",),
-    "plugins": ("register_policy", "register_publisher", "register_strategy", "register_validator"),
+    "plugins": ("register_policy", "register_publisher", "register_source", "register_strategy", "register_validator"),
     "service": ("StrategyRunnerService",),
-    "strategies.catalog": ("BuildContext", "PolicyType", "PublisherType", "StrategyType", "ValidatorType"),
+    "strategies.catalog": (
+        "BuildContext",
+        "PolicyType",
+        "PublisherType",
+        "SourceType",
+        "StrategyType",
+        "ValidatorType",
+    ),
     "strategies.features": ("register_feature",),
     "strategies.function_rule": ("rule",),
 }
@@ -153,11 +168,13 @@ __all__ = [
     "InferenceModel",
     "InstrumentSpec",
     "InvalidTransition",
+    "LiveSource",
     "MLCapable",
     "MarketTick",
     "MissingExtra",
     "ModelRefused",
     "Neither",
+    "NoticeKind",
     "OutcomeUnknown",
     "PaperCosts",
     "PolicyType",
@@ -174,6 +191,9 @@ __all__ = [
     "SignalResult",
     "SignalValidator",
     "SnapshotRefused",
+    "SourceFailed",
+    "SourceNotice",
+    "SourceType",
     "StaleHistory",
     "State",
     "StrategyConfig",
@@ -182,6 +202,7 @@ __all__ = [
     "StrategyProcessor",
     "StrategyRunnerService",
     "StrategyType",
+    "TickBatch",
     "TickColumns",
     "TickFileError",
     "TickSource",
@@ -194,6 +215,7 @@ __all__ = [
     "register_feature",
     "register_policy",
     "register_publisher",
+    "register_source",
     "register_strategy",
     "register_validator",
     "rule",

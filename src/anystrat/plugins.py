@@ -12,9 +12,19 @@ from typing import Any, Final, TypeVar
 
 from anystrat.domain.delivery import Sink
 from anystrat.domain.errors import AnystratError
-from anystrat.domain.protocols import DecisionPolicy, SignalPublisher, SignalValidator, StrategyProcessor
+from anystrat.domain.intake import LiveSource
+from anystrat.domain.protocols import DecisionPolicy, SignalPublisher, SignalValidator, StrategyProcessor, TickSource
 from anystrat.strategies.builtin import builtin_catalog
-from anystrat.strategies.catalog import Catalog, Entry, Kind, PolicyType, PublisherType, StrategyType, ValidatorType
+from anystrat.strategies.catalog import (
+    Catalog,
+    Entry,
+    Kind,
+    PolicyType,
+    PublisherType,
+    SourceType,
+    StrategyType,
+    ValidatorType,
+)
 
 #: Entry-point group -> what its objects are.
 GROUPS: Final = {
@@ -22,10 +32,11 @@ GROUPS: Final = {
     "anystrat.policies": PolicyType,
     "anystrat.validators": ValidatorType,
     "anystrat.publishers": PublisherType,
+    "anystrat.sources": SourceType,
 }
 FEATURE_GROUP: Final = "anystrat.features"
 
-E = TypeVar("E", StrategyType, PolicyType, ValidatorType, PublisherType)
+E = TypeVar("E", StrategyType, PolicyType, ValidatorType, PublisherType, SourceType)
 
 _registered: list[Entry] = []
 _joined: set[tuple[str, str]] = set()
@@ -105,8 +116,25 @@ def register_publisher(
     `options` is the frozen dataclass that its configuration is checked against; without it the type has none of its own.
     Raises `ValueError` when the name is taken by something else.
     """
-    _not_built_in(name)
+    _not_built_in(PublisherType, name)
     entry = PublisherType(name, options or NoParameters, build, summary or _first_line(build), origin="this program")
+    return _add(entry)
+
+
+def register_source(
+    name: str,
+    build: Callable[[Any], TickSource | LiveSource],
+    *,
+    options: type[Any] | None = None,
+    summary: str = "",
+) -> SourceType:
+    """Make a type of source known: `build(options)` makes what its ticks come from.
+
+    A `TickSource` is enough: ticks one by one, as they come. A `LiveSource` can also go on after a restart, and say what
+    it missed. `options` is as for `register_publisher`. Raises `ValueError` when the name is taken by something else.
+    """
+    _not_built_in(SourceType, name)
+    entry = SourceType(name, options or NoParameters, build, summary or _first_line(build), origin="this program")
     return _add(entry)
 
 
@@ -164,8 +192,8 @@ def _join(known: Catalog, group: str, point: EntryPoint) -> None:
     try:
         if isinstance(entry, ValidatorType):
             _not_standard(entry.name)
-        if isinstance(entry, PublisherType):
-            _not_built_in(entry.name)
+        if isinstance(entry, PublisherType | SourceType):
+            _not_built_in(type(entry), entry.name)
         known.register(entry)
     except ValueError as taken:
         raise BrokenPlugin(f"{where}: {taken}") from taken
@@ -189,11 +217,13 @@ def _not_standard(name: str) -> None:
         raise ValueError("'standard' is the built-in validator; choose another name")
 
 
-def _not_built_in(name: str) -> None:
-    from anystrat.config.endpoint_types import EndpointTypes  # noqa: PLC0415  start-up budget: no publisher, no Pydantic
+def _not_built_in(kind: type[PublisherType | SourceType], name: str) -> None:
+    from anystrat.config.endpoint_types import EndpointTypes  # noqa: PLC0415  start-up budget: no endpoint, no Pydantic
 
-    if name in EndpointTypes().brokers:
-        raise ValueError(f"{name!r} is a built-in type of broker; choose another name")
+    known = EndpointTypes()
+    what, shelf = ("source", known.sources) if kind is SourceType else ("broker", known.brokers)
+    if name in shelf:
+        raise ValueError(f"{name!r} is a built-in type of {what}; choose another name")
 
 
 def _first_line(described: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anystrat.adapters.offload import Offload, in_a_thread
 from anystrat.adapters.system_clock import SystemClock
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from anystrat.domain.clock import Clock
     from anystrat.domain.configuration import SourceSettings
     from anystrat.domain.intake import LiveSource
+    from anystrat.domain.protocols import TickSource
 
 
 def open_source(
@@ -32,6 +33,15 @@ def open_source(
     """
     source, partition = _built(settings, instruments, clock or SystemClock(), offload, random)
     return watched(source, settings, partition)
+
+
+def plugged(made: TickSource | LiveSource, settings: SourceSettings, instruments: Sequence[int]) -> LiveSource:
+    """What a plug-in made, as a live source: a subscription is batched, a whole live source is taken as it is."""
+    from anystrat.adapters.source_subscription import SubscribedFeed
+
+    whole: Any = made
+    feed: LiveSource = whole if hasattr(made, "batches") else SubscribedFeed(whole, settings.type, instruments)
+    return watched(feed, settings, settings.type)
 
 
 def watched(source: LiveSource, settings: SourceSettings, partition: str) -> LiveSource:

@@ -213,13 +213,24 @@ def open_ticks(paths: Iterable[str | os.PathLike[str]], *, block_rows: int = 65_
     return opened(paths, block_rows=block_rows)
 
 
-def open_source(settings: SourceSettings, instruments: Sequence[int] = (), *, clock: Clock | None = None) -> LiveSource:
-    """Where live ticks come from; `instruments` are those that the strategies watch.
+def open_source(
+    settings: SourceSettings,
+    instruments: Sequence[int] = (),
+    *,
+    clock: Clock | None = None,
+    catalog: Catalog | None = None,
+) -> LiveSource:
+    """Where live ticks come from: a built-in source, or a plug-in's; `instruments` are those that the strategies watch.
 
-    Nothing is connected before its `batches` are asked for. Raises `SourceFailed`, `TickFileError`, `MissingExtra`.
+    Nothing is connected before its `batches` are asked for. Raises `SourceFailed`, `TickFileError`, `MissingExtra`, and what
+    a plug-in's builder raises.
     """
     from anystrat.adapters.sources import open_source as opened
+    from anystrat.adapters.sources import plugged
 
+    plugin = (catalog or default_catalog()).sources.get(settings.type)
+    if plugin is not None:
+        return plugged(plugin.build(settings.options), settings, instruments)
     return opened(settings, instruments, clock=clock)
 
 

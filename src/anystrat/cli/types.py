@@ -64,7 +64,7 @@ def _described(catalog: Any) -> list[TypeDescription]:
     from anystrat.config.describe import TypeDescription, describe_common, describe_delivery, describe_types
     from anystrat.config.endpoint_types import EndpointTypes
 
-    endpoints = EndpointTypes().with_publishers(catalog)
+    endpoints = EndpointTypes().with_catalog(catalog)
     found = [
         *describe_types(catalog),
         TypeDescription(
@@ -118,9 +118,10 @@ def _endpoints(kind: str, shelf: Mapping[str, Any], catalog: Any) -> list[TypeDe
             )
             for each in (fields_of(shape) if shape is not None else ())
         )
-        publisher = catalog.publishers.get(name) if kind == "broker" else None
-        if publisher is not None:
-            found.append(TypeDescription(name, kind, publisher.summary, publisher.origin, parameters))
+        shelf_of_plugins = {"broker": catalog.publishers, "source": catalog.sources}.get(kind, {})
+        plugin = shelf_of_plugins.get(name)
+        if plugin is not None:
+            found.append(TypeDescription(name, kind, plugin.summary, plugin.origin, parameters))
             continue
         summary = "Of a plug-in." if shape is None else _summary(shape)
         found.append(TypeDescription(name, kind, summary, "anystrat", parameters))

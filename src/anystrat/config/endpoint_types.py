@@ -77,10 +77,12 @@ class EndpointTypes:
         """These types and one more broker."""
         return replace(self, brokers={**self.brokers, name: options})
 
-    def with_publishers(self, catalog: Catalog) -> EndpointTypes:
-        """These types and the catalogue's publishers as brokers."""
+    def with_catalog(self, catalog: Catalog) -> EndpointTypes:
+        """These types, and those of the catalogue: its publishers as brokers, its sources."""
         return replace(
-            self, brokers={**self.brokers, **{each.name: each.options for each in catalog.publishers.values()}}
+            self,
+            sources={**self.sources, **{each.name: each.options for each in catalog.sources.values()}},
+            brokers={**self.brokers, **{each.name: each.options for each in catalog.publishers.values()}},
         )
 
 

@@ -221,7 +221,14 @@ class _Assembly:
     def _source(self, node: Node | None) -> SourceSettings | None:
         if node is None:
             return None
-        made = read_endpoint(node, ("source",), "source", self.endpoints.sources, self.problems, beside=_FEED_KEYS)
+        made = read_endpoint(
+            node,
+            ("source",),
+            "source",
+            self.endpoints.with_catalog(self.catalog).sources,
+            self.problems,
+            beside=_FEED_KEYS,
+        )
         feed = self._shared(FeedSettings, _FEED_KEYS, node, ("source",))
         return None if made is None or feed is None else SourceSettings(*made, feed)
 
@@ -244,7 +251,7 @@ class _Assembly:
             self.problems.add(
                 node, ("brokers",), "must be a mapping of names to brokers", allowed="{paper: {type: paper, …}, …}"
             )
-        known = self.endpoints.with_publishers(self.catalog).brokers
+        known = self.endpoints.with_catalog(self.catalog).brokers
         for name, child in ({} if node is None else node.entries).items():
             if not name or "|" in name or not name.isprintable():
                 # Ids of signals are made of `strategy|broker`.

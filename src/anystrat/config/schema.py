@@ -36,7 +36,7 @@ _DELIVERY: dict[str, Schema] = {each.name: field_schema(each) for each in fields
 
 def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows_only: bool = False) -> dict[str, Any]:
     """The schema of a configuration file, draft 2020-12; with `rows_only` of an included file, which holds rows."""
-    endpoints = endpoints.with_publishers(catalog)
+    endpoints = endpoints.with_catalog(catalog)
     head: Schema = {"$schema": DRAFT, "$defs": _definitions(catalog, endpoints)}
     if rows_only:
         rows: Schema = {"type": "array", "items": _ref("row")}

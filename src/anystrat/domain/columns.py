@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from anystrat.domain.exact import to_decimal
 from anystrat.domain.signal_id import mixed_columns
-from anystrat.domain.tick import TickRow
+from anystrat.domain.tick import MarketTick, TickRow, row_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +68,35 @@ class TickColumns:
         )
         for fields in columns:
             yield TickRow(*fields)
+
+
+def columns_of_ticks(rows: Iterable[TickRow | MarketTick]) -> TickColumns:
+    """Rows as a block of columns, with the optional columns that any of them has."""
+    taken = [item if isinstance(item, TickRow) else row_of(item) for item in rows]
+
+    def optional(values: list[float | Decimal | None]) -> NDArray[np.float64] | None:
+        if all(value is None for value in values):
+            return None
+        return np.array([np.nan if value is None else float(value) for value in values], np.float64)
+
+    def flag(values: list[bool]) -> NDArray[np.bool_] | None:
+        return np.array(values, np.bool_) if any(values) else None
+
+    exact = [
+        None if item.exact is None or not item.exact.is_finite() or to_decimal(item.price) == item.exact else item.exact
+        for item in taken
+    ]
+    return TickColumns(
+        np.array([item.ts_ns for item in taken], np.int64),
+        np.array([item.instrument_token for item in taken], np.int64),
+        np.array([item.price for item in taken], np.float64),
+        exact if any(value is not None for value in exact) else None,
+        optional([item.volume for item in taken]),
+        optional([item.bid for item in taken]),
+        optional([item.ask for item in taken]),
+        flag([item.halted for item in taken]),
+        flag([item.auction for item in taken]),
+    )
 
 
 def joined(blocks: Sequence[TickColumns]) -> TickColumns:

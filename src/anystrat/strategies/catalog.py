@@ -1,4 +1,4 @@
-"""The catalogue: what a configuration can name. Strategies, policies, validators, publishers, with parameters and builders.
+"""The catalogue: what a configuration can name. Strategies, policies, validators, publishers, sources, with their builders.
 
 Checks, the JSON Schema, `anystrat types` and the reference pages are all derived from here. A configuration never
 makes the program import anything that is not registered.
@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from anystrat.domain.delivery import Sink
 from anystrat.domain.errors import UnknownName
+from anystrat.domain.intake import LiveSource
 from anystrat.domain.protocols import (
     DecisionPolicy,
     FeatureStore,
@@ -19,6 +20,7 @@ from anystrat.domain.protocols import (
     SignalPublisher,
     SignalValidator,
     StrategyProcessor,
+    TickSource,
 )
 from anystrat.strategies.feature_cache import FeatureCache
 
@@ -132,7 +134,22 @@ class PublisherType:
     origin: str = "anystrat"
 
 
-Entry = StrategyType | PolicyType | ValidatorType | PublisherType
+@dataclass(frozen=True, slots=True)
+class SourceType:
+    """One more type of source. `build` makes a `TickSource`, or a whole `LiveSource`, of an instance of `options`.
+
+    `options` is a frozen dataclass. Names of options that every source has (`stale_after_sec`, `on_stale`, `on_gap`) are
+    taken: the runner reads them.
+    """
+
+    name: str
+    options: type[Any]
+    build: Callable[[Any], TickSource | LiveSource]
+    summary: str
+    origin: str = "anystrat"
+
+
+Entry = StrategyType | PolicyType | ValidatorType | PublisherType | SourceType
 
 
 @dataclass(slots=True)
@@ -143,6 +160,7 @@ class Catalog:
     policies: dict[str, PolicyType] = field(default_factory=dict)
     validators: dict[str, ValidatorType] = field(default_factory=dict)
     publishers: dict[str, PublisherType] = field(default_factory=dict)
+    sources: dict[str, SourceType] = field(default_factory=dict)
 
     def register(self, entry: Entry) -> None:
         """Add an entry. Raises `ValueError` when its name is taken by another one."""
@@ -153,6 +171,8 @@ class Catalog:
             shelf = self.policies
         elif isinstance(entry, PublisherType):
             shelf = self.publishers
+        elif isinstance(entry, SourceType):
+            shelf = self.sources
         taken = shelf.get(entry.name)
         if taken is not None and taken is not entry:
             raise ValueError(f"{entry.name!r} is already registered by {taken.origin}; choose another name")
@@ -172,7 +192,8 @@ class Catalog:
 
     def copy(self) -> Catalog:
         """A catalogue of one's own, to register into without touching this one."""
-        return Catalog(dict(self.strategies), dict(self.policies), dict(self.validators), dict(self.publishers))
+        shelves = (self.strategies, self.policies, self.validators, self.publishers, self.sources)
+        return Catalog(*(dict(shelf) for shelf in shelves))  # type: ignore[arg-type]  # each is its own field's
 
 
 def _found(shelf: Mapping[str, T], what: str, name: str, *more: str) -> T:

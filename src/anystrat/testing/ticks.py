@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from anystrat.domain.columns import TickColumns
+from anystrat.domain.columns import TickColumns, columns_of_ticks
 from anystrat.domain.exact import to_decimal
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.walks import popularity, running_sums
@@ -37,33 +37,8 @@ def row(token: int = 1, price: Decimal | float | str = "100", second: float = 0,
     return row_of(tick(token, price, second, **fields))
 
 
-def columns(rows: Iterable[TickRow | MarketTick]) -> TickColumns:
-    """Rows as a block of columns, with the optional columns that any of them has."""
-    taken = [item if isinstance(item, TickRow) else row_of(item) for item in rows]
-
-    def optional(values: list[float | Decimal | None]) -> NDArray[np.float64] | None:
-        if all(value is None for value in values):
-            return None
-        return np.array([np.nan if value is None else float(value) for value in values], np.float64)
-
-    def flag(values: list[bool]) -> NDArray[np.bool_] | None:
-        return np.array(values, np.bool_) if any(values) else None
-
-    exact = [
-        None if item.exact is None or not item.exact.is_finite() or to_decimal(item.price) == item.exact else item.exact
-        for item in taken
-    ]
-    return TickColumns(
-        np.array([item.ts_ns for item in taken], np.int64),
-        np.array([item.instrument_token for item in taken], np.int64),
-        np.array([item.price for item in taken], np.float64),
-        exact if any(value is not None for value in exact) else None,
-        optional([item.volume for item in taken]),
-        optional([item.bid for item in taken]),
-        optional([item.ask for item in taken]),
-        flag([item.halted for item in taken]),
-        flag([item.auction for item in taken]),
-    )
+#: Rows, or ticks, as a block of columns.
+columns = columns_of_ticks
 
 
 def synthetic_ticks(
