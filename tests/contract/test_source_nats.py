@@ -206,6 +206,20 @@ class TestStream:
 
         run(story)
 
+    def test_a_run_may_begin_with_what_comes_next(self, stream):
+        async def story() -> None:
+            await stream.make()
+            await stream.publish(1, 2, 3)
+            async with reading(stream.feed(start="new")) as items:
+                waiting = asyncio.create_task(prices(items, 2))
+                await asyncio.sleep(0.3)
+                await stream.publish(4, 5)
+                assert await waiting == [4, 5]
+            async with reading(stream.feed(start="new"), {stream.name: 2}) as items:
+                assert await prices(items, 3) == [3, 4, 5]
+
+        run(story)
+
     def test_a_stream_that_was_made_anew_is_not_taken_for_the_old_one(self, stream):
         async def story() -> None:
             await stream.make()

@@ -134,6 +134,8 @@ class NatsFeed:
         self._client = client
         self._consumer = DurableConsumer(client.jetstream(timeout=5), self._options, self._owner)
         state = await self._consumer.stream()
+        if self._seen is None and self._options.start == "new":
+            self._seen = self._committed = state.last
         self._must_be_the_same(state)
         await self._consumer.make(state, self._seen, self._committed, first_time=first_time)
         self._whole = state.whole

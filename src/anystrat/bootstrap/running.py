@@ -15,10 +15,11 @@ from anystrat.adapters.signal_files.jsonl import signal_bodies
 from anystrat.adapters.system_clock import SystemClock
 from anystrat.adapters.watchdog import Watchdog
 from anystrat.bootstrap import Wiring, live_inference, open_sink, open_source, session_clock
+from anystrat.bootstrap.history import open_history
 from anystrat.bootstrap.journals import kept, open_journal
 from anystrat.bootstrap.models import ModelWatch
 from anystrat.bootstrap.recording import open_recorder
-from anystrat.domain.configuration import BrokerSettings, Configuration
+from anystrat.domain.configuration import BrokerSettings, Configuration, SourceSettings
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
@@ -95,7 +96,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             fingerprint=bound_to,
             plan=plan,
             engines=engines,
-            source=open_source(source, tuple(plan.shard_of), clock=options.clock),
+            source=open_source(source, tuple(plan.shard_of), clock=options.clock, catalog=wiring.catalog),
             journal=journal,
             clock=options.clock,
             encode=signal_bodies,
@@ -110,7 +111,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             listener=None if watching is None else watching.listener,
             probe=None if watching is None else watching.probe,
             recorder=recorder,
-            history=options.history,
+            history=options.history or _history(configuration, source, engines, options.clock),
             models=ModelWatch(wiring.models, engines),
             inference=live_inference,
             offload=in_a_thread,
@@ -152,6 +153,19 @@ def run_fingerprint(plan: ShardPlan, engines: Sequence[Engine]) -> str:
     """What a journal's state is bound to: the shards, and in each the executors with their parameters and limits."""
     parts = [f"{plan.count} {plan.sharding.value}", *(fingerprint(engine) for engine in engines)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _history(
+    configuration: Configuration, source: SourceSettings, engines: Sequence[Engine], clock: Clock
+) -> HistoryProvider | None:
+    if configuration.history is None:
+        return None
+    wanted = {
+        token: window.capacity
+        for engine in engines
+        for token, window in zip(engine.tokens, engine.windows, strict=True)
+    }
+    return open_history(configuration.history, wanted, source, clock)
 
 
 def _brokers_of(engines: Iterable[Engine], brokers: Mapping[str, BrokerSettings]) -> list[BrokerSettings]:

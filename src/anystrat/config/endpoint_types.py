@@ -13,7 +13,9 @@ from anystrat.config.problems import Problems
 from anystrat.config.shapes import Steps, checked
 from anystrat.domain.configuration import EnvironmentText, PaperCosts, Secret
 from anystrat.domain.endpoints import (
+    FileHistory,
     FileSource,
+    JournalHistory,
     JsonlBroker,
     KafkaBroker,
     KafkaSource,
@@ -67,6 +69,7 @@ class EndpointTypes:
         default_factory=lambda: {"sqlite": SqliteJournal, "postgres": PostgresJournal, "memory": MemoryJournal}
     )
 
+    histories: Mapping[str, Options] = field(default_factory=lambda: {"file": FileHistory, "journal": JournalHistory})
     feature_stores: Mapping[str, Options] = field(default_factory=lambda: {"memory": MemoryFeatures})
 
     def with_source(self, name: str, options: Options = None) -> EndpointTypes:

@@ -26,6 +26,7 @@ from anystrat.domain.configuration import (
     DeliveryOptions,
     FeatureStoreSettings,
     FeedSettings,
+    HistorySettings,
     InstrumentSpec,
     JournalSettings,
     LogSettings,
@@ -42,7 +43,7 @@ from anystrat.strategies.catalog import Catalog
 
 VERSION = 1
 KEYS = (
-    "version", "run", "instruments", "sessions", "source", "brokers", "journal", "feature_store", "strategies", "metrics",
+    "version", "run", "instruments", "sessions", "source", "brokers", "journal", "history", "feature_store", "strategies", "metrics",
     "tracing", "log",
 )  # fmt: skip
 ENDPOINTS = EndpointTypes()
@@ -167,6 +168,7 @@ class _Assembly:
             sessions=self._sessions(root),
             metrics=self._section(MetricsSettings, root, "metrics"),
             tracing=self._section(TracingSettings, root, "tracing"),
+            history=self._history(_given(root.entries.get("history"))),
             feature_store=self._feature_store(_given(root.entries.get("feature_store"))),
             log=self._section(LogSettings, root, "log") or LogSettings(),
             directory=directory,
@@ -237,6 +239,12 @@ class _Assembly:
             return None
         made = read_endpoint(node, ("journal",), "journal", self.endpoints.journals, self.problems)
         return None if made is None else JournalSettings(*made)
+
+    def _history(self, node: Node | None) -> HistorySettings | None:
+        if node is None:
+            return None
+        made = read_endpoint(node, ("history",), "history", self.endpoints.histories, self.problems)
+        return None if made is None else HistorySettings(*made)
 
     def _feature_store(self, node: Node | None) -> FeatureStoreSettings | None:
         if node is None:

@@ -74,6 +74,9 @@ def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows
             "journal": _optional(
                 _endpoint("journal", "Where state and accepted signals are kept.", endpoints.journals)
             ),
+            "history": _optional(
+                _endpoint("history", "Where windows are filled from before the first tick.", endpoints.histories)
+            ),
             "feature_store": _optional(
                 _endpoint("feature_store", "Where features declared as cached are kept.", endpoints.feature_stores)
             ),
@@ -105,6 +108,7 @@ def _definitions(catalog: Catalog, endpoints: EndpointTypes) -> dict[str, Schema
         ("source", endpoints.sources),
         ("broker", endpoints.brokers),
         ("journal", endpoints.journals),
+        ("history", endpoints.histories),
         ("feature_store", endpoints.feature_stores),
     )
     for what, known in shelves:

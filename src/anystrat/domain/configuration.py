@@ -321,6 +321,14 @@ class FeatureStoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Where windows are filled from before a run's first tick; `options` as in `SourceSettings`."""
+
+    type: str
+    options: Any
+
+
+@dataclass(frozen=True, slots=True)
 class JournalSettings:
     """Where state and accepted signals are kept; `options` as in `SourceSettings`."""
 
@@ -398,3 +406,4 @@ class Configuration:
     directory: Path = Path()
     files: tuple[Path, ...] = ()
     feature_store: FeatureStoreSettings | None = None
+    history: HistorySettings | None = None

@@ -87,6 +87,10 @@ class NatsSource:
     stream: Annotated[str, Doc("Stream that holds the ticks.")] = "TICKS"
     subject: Annotated[str, Doc("Subject, with `>` or `*` as NATS has them.")] = "ticks.>"
     durable: Annotated[str, Doc("Name of the durable consumer, which is this run's alone.")] = "anystrat"
+    start: Annotated[
+        Literal["all", "new"],
+        Doc("Where a run without a journal of its own begins: all that there is, or what comes next."),
+    ] = "all"
     batch: Annotated[int, Ge(1), Le(100_000), Unit("messages"), Doc("Messages asked for at once.")] = 256
     user: Annotated[Secret | None, Doc("User name.")] = None
     password: Annotated[Secret | None, Doc("Password.")] = None
@@ -176,6 +180,20 @@ class MemoryFeatures:
     """Feature vectors in memory, those that were asked for last."""
 
     size: Annotated[int, Ge(1), Le(1 << 30), Unit("vectors"), Doc("How many it may hold.")] = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileHistory:
+    """What tick files hold from before the run: Parquet, JSONL, CSV, or the directory of a recording."""
+
+    path: Annotated[tuple[Path, ...], Doc("The file or directory, or a list of them.")]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalHistory:
+    """What the SQLite journal of an earlier run keeps: under another configuration, for example."""
+
+    path: Annotated[Path, Doc("The journal's file.")]
 
 
 @dataclass(frozen=True, slots=True)

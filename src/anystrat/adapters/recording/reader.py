@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -84,13 +84,26 @@ class RecordedTicks:
             for block in snapshot.blocks(block_rows, tally):
                 self.bytes_read = min(self.total_bytes, snapshot.bytes_read)
                 yield block
-            for log in snapshot.logs:
-                for frame in log.frames():
-                    for each in frame.decoded():
-                        if isinstance(each, TickColumns):
-                            for start in range(0, len(each), block_rows):
-                                yield sliced(each, start, min(start + block_rows, len(each)))
+            for block in self._not_yet_pieces(snapshot):
+                for start in range(0, len(block), block_rows):
+                    yield sliced(block, start, min(start + block_rows, len(block)))
         self.bytes_read = self.total_bytes
+
+    def groups_backwards(self, block_rows: int, worth: Callable[[int, int], bool]) -> Iterator[Iterator[TickColumns]]:
+        """The ticks in groups, the last ones first, as `ParquetSource` has them."""
+        with closing(_Snapshot(self.path)) as snapshot:
+            yield self._not_yet_pieces(snapshot)
+            for piece in reversed(snapshot.pieces()):
+                if isinstance(piece, ParquetSource):
+                    yield from piece.groups_backwards(block_rows, worth)
+                else:
+                    yield piece.blocks(block_rows, Tally())
+
+    @staticmethod
+    def _not_yet_pieces(snapshot: _Snapshot) -> Iterator[TickColumns]:
+        for log in snapshot.logs:
+            for frame in log.frames():
+                yield from (each for each in frame.decoded() if isinstance(each, TickColumns))
 
 
 class _Snapshot:
@@ -121,8 +134,8 @@ class _Snapshot:
     def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
         """The ticks of the pieces."""
         ticks = 0
-        for path in self._pieces:
-            self._current = source = ParquetSource(path) if path.suffix == ".parquet" else JsonlSource(path)
+        for source in self.pieces():
+            self._current = source
             for block in source.blocks(block_rows, tally):
                 ticks += len(block)
                 yield block
@@ -132,6 +145,10 @@ class _Snapshot:
             raise RecordingRefused(
                 f"{self.directory}: the pieces hold {ticks} ticks; {self._end.ticks} were recorded. Is a file missing?"
             )
+
+    def pieces(self) -> list[TickSourceFile]:
+        """The pieces as tick files, in order."""
+        return [ParquetSource(path) if path.suffix == ".parquet" else JsonlSource(path) for path in self._pieces]
 
     def events(self) -> Iterator[EventLine]:
         """The events among the ticks of the pieces."""

@@ -23,7 +23,7 @@ gzip) or without its columns raises `TickFileError`, where possible before the f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,11 @@ class TickReader:
     def paths(self) -> list[Path]:
         """The files, in the order in which ties are broken."""
         return [source.path for source in self._sources]
+
+    @property
+    def sources(self) -> Sequence[TickSourceFile]:
+        """The files one by one, for who reads them in another order."""
+        return self._sources
 
     @property
     def malformed(self) -> int:

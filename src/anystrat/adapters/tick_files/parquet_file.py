@@ -93,6 +93,24 @@ class ParquetSource:
             if done != file.metadata.num_rows:
                 raise TickFileError(f"{self.path}: holds {done} rows; its footer promises {file.metadata.num_rows}")
 
+    def groups_backwards(self, block_rows: int, worth: Callable[[int, int], bool]) -> Iterator[Iterator[TickColumns]]:
+        """The row groups, the last one first, each in blocks from its own beginning; malformed rows are left out.
+
+        Of a group whose statistics say which instruments are in it, `worth(least, largest)` says whether it is read.
+        """
+        with self._open() as file:
+            for group in reversed(range(file.num_row_groups)):
+                bounds = _bounds(file.metadata.row_group(group))
+                if bounds is None or worth(*bounds):
+                    yield self._group(file, group, block_rows)
+
+    def _group(self, file: Any, group: int, block_rows: int) -> Iterator[TickColumns]:
+        stamps = StampReader()
+        for batch in self._batches(file, block_rows, np.zeros(group), lambda: 0, [group]):
+            block = self._block(batch, 0, stamps, Tally())
+            if len(block):
+                yield block
+
     @contextmanager
     def _open(self) -> Generator[Any]:
         try:
@@ -120,8 +138,15 @@ class ParquetSource:
             MemoryError,
         )
 
-    def _batches(self, file: Any, block_rows: int, ends: NDArray[Any], done: Callable[[], int]) -> Iterator[Any]:
-        batches = file.iter_batches(batch_size=block_rows, columns=self._columns)
+    def _batches(
+        self,
+        file: Any,
+        block_rows: int,
+        ends: NDArray[Any],
+        done: Callable[[], int],
+        groups: list[int] | None = None,
+    ) -> Iterator[Any]:
+        batches = file.iter_batches(batch_size=block_rows, columns=self._columns, row_groups=groups)
         while True:
             try:
                 batch = next(batches, None)
@@ -363,6 +388,16 @@ class ParquetSource:
                 faults[i] = str(error).replace("price", name, 1)
         good = _both(good, _all_but(len(array), faults))
         return Column(prices, good, lambda i: faults.get(i, f"{name} is null"), exact)
+
+
+def _bounds(group: Any) -> tuple[int, int] | None:
+    """The least and the largest instrument of a row group, where its writer noted them."""
+    for at in range(group.num_columns):
+        column = group.column(at)
+        if column.path_in_schema == INSTRUMENT:
+            found = column.statistics
+            return (int(found.min), int(found.max)) if found is not None and found.has_min_max else None
+    return None
 
 
 def _bits(array: Any) -> NDArray[np.bool_]:

@@ -1,0 +1,84 @@
+"""Where windows are filled from, before a run's first tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from anystrat.adapters.file_history import FileHistory as TicksOfFiles
+from anystrat.adapters.journal_history import JournalHistory as TicksOfJournal
+from anystrat.adapters.tick_files import open_ticks
+from anystrat.domain.endpoints import FileHistory, FileSource, JournalHistory, SyntheticSource
+from anystrat.domain.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anystrat.domain.clock import Clock
+    from anystrat.domain.configuration import HistorySettings, SourceSettings
+    from anystrat.domain.protocols import HistoryProvider
+    from anystrat.domain.tick import MarketTick
+
+
+def open_history(
+    settings: HistorySettings, wanted: Mapping[int, int], source: SourceSettings, clock: Clock
+) -> HistoryProvider:
+    """The provider that the settings name, of so many ticks of each wanted instrument; nothing is read before it is asked.
+
+    Only what is older than the source's first tick counts. Questions raise `TickFileError`, `JournalRefused`, `MissingExtra`.
+    """
+    before = _first_tick(source, clock)
+    if isinstance(settings.options, FileHistory):
+        return TicksOfFiles(settings.options.path, wanted, before)
+    if isinstance(settings.options, JournalHistory):
+        return _LateJournal(settings.options, max(wanted.values(), default=0), before)
+    raise ConfigurationError(
+        [
+            Problem(
+                "this version has no such history",
+                path="history.type",
+                found=repr(settings.type),
+                allowed="file, journal",
+            )
+        ]
+    )
+
+
+def _first_tick(source: SourceSettings, clock: Clock) -> Callable[[], int | None]:
+    """When the source's first tick is; now, where nobody can say before it comes."""
+    options = source.options
+    if isinstance(options, FileSource):
+
+        def first_of_files() -> int | None:
+            return next((int(block.ts_ns.min()) for block in open_ticks(options.path, block_rows=64)), None)
+
+        return first_of_files
+    if isinstance(options, SyntheticSource) and options.start != "now":
+        return options.start_ns
+    return clock.now_ns
+
+
+class _LateJournal:
+    """Reads another run's journal when it is asked first."""
+
+    def __init__(self, options: JournalHistory, longest: int, before: Callable[[], int | None]) -> None:
+        self._options = options
+        self._longest = longest
+        self._before = before
+        self._history: TicksOfJournal | None = None
+
+    def last_ticks(self, instrument_token: int, count: int) -> Sequence[MarketTick]:
+        before = self._before()
+        if self._history is None:
+            self._history = self._read()
+        ticks = self._history.last_ticks(instrument_token, self._longest)
+        return [tick for tick in ticks if before is None or tick.ts_ns < before][-count:] if count > 0 else ()
+
+    def _read(self) -> TicksOfJournal:
+        from anystrat.bootstrap.journals import look_into_journal
+
+        history = TicksOfJournal(self._longest)
+        with look_into_journal(self._options.path) as journal:
+            for shard in journal.shards:
+                history.take(each for _, each in journal.inputs(shard))
+        return history
