@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from anystrat.adapters.file_history import FileHistory as TicksOfFiles
 from anystrat.adapters.journal_history import JournalHistory as TicksOfJournal
 from anystrat.adapters.tick_files import open_ticks
+from anystrat.domain.columns import TickColumns
 from anystrat.domain.endpoints import FileHistory, FileSource, JournalHistory, SyntheticSource
 from anystrat.domain.errors import ConfigurationError, Problem
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from anystrat.domain.clock import Clock
     from anystrat.domain.configuration import HistorySettings, SourceSettings
+    from anystrat.domain.inputs import Input
     from anystrat.domain.protocols import HistoryProvider
     from anystrat.domain.tick import MarketTick
 
@@ -68,17 +72,21 @@ class _LateJournal:
         self._history: TicksOfJournal | None = None
 
     def last_ticks(self, instrument_token: int, count: int) -> Sequence[MarketTick]:
-        before = self._before()
         if self._history is None:
             self._history = self._read()
-        ticks = self._history.last_ticks(instrument_token, self._longest)
-        return [tick for tick in ticks if before is None or tick.ts_ns < before][-count:] if count > 0 else ()
+        return self._history.last_ticks(instrument_token, count)
 
     def _read(self) -> TicksOfJournal:
         from anystrat.bootstrap.journals import look_into_journal
 
-        history = TicksOfJournal(self._longest)
+        history, before = TicksOfJournal(self._longest), self._before()
         with look_into_journal(self._options.path) as journal:
             for shard in journal.shards:
-                history.take(each for _, each in journal.inputs(shard))
+                history.take(_older(each, before) for _, each in journal.inputs(shard))
         return history
+
+
+def _older(each: Input, before: int | None) -> Input:
+    if before is None or not isinstance(each, TickColumns):
+        return each
+    return each.taken(np.flatnonzero(each.ts_ns < before))
