@@ -25,6 +25,7 @@ from anystrat.config.fields import fields_of
 from anystrat.config.rows import RowShape
 from anystrat.domain.configuration import (
     DeliveryOptions,
+    FeedSettings,
     InstrumentSpec,
     LogSettings,
     MetricsSettings,
@@ -296,9 +297,11 @@ def configuration() -> str:
         "| `parameters` | mapping | `{}` | What the type takes: [strategies](strategies.md), and "
         "[`risk_multiplier`, `max_position_size`, `risk`](risk.md). |\n"
     )
-    for kind, title in (("source", "source"), ("broker", "brokers"), ("journal", "journal")):
+    for kind, title in (("source", "source"), ("broker", "brokers"), ("journal", "journal"), ("history", "history")):
         page += f"\n## `{title}`\n\n{ENDPOINTS[kind]}\n"
         page += "".join(_type(one) for one in found if one["kind"] == kind)
+        if kind == "source":
+            page += FEED + _shape(FeedSettings)
         if kind == "broker":
             page += DELIVERY + _shape(DeliveryOptions)
     for title, (text, shape) in MONITORING.items():
@@ -349,11 +352,18 @@ brokers, and with `per_instrument` for each instrument.
 
 """
 ENDPOINTS = {
-    "source": "Where ticks come from. `replay` takes type `file`, unless `--ticks` names files.",
+    "source": "Where ticks come from: [how to choose one](../how-to/sources.md). `replay` takes type `file`, unless `--ticks` names files.",
     "broker": "A mapping of names to brokers. `paper` is there undeclared. A strategy's paper positions are kept whatever its "
     "broker, with the costs of `paper`. `replay` publishes to none: `--signals FILE` writes what would have gone out.",
     "journal": "Where state and accepted signals are kept. Not used by `replay`.",
+    "history": "Where windows are filled from, before a new run's first tick: [windows that are full at once](../how-to/sources.md#windows-that-are-full-at-once).",
 }
+FEED = """
+### Silence and gaps
+
+Every type takes these as well, beside its own: [what a feed says of itself](../how-to/sources.md#silence-and-gaps).
+
+"""
 DELIVERY = """
 ### Delivery
 

@@ -170,7 +170,19 @@ def test_the_schema_accepts_what_loads(project: Project):
 def test_types(project: Project):
     listed = project.run("types", "--json").json["types"]
     kinds = {each["kind"] for each in listed}
-    assert kinds == {"rules", "ml", "hybrid", "policy", "validator", "common", "feature", "source", "broker", "journal"}
+    assert kinds == {
+        "rules",
+        "ml",
+        "hybrid",
+        "policy",
+        "validator",
+        "common",
+        "feature",
+        "source",
+        "broker",
+        "journal",
+        "history",
+    }
     one = project.run("types", "momentum", "--json").json["types"]
     assert [each["name"] for each in one[0]["parameters"]] == ["lookback_periods", "threshold", "position_size"]
     assert "ticks" in project.run("types", "momentum").out

@@ -75,7 +75,12 @@ def _described(catalog: Any) -> list[TypeDescription]:
         ),
         *_features(),
     ]
-    for kind, shelf in (("source", endpoints.sources), ("broker", endpoints.brokers), ("journal", endpoints.journals)):
+    for kind, shelf in (
+        ("source", endpoints.sources),
+        ("broker", endpoints.brokers),
+        ("journal", endpoints.journals),
+        ("history", endpoints.histories),
+    ):
         found += _endpoints(kind, shelf, catalog)
     return found
 
