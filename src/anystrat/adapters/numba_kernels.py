@@ -90,6 +90,7 @@ class KernelCompiler:
         self._done: dict[Callable[..., Any], Any] = {}
         self._digests: dict[Callable[..., Any], str | None] = {}
         self._plain: dict[Callable[..., Any], bool] = {}
+        self._entries: dict[Any, Any] = {}
         self._asked_for: set[Callable[..., Any]] = set()
 
     def __call__(self, function: F) -> F:
@@ -158,6 +159,13 @@ class KernelCompiler:
             self._asked_for.add(function)
             return BoundKernel(self, function, tables, numbers)
 
+    def entry(self, function: Callable[..., int], kinds: Any, made: Callable[[], Any]) -> Any:
+        """What calls a bound kernel of these types; made once in a process."""
+        key = (function, repr(kinds))
+        if key not in self._entries:
+            self._entries[key] = made()
+        return self._entries[key]
+
     def announce(self, function: Callable[..., Any]) -> None:
         """Tell `on_cold` that a kernel is about to be compiled; a callee's compilation is part of its caller's."""
         if self.on_cold is not None and function in self._asked_for:
@@ -182,7 +190,7 @@ class BoundKernel:
         self._held: tuple[Any, ...] = ()
         self._cells = np.zeros((0, 2), np.int64)
         self.rebind(tables)
-        self.call = self._entry(compiler, function, numbers)
+        self.call = compiler.entry(function, (numbers, self._layouts), lambda: self._entry(compiler, function, numbers))
 
     def rebind(self, tables: tuple[Any, ...]) -> None:
         """Write down where the arrays are now; they are of the types that they were of."""

@@ -64,7 +64,8 @@ SMA_CROSSOVER: Final = 4
 
 #: The engine's switches and counters, in one array: ticks accepted; whether the kill switch is on; the age of the tick
 #: and the market it is in, for one call; how many entries the logs have, and how many watchers are listed; when the
-#: latest ticks arrived (`LONG_AGO`: ticks have no age but what a call says).
+#: latest ticks arrived (`LONG_AGO`: ticks have no age but what a call says); how many decimal places a price had lately;
+#: how many signals were dropped, and how many ticks of a block, since these were set to 0.
 TICKS: Final = 0
 KILLED: Final = 1
 AGE: Final = 2
@@ -73,7 +74,10 @@ SIGNALS: Final = 4
 FILLS: Final = 5
 LISTED: Final = 6
 ARRIVED: Final = 7
-CONTROLS: Final = 8
+DECIMALS: Final = 8
+REFUSED: Final = 9
+DROPPED: Final = 10
+CONTROLS: Final = 11
 
 #: What became of a tick: nothing to tell of, or something. Below zero it was dropped.
 QUIET: Final = 0
@@ -94,23 +98,36 @@ class LaneColumns(NamedTuple):
 
 
 class WatcherColumns(NamedTuple):
-    """A row a watcher, an instrument's together, in the engine's order.
-
-    `periods`, `longer` and `level` are its rule's parameters, `quantity` is as sized, the price bucket is
-    `digits / 10^scale`. The last six are running sums of `mean_reversion`: over a window that ended with the instrument's
-    tick number `seen`, with so many ticks `left` before they begin anew. They screen only: nothing is made of them.
-    """
+    """A row a watcher, an instrument's together, in the engine's order; `quantity` is as sized."""
 
     executor: Ints
     slot: Ints
-    need: Ints
+    rule: Ints
+    sums: Ints
+    quantity: Ints
+
+
+class RuleColumns(NamedTuple):
+    """A row an executor: `periods`, `longer` and `level` are its rule's parameters, `digits / 10^scale` its price bucket.
+
+    Apart from the watchers, of whom there are many more: they are read on every tick, and have to be few bytes.
+    """
+
     kind: Ints
+    need: Ints
     periods: Ints
     longer: Ints
     level: Floats
-    quantity: Ints
     digits: Ints
     scale: Ints
+
+
+class SumColumns(NamedTuple):
+    """Running sums of a watcher with `mean_reversion`, over a window that ended with the instrument's tick number `seen`.
+
+    `left` is for how many ticks they are carried on. They screen only: nothing is made of them.
+    """
+
     seen: Ints
     left: Ints
     base: Floats
@@ -154,6 +171,8 @@ class Lanes(NamedTuple):
 
     lane: LaneColumns
     watcher: WatcherColumns
+    rule: RuleColumns
+    sums: SumColumns
     prices: MutableSequence[float]
     numbers: Ints
     signals: SignalLog
@@ -210,6 +229,7 @@ def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, s
         i = block.tokens[places + at] - 1
         if i < 0:
             block.place[j] = UNROUTED if EARLIEST < ts < LATEST else MALFORMED
+            control[DROPPED] += 1
             continue
         many = lanes.lane.last[i] - lanes.lane.first[i]
         if control[SIGNALS] + many > len(lanes.signals.tick):
@@ -218,7 +238,10 @@ def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, s
             return j
         control[AGE] = arrived - ts if arrived != LONG_AGO else 0
         status = one_tick(limits, book, lanes, i, ts, block.price[j], block.flags[j], j)
-        block.place[j] = i if status >= 0 else status
+        block.place[j] = i
+        if status < 0:
+            block.place[j] = status
+            control[DROPPED] += 1
         if control[LISTED] > 0:
             return j + 1
     return stop
@@ -298,7 +321,8 @@ def watch(
     tick: int,
 ) -> bool:
     """Take watcher `k` through the tick; whether the engine's own steps have to, for whatever is not done yet."""
-    kind = lanes.watcher.kind[k]
+    rule = lanes.watcher.rule[k]
+    kind = lanes.rule.kind[rule]
     if kind == OTHER:
         return True
     e = lanes.watcher.executor[k]
@@ -306,15 +330,17 @@ def watch(
     if flags & BLOCKED_BITS == 0 and book.slot.pending_count[s] > 0:
         fill_waiting(limits, book, lanes, e, s, ts, price, tick)
     state = book.executor.state[e]
-    full = count >= lanes.watcher.need[k]
+    full = count >= lanes.rule.need[rule]
     if ts >= book.executor.due[e] or (full and state == _WARMUP):
         return True
     if state != _ACTIVE or not full:
         return False
-    if kind == MEAN_REVERSION and quiet_score(lanes, k, book.instrument.ticks[i], end, count, gone):
+    if kind == MEAN_REVERSION and quiet_score(
+        lanes, rule, lanes.watcher.sums[k], book.instrument.ticks[i], end, count, gone
+    ):
         book.executor.evaluations[e] += 1
         return False
-    side, confidence, value = evaluated(lanes, k, kind, end)
+    side, confidence, value = evaluated(lanes, rule, kind, end)
     if side == 0:
         book.executor.evaluations[e] += 1
         return False
@@ -340,7 +366,9 @@ def conclude(
     """Check a raw signal of watcher `k`, and emit or drop it; True, with nothing done, where the engine has to."""
     e = lanes.watcher.executor[k]
     s = lanes.watcher.slot[k]
-    bucket, sure = floor_bucket(price, lanes.watcher.digits[k], lanes.watcher.scale[k])
+    rule = lanes.watcher.rule[k]
+    bucket, sure, places = floor_bucket(price, lanes.rule.digits[rule], lanes.rule.scale[rule], lanes.control[DECIMALS])
+    lanes.control[DECIMALS] = places
     if not sure or book.slot.pending_count[s] >= book.pending_room or not has_room(limits, book, e, s, ts):
         return True
     quantity = lanes.watcher.quantity[k]
@@ -363,6 +391,7 @@ def conclude(
     lanes.signals.confidence[n] = confidence
     lanes.signals.value[n] = value
     if code != 0:
+        lanes.control[REFUSED] += 1
         book.drops[e * REASON_COLUMNS + code] += 1
         return False
     remember(limits, book, e, s, ts, side, bucket)
@@ -374,14 +403,14 @@ def conclude(
     return False
 
 
-def quiet_score(lanes: Lanes, k: int, ticks: int, end: int, count: int, gone: float) -> bool:
-    """Carry the running sums of watcher `k` on to this tick, number `ticks`; whether they rule a signal out.
+def quiet_score(lanes: Lanes, rule: int, k: int, ticks: int, end: int, count: int, gone: float) -> bool:
+    """Carry the running sums `k` of a rule on to this tick, number `ticks`; whether they rule a signal out.
 
     `gone` is the price that left the window; of a window of more ticks than the rule's, its own left one is still there.
     """
-    n = lanes.watcher.periods[k]
+    n = lanes.rule.periods[rule]
     now = lanes.prices[end - 1]
-    if lanes.watcher.left[k] <= 0 or lanes.watcher.seen[k] + 1 != ticks:
+    if lanes.sums.left[k] <= 0 or lanes.sums.seen[k] + 1 != ticks:
         base = now
         total = 0.0
         squares = 0.0
@@ -391,36 +420,36 @@ def quiet_score(lanes: Lanes, k: int, ticks: int, end: int, count: int, gone: fl
             total += x
             squares += x * x
             reach = max(reach, abs(x))
-        lanes.watcher.base[k] = base
-        lanes.watcher.left[k] = stretch_of(n)
+        lanes.sums.base[k] = base
+        lanes.sums.left[k] = stretch_of(n)
         x = 0.0
     else:
-        base = lanes.watcher.base[k]
+        base = lanes.sums.base[k]
         x = now - base
         # The window was full before this tick too, or the sums would not have begun.
         old = (lanes.prices[end - 1 - n] if n < count else gone) - base
-        total = lanes.watcher.total[k] + (x - old)
-        squares = lanes.watcher.squares[k] + (x * x - old * old)
-        reach = max(lanes.watcher.reach[k], abs(x))
-        lanes.watcher.left[k] -= 1
-    lanes.watcher.seen[k] = ticks
-    lanes.watcher.total[k] = total
-    lanes.watcher.squares[k] = squares
-    lanes.watcher.reach[k] = reach
-    return surely_none(total, squares, x, reach, base, n, lanes.watcher.level[k])
+        total = lanes.sums.total[k] + (x - old)
+        squares = lanes.sums.squares[k] + (x * x - old * old)
+        reach = max(lanes.sums.reach[k], abs(x))
+        lanes.sums.left[k] -= 1
+    lanes.sums.seen[k] = ticks
+    lanes.sums.total[k] = total
+    lanes.sums.squares[k] = squares
+    lanes.sums.reach[k] = reach
+    return surely_none(total, squares, x, reach, base, n, lanes.rule.level[rule])
 
 
-def evaluated(lanes: Lanes, k: int, kind: int, end: int) -> tuple[int, float, float]:
-    """(side, confidence, value) of watcher `k`'s rule; a side of -1 is one that doubles cannot tell."""
-    periods = lanes.watcher.periods[k]
-    level = lanes.watcher.level[k]
+def evaluated(lanes: Lanes, rule: int, kind: int, end: int) -> tuple[int, float, float]:
+    """(side, confidence, value) of a rule; a side of -1 is one that doubles cannot tell."""
+    periods = lanes.rule.periods[rule]
+    level = lanes.rule.level[rule]
     if kind == MOMENTUM:
         return momentum_kernel(lanes.prices, end, periods, level)
     if kind == MEAN_REVERSION:
         return mean_reversion_kernel(lanes.prices, end, periods, level)
     if kind == BREAKOUT:
         return breakout_kernel(lanes.prices, end, periods, level)
-    return sma_crossover_kernel(lanes.prices, end, periods, lanes.watcher.longer[k])
+    return sma_crossover_kernel(lanes.prices, end, periods, lanes.rule.longer[rule])
 
 
 def checked(

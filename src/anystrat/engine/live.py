@@ -31,7 +31,9 @@ from anystrat.engine.lanes import (
     FillLog,
     LaneColumns,
     Lanes,
+    RuleColumns,
     SignalLog,
+    SumColumns,
     WatcherColumns,
     take_tick,
 )
@@ -113,7 +115,7 @@ class Live:
             self._outdated = False
         windows = engine.windows
         # Whatever moved, windows may hold other ticks than running sums were made of.
-        self._watcher["left"] = 0
+        self._sums["left"] = 0
         self._lane["prices"] = [window.prices_at for window in windows]
         self._lane["numbers"] = [window.numbers_at for window in windows]
         self._lane["capacity"] = [window.capacity for window in windows]
@@ -125,16 +127,23 @@ class Live:
         rings: Any = engine.rings
         lane: Any = self._lane
         watcher: Any = self._watcher
+        rule: Any = self._rule
+        sums: Any = self._sums
         signals: Any = self.signals
         fills: Any = self.fills
         listed: Any = self.listed
-        lanes = Lanes(lane, watcher, rings.prices, rings.numbers, signals, fills, listed, engine.control_array)
+        lanes = Lanes(
+            lane, watcher, rule, sums, rings.prices, rings.numbers, signals, fills, listed, engine.control_array
+        )
         self.tables = (limits, book, lanes)
         if self._kernel is None:
             self._kernel = self._compiler.bound(take_tick, self.tables, "iif")
         else:
             self._kernel.rebind(self.tables)
         self._signal_bytes, self._fill_bytes = view_of(self.signals), view_of(self.fills)
+        # To copy structured arrays takes many times as long as to copy their words.
+        self.signal_words = self.signals.view(np.int64).reshape(len(self.signals), -1)
+        self.fill_words = self.fills.view(np.int64).reshape(len(self.fills), -1)
         call, cells = self._kernel.call, self._kernel.cells(len(windows))
         timed = set(engine.timed_rows())
         self._ready = True
@@ -152,9 +161,29 @@ class Live:
         self.watchers = [watcher for each in watchers for watcher in each]
         self._watcher: NDArray[Any] = np.zeros(len(self.watchers), table_type(WatcherColumns))
         self.listed = np.zeros(max(many, default=0), np.int64)
-        rules: dict[int, tuple[int, int, int, float]] = {}
-        k = 0
+        executors = self._engine.executors
+        rules = [_rule_of(executor) for executor in executors]
+        self._rule: NDArray[Any] = np.zeros(len(executors), table_type(RuleColumns))
+        for executor, (kind, periods, longer, level) in zip(executors, rules, strict=True):
+            step = digits_and_scale(executor.risk.price_bucket) if kind != OTHER else (1, 0)
+            self._rule[executor.row] = (kind, executor.need, periods, longer, level, *step)
+        k = sums = 0
         self._worth_it = []
+        for i, each in enumerate(watchers):
+            for executor, slot in each:
+                kind = rules[executor.row][0]
+                self._watcher[k] = (
+                    executor.row,
+                    slot,
+                    executor.row,
+                    sums,
+                    _quantity(executor, self._engine.tokens[i], kind),
+                )
+                k += 1
+                sums += kind == MEAN_REVERSION
+            if any(rules[executor.row][0] != OTHER for executor, _ in each):
+                self._worth_it.append(i)
+        self._sums: NDArray[Any] = np.zeros(sums, table_type(SumColumns))
         self._facts = [
             (
                 one.strategy_id,
@@ -163,30 +192,8 @@ class Live:
                 one.risk.dedupe_window_ns,
                 getattr(one.processor, "describe", None),
             )
-            for one in self._engine.executors
+            for one in executors
         ]
-        for i, each in enumerate(watchers):
-            kinds = OTHER
-            for executor, slot in each:
-                rule = rules.get(executor.row)
-                if rule is None:
-                    rule = rules[executor.row] = _rule_of(executor)
-                self._watcher[k] = self._row(executor, slot, self._engine.tokens[i], rule)
-                kinds |= rule[0]
-                k += 1
-            if kinds != OTHER:
-                self._worth_it.append(i)
-
-    @staticmethod
-    def _row(executor: StrategyExecutor, slot: int, token: int, rule: tuple[int, int, int, float]) -> tuple[Any, ...]:
-        kind, periods, longer, level = rule
-        if kind == OTHER:
-            kind, periods, longer, level, quantity, digits, scale = OTHER, 0, 0, 0.0, 0, 1, 0
-        else:
-            quantity = sized(executor, token, executor.processor.quantity())  # type: ignore[attr-defined]  # a `ColumnRule`
-            digits, scale = digits_and_scale(executor.risk.price_bucket)
-        of_rule = (kind, periods, longer, level, quantity, digits, scale)
-        return (executor.row, slot, executor.need, *of_rule, 0, 0, 0.0, 0.0, 0.0, 0.0)
 
     # -- ticks ----------------------------------------------------------------------------------------------------
 
@@ -275,6 +282,12 @@ def with_room(table: NDArray[Any], rows: int) -> NDArray[Any]:
 
 def _order(entry: tuple[int, float, Outcome]) -> tuple[int, float]:
     return entry[:2]
+
+
+def _quantity(executor: StrategyExecutor, token: int, kind: int) -> int:
+    """What the executor trades of the instrument where it can be said beforehand, as sized."""
+    rule: Any = executor.processor
+    return sized(executor, token, rule.quantity()) if kind != OTHER else 0
 
 
 def _rule_of(executor: StrategyExecutor) -> tuple[int, int, int, float]:

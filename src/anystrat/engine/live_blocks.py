@@ -13,8 +13,10 @@ from anystrat.engine.columns.grouping import AUCTION_BIT, DROP_OF_PLACE, HALTED_
 from anystrat.engine.decision import SESSION_CODE
 from anystrat.engine.lanes import (
     AGE,
+    DROPPED,
     FILLS,
     LISTED,
+    REFUSED,
     SIGNALS,
     Block,
     FillLog,
@@ -23,7 +25,6 @@ from anystrat.engine.lanes import (
     token_place,
 )
 from anystrat.engine.live import SESSION_FLAG
-from anystrat.engine.state import table_type
 from anystrat.engine.taken import TakenBlock
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from anystrat.engine.live import Live
 
 _LEAST_ROOM: Final = 64
+_NO_PLACES: Final = np.zeros(0, np.int64)
+_NO_SIGNALS: Final = np.zeros((0, len(SignalLog._fields)), np.int64)
+_NO_FILLS: Final = np.zeros((0, len(FillLog._fields)), np.int64)
 _PLACE_OF_DROP: Final = {reason: place for place, reason in DROP_OF_PLACE.items()}
 
 
@@ -73,9 +77,9 @@ class Blocks:
     def _through(self, live: Live, block: TickColumns, rows: list[TickRow] | None) -> TakenBlock:
         engine, size = self._engine, len(block)
         control, place = engine.control, self._place
-        control[SIGNALS] = control[FILLS] = 0
-        raw: list[NDArray[Any]] = []
-        filled: list[NDArray[Any]] = []
+        control[SIGNALS] = control[FILLS] = control[REFUSED] = control[DROPPED] = 0
+        raw: list[NDArray[np.int64]] = []
+        filled: list[NDArray[np.int64]] = []
         own: list[tuple[int, int, Outcome]] = []
         at = 0
         while at < size:
@@ -84,21 +88,21 @@ class Blocks:
             for j in range(before, at) if rows is not None else ():
                 if place[j] >= 0:
                     engine.windows[place[j]].keep(rows[j])  # type: ignore[index]  # there are rows
-            raw.append(live.signals[: control[SIGNALS]].copy())
-            filled.append(live.fills[: control[FILLS]].copy())
+            raw.append(live.signal_words[: control[SIGNALS]].copy())
+            filled.append(live.fill_words[: control[FILLS]].copy())
             control[SIGNALS] = control[FILLS] = 0
             if control[LISTED]:
                 own += self._own_steps(live, at - 1, rows)
         control[AGE] = 0
-        placed = place[:size].copy()
-        dropped = bool(size) and int(placed.min()) < 0
-        if dropped:
+        placed = _NO_PLACES
+        if control[DROPPED]:
+            placed = place[:size].copy()
             for code, reason in DROP_OF_PLACE.items():
                 many = int(np.count_nonzero(placed == code))
                 if many:
                     engine.tick_drops[reason.value] += many
-        logs = _joined(raw, SignalLog), _joined(filled, FillLog)
-        return TakenBlock(block, engine.executors, placed, *logs, own, dropped)
+        logs = _joined(raw, _NO_SIGNALS), _joined(filled, _NO_FILLS)
+        return TakenBlock(block, engine.executors, placed, *logs, control[REFUSED], own)
 
     def _own_steps(self, live: Live, j: int, rows: list[TickRow] | None) -> list[tuple[int, int, Outcome]]:
         """What the lanes left to the engine on tick `j`, which is the current one of its window."""
@@ -119,8 +123,7 @@ class Blocks:
                 else:
                     # They are in their order already.
                     own.append((j, -1, outcome))
-        nothing = (np.zeros(0, table_type(SignalLog)), np.zeros(0, table_type(FillLog)))
-        return TakenBlock(block, engine.executors, place, *nothing, own, bool((place < 0).any()))
+        return TakenBlock(block, engine.executors, place, _NO_SIGNALS, _NO_FILLS, 0, own)
 
     # -- tables ---------------------------------------------------------------------------------------------------
 
@@ -192,7 +195,7 @@ def _hashed(tokens: Sequence[int]) -> NDArray[np.int64]:
     return table
 
 
-def _joined(parts: list[NDArray[Any]], columns: type[tuple[Any, ...]]) -> NDArray[Any]:
+def _joined(parts: list[NDArray[np.int64]], none: NDArray[np.int64]) -> NDArray[np.int64]:
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate(parts) if parts else np.zeros(0, table_type(columns))
+    return np.concatenate(parts) if parts else none

@@ -14,6 +14,8 @@ from anystrat.domain.exact import to_decimal
 from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Outcome, TickDropped
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
 from anystrat.engine.columns.grouping import DROP_OF_PLACE
+from anystrat.engine.lanes import FillLog, SignalLog
+from anystrat.engine.state import table_type
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -31,30 +33,41 @@ MIDDLE = 0.5
 class TakenBlock:
     """A block's outcomes, most of them not made yet; nothing here changes when the engine goes on.
 
-    `dropped` says whether any tick was. `place` is each tick's instrument row, or why it was dropped (see `columns.grouping`). `raw` and `filled` are the
-    lanes' logs (`lanes.SignalLog`, `lanes.FillLog`). `own` are outcomes of the engine's own steps: tick, executor, outcome;
-    dropped ticks are not among them.
+    `place` is each tick's instrument row, or why it was dropped (see `columns.grouping`); it may be empty where none was.
+    `raw` and `filled` are the lanes' logs, `raw_words` and `filled_words` their memory; `refused` of `raw` were dropped.
+    `own` are outcomes of the engine's own steps: tick, executor, outcome; dropped ticks are not among them.
     """
 
     block: TickColumns
     executors: Sequence[StrategyExecutor]
     place: NDArray[np.int64]
-    raw: NDArray[Any]
-    filled: NDArray[Any]
+    raw_words: NDArray[np.int64]
+    filled_words: NDArray[np.int64]
+    refused: int
     own: list[tuple[int, int, Outcome]]
-    dropped: bool
+
+    @cached_property
+    def raw(self) -> NDArray[Any]:
+        """Raw signals; see `lanes.SignalLog`."""
+        return self.raw_words.reshape(-1).view(table_type(SignalLog))
+
+    @cached_property
+    def filled(self) -> NDArray[Any]:
+        """Paper fills; see `lanes.FillLog`."""
+        return self.filled_words.reshape(-1).view(table_type(FillLog))
 
     def outcomes(self, *, signals: bool = True, fills: bool = True) -> list[Outcome]:
         """Everything that the block led to, in the order of ticks, rows and brokers; perhaps without signals or fills."""
         keyed: list[tuple[int, int, float, int, Outcome]] = []
         block = self.block
-        for code, reason in DROP_OF_PLACE.items() if self.dropped else ():
+        for code, reason in DROP_OF_PLACE.items() if len(self.place) else ():
             places = np.flatnonzero(self.place == code)
             for j, row in zip(places.tolist(), block.taken(places).rows(), strict=True):
                 keyed.append((j, -1, 0.0, 0, TickDropped(reason, row)))
-        raw = self.raw if signals or not len(self.raw) else self.raw[self.raw["code"] != 0]
-        for n, entry in enumerate(raw.tolist()):
-            keyed.append((entry[0], entry[1], MIDDLE, n, self._signal(entry)))
+        if signals or self.refused:
+            raw = self.raw if signals else self.raw[self.raw["code"] != 0]
+            for n, entry in enumerate(raw.tolist()):
+                keyed.append((entry[0], entry[1], MIDDLE, n, self._signal(entry)))
         if fills:
             for n, entry in enumerate(self.filled.tolist()):
                 keyed.append((entry[0], entry[1], entry[3], n, self._fill(entry)))
@@ -150,8 +163,7 @@ class Signals(Sequence[EmittedSignal]):
 
     def __init__(self, taken: TakenBlock) -> None:
         self._taken = taken
-        self._count = len(taken.raw) - int(np.count_nonzero(taken.raw["code"]))
-        self._count += sum(isinstance(outcome, Emitted) for _, _, outcome in taken.own)
+        self._count = len(taken.raw_words) - taken.refused + sum(isinstance(one, Emitted) for _, _, one in taken.own)
 
     @cached_property
     def _made(self) -> list[EmittedSignal]:

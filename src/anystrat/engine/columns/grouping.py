@@ -152,42 +152,43 @@ def floor_buckets(
     price: NDArray[Any], step_digits: int, step_scale: int, bucket: NDArray[Any], exact: NDArray[Any]
 ) -> None:
     """`floor_bucket` of many prices; `exact` says which of them are sure."""
+    scale = 0
     for j in range(len(price)):
-        bucket[j], exact[j] = floor_bucket(price[j], step_digits, step_scale)
+        bucket[j], exact[j], scale = floor_bucket(price[j], step_digits, step_scale, scale)
 
 
-def floor_bucket(price: float, step_digits: int, step_scale: int) -> tuple[int, bool]:
-    """(`floor(price / step)`, whether it is sure) for a double that stands for its shortest decimal.
+def floor_bucket(price: float, step_digits: int, step_scale: int, places: int) -> tuple[int, bool, int]:
+    """(`floor(price / step)`, whether it is sure, the price's decimal places) for the shortest decimal of a double.
 
-    The step is `digits / 10^scale`. `k / 10^s == price` with `k < 10^15` proves that the shortest decimal is `k / 10^s`:
+    `places` is a guess at those places: prices of an instrument tend to have as many. The step is `digits / 10^scale`. `k / 10^s == price` with `k < 10^15` proves that the shortest decimal is `k / 10^s`:
     a decimal of at most 15 digits is the shortest of its double, and the quotient is rounded once. Not sure is what
     that, or 64 bits, did not suffice for.
     """
-    power = 1
     whole = 0
-    scale = 0
+    scale = places
     found = False
-    while scale < 10:
+    for attempt in range(-1, 10):
+        scale = places if attempt < 0 else attempt
+        power = 1
+        for _ in range(scale):
+            power *= 10
         scaled = price * power + 0.5
-        if not scaled < 1e15:
-            return 0, False
-        whole = int(scaled)
-        if whole / power == price:
-            found = True
-            break
-        power *= 10
-        scale += 1
+        if scaled < 1e15:
+            whole = int(scaled)
+            if whole / power == price:
+                found = True
+                break
     if not found:
-        return 0, False
+        return 0, False, 0
     if scale >= step_scale:
         divisor = step_digits
         for _ in range(scale - step_scale):
             if divisor > 400_000_000_000_000_000:
-                return 0, False
+                return 0, False, scale
             divisor *= 10
-        return whole // divisor, True
+        return whole // divisor, True, scale
     for _ in range(step_scale - scale):
         if whole > 400_000_000_000_000_000:
-            return 0, False
+            return 0, False, scale
         whole *= 10
-    return whole // step_digits, True
+    return whole // step_digits, True, scale
