@@ -21,9 +21,10 @@ from anystrat.domain.columns import TickColumns
 from anystrat.domain.configuration import Configuration
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.events import Event
-from anystrat.domain.outcomes import Emitted, Outcome
+from anystrat.domain.outcomes import Emitted, Filled, Outcome
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.engine.engine import Engine
+from anystrat.engine.lanes import FILLED
 from anystrat.engine.snapshot import restore, snapshot
 from anystrat.observability.log import OutcomeLog
 from anystrat.strategies.catalog import StrategyType
@@ -189,10 +190,19 @@ class StrategyRunnerService:
             if not status:
                 keep(tick)
                 return []
-            outcomes = engine.said(status, lane, tick, fills=self._fills_are_watched())
+            if not self._everything_is_watched():
+                if status == FILLED:
+                    keep(tick)
+                    return []
+                signals, notes = engine.signals_and_notes(status, lane, tick)
+                if notes:
+                    for observer in self.observers:
+                        observer(notes)
+                return signals
+            outcomes = engine.said(status, lane, tick, fills=True)
         else:
             self._count_uncompiled(1)
-            outcomes = engine.take(tick, fills=self._fills_are_watched())
+            outcomes = engine.take(tick, fills=self._everything_is_watched())
         return self._shown(outcomes) if outcomes else []
 
     def on_market_ticks(self, ticks: TickColumns) -> Sequence[EmittedSignal]:
@@ -246,11 +256,14 @@ class StrategyRunnerService:
         """Let the observers see the outcomes; the signals among them."""
         signals = [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
         for observer in self.observers:
-            if len(signals) < len(outcomes) or not getattr(observer, "notes_only", False):
-                observer(outcomes)
+            seen = outcomes
+            if getattr(observer, "notes_only", False):
+                seen = [outcome for outcome in outcomes if not isinstance(outcome, Emitted | Filled)]
+            if seen:
+                observer(seen)
         return signals
 
-    def _fills_are_watched(self) -> bool:
+    def _everything_is_watched(self) -> bool:
         for observer in self.observers:  # noqa: SIM110  a generator takes as long as all the rest
             if not getattr(observer, "notes_only", False):
                 return True

@@ -306,6 +306,13 @@ class Engine:
         assert self._live is not None
         return self._live.said(status, lane, tick, tick.flags, fills=fills)
 
+    def signals_and_notes(
+        self, status: int, lane: Lane, tick: MarketTick
+    ) -> tuple[list[EmittedSignal], Sequence[Outcome]]:
+        """As `said`, apart: the emitted signals, and everything else but paper fills."""
+        assert self._live is not None
+        return self._live.signals_and_notes(status, lane, tick, tick.flags)
+
     def step_block(self, block: TickColumns) -> TakenBlock:
         """Take many ticks, in one compiled call where there is a compiler: what `step` says to each, made when asked for."""
         self.settle()

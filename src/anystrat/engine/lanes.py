@@ -79,9 +79,10 @@ REFUSED: Final = 9
 DROPPED: Final = 10
 CONTROLS: Final = 11
 
-#: What became of a tick: nothing to tell of, or something. Below zero it was dropped.
+#: What became of a tick: nothing to tell of, paper fills alone, or more. Below zero it was dropped.
 QUIET: Final = 0
-SAID: Final = 1
+FILLED: Final = 1
+SAID: Final = 2
 
 BEFORE_SIGNAL: Final = 0
 AFTER_SIGNAL: Final = 1
@@ -275,9 +276,9 @@ def one_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: f
         if watch(limits, book, lanes, k, i, ts, price, flags, end, count, gone, tick):
             lanes.listed[control[LISTED]] = k
             control[LISTED] += 1
-    if control[SIGNALS] + control[FILLS] + control[LISTED] > 0:
+    if control[SIGNALS] + control[LISTED] > 0:
         return SAID
-    return QUIET
+    return FILLED if control[FILLS] > 0 else QUIET
 
 
 def push(lanes: Lanes, i: int, ts: int, price: float, flags: int) -> tuple[int, int, float]:

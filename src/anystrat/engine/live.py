@@ -26,6 +26,7 @@ from anystrat.engine.lanes import (
     MEAN_REVERSION,
     MOMENTUM,
     OTHER,
+    REFUSED,
     SIGNALS,
     SMA_CROSSOVER,
     FillLog,
@@ -225,7 +226,7 @@ class Live:
         control = self._engine.control
         listed, filled = control[LISTED], control[FILLS] if fills else 0
         token, ts, exact = tick.instrument_token, tick.ts_ns, tick.last_price
-        signals = [self._signal(k, token, ts, exact) for k in range(control[SIGNALS])]
+        signals = [self._outcome(k, token, ts, exact) for k in range(control[SIGNALS])]
         if not filled and not listed:
             return signals
         keyed: list[tuple[int, float, Outcome]] = []
@@ -242,29 +243,49 @@ class Live:
         keyed.sort(key=_order)
         return [outcome for _, _, outcome in keyed]
 
-    def _signal(self, k: int, token: int, ts: int, exact: Decimal) -> Outcome:
+    def signals_and_notes(
+        self, status: int, lane: Lane, tick: MarketTick, flags: int
+    ) -> tuple[list[EmittedSignal], list[Outcome]]:
+        """As `said`, apart: the emitted signals, and everything else but paper fills."""
+        control = self._engine.control
+        if status < 0 or control[LISTED]:
+            outcomes = self.said(status, lane, tick, flags, fills=False)
+            signals = [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
+            return signals, [outcome for outcome in outcomes if not isinstance(outcome, Emitted | Filled)]
+        lane[3](tick)
+        token, ts, exact = tick.instrument_token, tick.ts_ns, tick.last_price
+        made = [self._signal(k, token, ts, exact) for k in range(control[SIGNALS])]
+        if not control[REFUSED]:
+            return made, []  # type: ignore[return-value]  # none was dropped
+        control[REFUSED] = 0
+        dropped: list[Outcome] = [each for each in made if isinstance(each, Dropped)]
+        return [each for each in made if isinstance(each, EmittedSignal)], dropped
+
+    def _outcome(self, k: int, token: int, ts: int, exact: Decimal) -> Outcome:
+        made = self._signal(k, token, ts, exact)
+        return made if isinstance(made, Dropped) else Emitted(made)
+
+    def _signal(self, k: int, token: int, ts: int, exact: Decimal) -> EmittedSignal | Dropped:
         _, e, _, side, quantity, bucket, code, confidence, value = _unpack_signal(self._signal_bytes, k * _SIGNAL.size)
         strategy_id, broker, bases, window, describe = self._facts[e]
         reasoning, metadata = describe(side, value)
         if code:
             signal = SignalResult(SIDE_NAME[side], confidence, quantity, exact, reasoning, metadata)
             return Dropped(signal, _REASONS[code], strategy_id, broker, token, ts)
-        return Emitted(
-            EmittedSignal(
-                SIDE_NAME[side],
-                confidence,
-                quantity,
-                exact,
-                reasoning,
-                metadata,
-                strategy_id=strategy_id,
-                broker=broker,
-                instrument_token=token,
-                ts_ns=ts,
-                id_bases=bases,
-                price_bucket=bucket,
-                dedupe_epoch=ts // window,
-            )
+        return EmittedSignal(
+            SIDE_NAME[side],
+            confidence,
+            quantity,
+            exact,
+            reasoning,
+            metadata,
+            strategy_id=strategy_id,
+            broker=broker,
+            instrument_token=token,
+            ts_ns=ts,
+            id_bases=bases,
+            price_bucket=bucket,
+            dedupe_epoch=ts // window,
         )
 
     def _fill(self, k: int, token: int, ts: int) -> Outcome:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anystrat.domain.columns import TickColumns
-from anystrat.domain.tick import MarketTick, TickRow, datetime_of, row_of
+from anystrat.domain.tick import EXACT_FLAG, HALTED_FLAG, MarketTick, TickRow, datetime_of, row_of
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 NOON_NS = 1_714_996_800_000_000_000
@@ -99,3 +99,14 @@ def test_columns_give_rows_in_order_with_none_for_what_a_row_lacks():
     assert (second.exact, second.bid, second.ask, second.volume) == (fine, 1.9, None, None)
     assert (first.halted, second.halted, second.auction) == (True, False, False)
     assert type(first.instrument_token) is int
+
+
+def test_what_the_engine_reads_of_a_tick_follows_from_its_public_fields() -> None:
+    stamp = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    tick = MarketTick(7, Decimal("100.25"), stamp, nanosecond=12, ts_ns=1, price=2.0, flags=3)
+    assert tick.ts_ns == int(stamp.timestamp()) * 1_000_000_000 + 678_901_012
+    assert (tick.price, tick.flags) == (100.25, 0)
+    assert "flags" not in repr(tick)
+    later = msgspec.structs.replace(tick, last_price=Decimal("1.0000000000000000001"), metadata={"halted": True})
+    assert later.price == 1.0
+    assert later.flags == HALTED_FLAG | EXACT_FLAG
