@@ -234,6 +234,17 @@ class TestDeadLetters:
         everybody = run(place, lambda journal: journal.dead_letters())
         assert [each.signal.broker for each in everybody] == ["b", "out", "out", "out"]
 
+    def test_any_reason_can_be_kept(self, place):
+        async def story(journal):
+            await filled(journal, 2)
+            await journal.settle(
+                [Settled("out", 1, 1, Fate.DEAD, "no \udcff file\0"), Settled("out", 2, 2, Fate.DEAD, "€\n")]
+            )
+
+        run(place, story)
+        letters = run(place, lambda journal: journal.dead_letters())
+        assert [each.reason for each in letters] == ["no \\udcff file\0", "€\n"]
+
     def test_a_revived_signal_is_sent_again_under_its_number_with_a_new_expiry(self, place):
         async def story(journal):
             await self._dead(journal)

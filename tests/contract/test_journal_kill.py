@@ -9,8 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from tests.integration.cli_project import clean
 from tests.unit.adapters.sqlite_journal import stories
+
+from anystrat.domain.journal import JournalRefused
 
 WRITER = """
 import asyncio, sys
@@ -64,8 +67,28 @@ def test_what_a_killed_process_was_told_is_kept_is_there(tmp_path: Path):
                 word, number = line.split()
                 committed, settled = (int(number), settled) if word == "committed" else (committed, int(number))
         shard, unsettled, _, fates, last, _, _ = stories.read(path, further=False)
-        assert committed <= last <= committed + 1
+        assert max(committed, settled) <= last <= max(committed, settled) + 1
         assert shard.next_input == last
         assert sum(fates["out"].values()) == last
         assert [each.signal.number for each in unsettled if each.signal.number <= settled] == []
     assert committed > 8
+
+
+def test_a_process_that_is_stopped_keeps_its_journal_and_goes_on_with_it(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    root = Path(__file__).resolve().parents[2]
+    environment = clean(PYTHONPATH=f"{root / 'src'}:{root}")
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=tmp_path, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline()
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(JournalRefused, match=f"in use by process {process.pid}"):
+                stories.read(path)
+            process.send_signal(signal.SIGCONT)
+            while process.stdout.readline() != "settled 20\n":
+                assert process.poll() is None
+        finally:
+            process.kill()
+    assert stories.read(path)[4] >= 20

@@ -63,9 +63,11 @@ class BrokerBook:
 
     def settle(self, outcome: Settled) -> Change:
         """What became of signals that were checked."""
+        # What a sink or an operating system says need not be text that can be written down.
+        reason = outcome.reason.encode("utf-8", "backslashreplace").decode()
 
         def settled(old: FateRange) -> FateRange:
-            return FateRange(old.first, old.last, outcome.fate, outcome.reason, outcome.attempts, old.expires_ns)
+            return FateRange(old.first, old.last, outcome.fate, reason, outcome.attempts, old.expires_ns)
 
         return self.ranges.change(outcome.first, outcome.last, settled)
 

@@ -96,7 +96,7 @@ class Writer:
         self._wal_pages = 0
         try:
             self._connection.wal_checkpoint(mode=library().SQLITE_CHECKPOINT_PASSIVE)
-        except library().Error as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the next call is told
             self._fail(error)
 
     def close(self) -> None:
@@ -150,6 +150,7 @@ class Writer:
         connection = self._connection
         assert connection is not None
         writes = any(call.writes for call in calls)
+        changes = connection.total_changes()
         connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
         if (epoch := self._kept("epoch")) != self.epoch:
             raise JournalFailed(
@@ -160,10 +161,11 @@ class Writer:
                 call.result = call.work()
             except DoesNotFollow as error:
                 call.error = error
-        if writes:
+        tables.flush()
+        if connection.total_changes() != changes:
             self._commit(tables)
         else:
-            connection.execute("COMMIT")
+            connection.execute("COMMIT")  # nothing to sync
 
     def _commit(self, tables: Tables) -> None:
         assert self._connection is not None
