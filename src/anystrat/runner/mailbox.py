@@ -100,16 +100,26 @@ class Mailbox:
         self._something.set()
 
     def _conflate(self) -> None:
-        """Make one parcel a partition of the ticks behind the last event, of the latest tick of each instrument."""
+        """Make one parcel a partition of the ticks behind the last event, of the latest tick of each instrument.
+
+        What was left out before them, and waits there still, becomes one event with what is left out now: however long
+        nobody takes, there is one such event an instrument.
+        """
         run: list[Parcel] = []
         while self._parcels and self._parcels[-1].event is None:
             run.append(self._parcels.pop())
         run.reverse()
         kept, left_out = _latest(run)
+        events = {event.instrument_token: event for event in left_out}
         for event in left_out:
-            self._parcels.append(Parcel(event=event))
             self.shed += event.ticks
             self.waiting_ticks -= event.ticks
+        while self._parcels and isinstance(before := self._parcels[-1].event, Conflated):
+            self._parcels.pop()
+            now = events.get(before.instrument_token, before)
+            ticks = before.ticks + (now.ticks if now is not before else 0)
+            events[before.instrument_token] = Conflated(now.ts_ns, before.instrument_token, ticks)
+        self._parcels.extend(Parcel(event=events[token]) for token in sorted(events))
         self._parcels.extend(kept)
 
 

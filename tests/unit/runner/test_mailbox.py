@@ -119,3 +119,17 @@ def test_conflation_leaves_alone_what_fits():
         return tokens_of(await box.take(10)), box.shed
 
     assert asyncio.run(run()) == ([[1, 1, 2]], 0)
+
+
+def test_conflation_is_bounded_by_the_instruments_however_long_nobody_takes():
+    async def run():
+        box = Mailbox(2, Overload.CONFLATE)
+        for at in range(100):
+            await box.put(parcel(1, 2, 3, at=3 * at))
+        left_out = [each.event for each in await box.take(10) if each.event is not None]
+        return len(box), box.shed, [(event.instrument_token, event.ticks) for event in left_out]
+
+    waiting, shed, left_out = asyncio.run(run())
+    assert waiting == 0
+    assert shed == 297
+    assert left_out == [(1, 99), (2, 99), (3, 99)]
