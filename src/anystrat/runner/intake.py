@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anystrat.runner.plan import ShardPlan
 
 OnNotice = Callable[[SourceNotice], object]
+_AT_MOST: Final = 8_192
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class Heard:
 
 
 class Intake:
-    """Reads one source into the mailboxes.
+    """Reads one source into the mailboxes, `at_most` so many ticks at once: a shard does one piece without a pause.
 
     A source may deliver a batch again. What a shard has had is known by its offset: the shard's watermark after a
     restart, what was handed to it since then. Such ticks are counted as duplicates, and go nowhere.
@@ -48,6 +49,7 @@ class Intake:
         clock: Clock,
         *,
         on_notice: OnNotice | None = None,
+        at_most: int = _AT_MOST,
     ) -> None:
         #: For each partition, the offset up to which each shard has been handed everything.
         self.handed: dict[str, list[int]] = {}
@@ -59,6 +61,7 @@ class Intake:
         self._tickets = tickets
         self._clock = clock
         self._on_notice = on_notice
+        self._at_most = at_most
 
     def resume(self, watermarks: Sequence[Mapping[str, int]], *, resumable: bool = True) -> dict[str, int]:
         """Go on after what each shard has committed; where the source has to begin, by partition.
@@ -75,7 +78,8 @@ class Intake:
         async with aclosing(source.batches(after)) as batches:
             async for item in batches:
                 if isinstance(item, TickBatch):
-                    await self.hand_out(item)
+                    for piece in _pieces(item, self._at_most):
+                        await self.hand_out(piece)
                 elif self._on_notice is not None:
                     self._on_notice(item)
 
@@ -114,6 +118,23 @@ class Intake:
             parts.append((shard, *_new(ticks.taken(places), offsets[places], handed[shard])))
         # A batch without ticks moves the watermark all the same, and what was malformed has to be counted somewhere.
         return parts or [(0, ticks, 0)]
+
+
+def _pieces(batch: TickBatch, at_most: int) -> Iterator[TickBatch]:
+    """The batch in pieces of about so many ticks. They end where messages end: each is a batch by itself."""
+    ticks, offsets = batch.ticks, batch.offsets
+    start = 0
+    while len(ticks) - start > at_most:
+        # Behind the last tick of the message that the piece would end in.
+        end = int(np.searchsorted(offsets, offsets[start + at_most - 1], "right"))
+        if end == len(ticks):
+            break
+        part = ticks.taken(np.arange(start, end))
+        yield TickBatch(batch.partition, part, offsets[start:end], int(offsets[end - 1]))
+        start = end
+    yield (
+        batch if not start else replace(batch, ticks=ticks.taken(np.arange(start, len(ticks))), offsets=offsets[start:])
+    )
 
 
 def _new(ticks: TickColumns, offsets: NDArray[np.int64], handed: int) -> tuple[TickColumns, int]:

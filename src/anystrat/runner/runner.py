@@ -176,7 +176,10 @@ class Runner:
         self.shards: list[Shard] = []
         self._stalls: list[Counter[str]] = [Counter() for _ in parts.engines]
         self._feeds = Feeds()
-        self._intake = Intake(parts.plan, self.mailboxes, self._tickets, parts.clock, on_notice=self._noticed)
+        self._at_once = TICKS_AT_ONCE if parts.compiler is not None else TICKS_AT_ONCE_INTERPRETED
+        self._intake = Intake(
+            parts.plan, self.mailboxes, self._tickets, parts.clock, on_notice=self._noticed, at_most=self._at_once
+        )
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
@@ -227,7 +230,6 @@ class Runner:
         self.killed = await parts.journal.killed()
         numbers = Numbers({broker: await parts.journal.last_number(broker) for broker in self.deliveries})
         outbox = OutboxWriter(parts.clock, numbers, parts.encode, parts.lifetime_ns)
-        at_once = TICKS_AT_ONCE if parts.compiler is not None else TICKS_AT_ONCE_INTERPRETED
         for number, engine in enumerate(parts.engines):
             shard = Shard(
                 number,
@@ -236,7 +238,7 @@ class Runner:
                 self._committer,
                 outbox,
                 observers=parts.observers,
-                ticks_at_once=at_once,
+                ticks_at_once=self._at_once,
             )
             self.shards.append(shard)
             start = loop.time()

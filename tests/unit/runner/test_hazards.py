@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from anystrat.adapters.source_stdin import StdinFeed
 from anystrat.domain.events import ModelKept
 from anystrat.domain.inputs import decoded_inputs
-from anystrat.domain.intake import SourceFailed
+from anystrat.domain.intake import SourceFailed, TickBatch
 from anystrat.domain.journal import JournalFailed, JournalRefused, Step
 from anystrat.runner import committer as committer_module
+from anystrat.runner.intake import Intake
 from anystrat.runner.parcel import Tickets
-from anystrat.runner.shard import Work
-from anystrat.testing.loop import simulate
+from anystrat.runner.plan import plan_shards
+from anystrat.runner.shard import TICKS_AT_ONCE_INTERPRETED, Work
+from anystrat.testing.loop import SimulatedClock, simulate
 from anystrat.testing.ticks import synthetic_ticks
 
 from .rig import ListSource, Rig
@@ -232,3 +235,44 @@ def test_changes_of_models_take_their_places_in_the_order_in_which_they_happened
     simulate(run)
     inputs = [each for _, _, data in rig.store.inputs[0] for each in decoded_inputs(data)]
     assert [each.why for each in inputs if isinstance(each, ModelKept)] == ["first", "second"]
+
+
+def test_a_large_batch_is_handled_piece_by_piece_so_that_nothing_else_waits_for_all_of_it():
+    block = ticks(3, 2_000)
+    rig = Rig(ROWS, block)
+
+    async def run():
+        runner = rig.start(ListSource(block, [2_000]))
+        await runner.run()
+        return runner.accounts
+
+    accounts = simulate(run)
+    assert (accounts.processed, accounts.duplicates) == (2_000, 0)
+    assert max(count for _, count, _ in rig.store.inputs[0]) <= TICKS_AT_ONCE_INTERPRETED
+
+
+def test_pieces_of_a_batch_end_where_messages_end():
+    block = ticks(3, 60)
+    offsets = np.repeat(np.arange(12), 5)
+
+    class Mailbox:
+        def __init__(self):
+            self.parcels = []
+
+        async def put(self, parcel):
+            self.parcels.append(parcel)
+
+    class OneBatch(ListSource):
+        async def batches(self, after):
+            yield TickBatch("list", block, offsets, 20, 3)
+
+    mailbox = Mailbox()
+
+    async def run():
+        intake = Intake(plan_shards([], 1), [mailbox], Tickets(), SimulatedClock(asyncio.get_running_loop()), at_most=7)
+        await intake.run(OneBatch(block, [1]), {})
+
+    simulate(run)
+    assert [len(each) for each in mailbox.parcels] == [10] * 6
+    assert [each.last for each in mailbox.parcels] == [1, 3, 5, 7, 9, 20]
+    assert [each.malformed for each in mailbox.parcels] == [0, 0, 0, 0, 0, 3]
