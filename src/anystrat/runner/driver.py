@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from anystrat.domain.errors import AnystratError
 from anystrat.domain.outcomes import Outcome
 from anystrat.engine.columns.outcomes import outcomes_of
 from anystrat.engine.columns.runner import BlockRunner
+from anystrat.engine.executor import StrategyExecutor
 from anystrat.engine.obeying import obeyed
 
 if TYPE_CHECKING:
@@ -22,6 +24,13 @@ T = TypeVar("T")
 
 #: Where models are asked, a block of at least so many ticks goes over columns: one inference for all its rows.
 WORTH_COLUMNS: Final = 512
+
+
+class StrategyEnds(AnystratError):
+    """A strategy raised what is no `Exception`, which nothing contains: it asked for the end of the program.
+
+    The loop must not see such an exception: it would take it for a task that was cancelled, or end with it by itself.
+    """
 
 
 class EngineDriver:
@@ -39,7 +48,27 @@ class EngineDriver:
         self._columns = BlockRunner(engine, compiler) if batched else None
 
     def ticks(self, block: TickColumns) -> list[Outcome]:
-        """What a block of ticks leads to, in order; of several ticks without their fills, which nobody here asks for."""
+        """What a block of ticks leads to, in order; of several ticks without their fills, which nobody here asks for.
+
+        Raises `StrategyEnds`.
+        """
+        try:
+            return self._ticks(block)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise StrategyEnds(_said_by(error)) from error
+
+    def event(self, event: RecordedEvent) -> list[Outcome]:
+        """Everything that an event leads to. Raises `StrategyEnds`."""
+        try:
+            return obeyed(self.engine, event)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise StrategyEnds(_said_by(error)) from error
+
+    def _ticks(self, block: TickColumns) -> list[Outcome]:
         engine, size = self.engine, len(block)
         if not self._compiled or size == 1:
             outcomes: list[Outcome] = []
@@ -55,6 +84,14 @@ class EngineDriver:
     def _looked_at(self, ticks: int, run: Callable[[], T]) -> T:
         return run() if self.probe is None else self.probe.block(ticks, run)
 
-    def event(self, event: RecordedEvent) -> list[Outcome]:
-        """Everything that an event leads to."""
-        return obeyed(self.engine, event)
+
+def _said_by(error: BaseException) -> str:
+    """Which strategy raised what, where that is known."""
+    frames, who = error.__traceback__, "a strategy"
+    while frames is not None:
+        executor = frames.tb_frame.f_locals.get("executor")
+        if isinstance(executor, StrategyExecutor):
+            who = f"strategy {executor.strategy_id!r}"
+        frames = frames.tb_next
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{who} ended the program ({said}), and would again on the same tick; mend or disable it"

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from anystrat.adapters.source_stdin import StdinFeed
+from anystrat.bootstrap import default_wiring
+from anystrat.config import configuration_from_mapping
 from anystrat.domain.events import ModelKept
 from anystrat.domain.inputs import decoded_inputs
 from anystrat.domain.intake import SourceFailed, TickBatch
 from anystrat.domain.journal import JournalFailed, JournalRefused, Step
 from anystrat.runner import committer as committer_module
+from anystrat.runner.driver import StrategyEnds
 from anystrat.runner.intake import Intake
 from anystrat.runner.parcel import Tickets
 from anystrat.runner.plan import plan_shards
 from anystrat.runner.shard import TICKS_AT_ONCE_INTERPRETED, Work
+from anystrat.strategies.catalog import StrategyType
 from anystrat.testing.loop import SimulatedClock, simulate
 from anystrat.testing.ticks import synthetic_ticks
 
+from . import rig as rig_module
 from .rig import ListSource, Rig
+
+
+@dataclass(frozen=True)
+class NoParameters:
+    """A strategy that has none."""
+
 
 ROWS = [
     {
@@ -276,3 +288,38 @@ def test_pieces_of_a_batch_end_where_messages_end():
     assert [len(each) for each in mailbox.parcels] == [10] * 6
     assert [each.last for each in mailbox.parcels] == [1, 3, 5, 7, 9, 20]
     assert [each.malformed for each in mailbox.parcels] == [0, 0, 0, 0, 0, 3]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_a_strategy_that_raises_what_nothing_contains_ends_the_run_and_is_named(error, monkeypatch):
+    class Ending:
+        def process_tick(self, tick, history):
+            raise error
+
+        def get_required_history_length(self):
+            return 1
+
+        def supports_instrument(self, instrument_token):
+            return True
+
+        def get_strategy_name(self):
+            return "ending"
+
+    def configured(rows, **top):
+        wiring = default_wiring()
+        wiring.catalog.register(StrategyType("ending", "rules", NoParameters, lambda *_: Ending(), "Ends."))
+        return configuration_from_mapping({"version": 1, "strategies": rows, **top}, wiring.catalog), wiring
+
+    monkeypatch.setattr(rig_module, "configured", configured)
+    block = ticks(3, 60)
+    rig = Rig([{**ROWS[0], "strategy_type": "ending", "parameters": {}}], block)
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with pytest.raises(StrategyEnds, match=f"strategy 'm' ended the program .{type(error).__name__}"):
+            async with asyncio.timeout(60):
+                await rig.start(ListSource(block, [10])).run()
+        return loop.time() - began
+
+    assert simulate(run) < 5
