@@ -24,8 +24,9 @@ from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
 from anystrat.runner.delivery import BrokerDelivery, PaperDelivery
+from anystrat.runner.parts import Delivery, RunnerParts
 from anystrat.runner.plan import ShardPlan, in_shard, plan_shards
-from anystrat.runner.runner import Delivery, Runner, RunnerParts
+from anystrat.runner.runner import Runner
 
 if TYPE_CHECKING:
     from anystrat.bootstrap.observing import Observation

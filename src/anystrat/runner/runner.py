@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from anystrat.domain.configuration import FeedSettings, OnGap, OnStale
+from anystrat.domain.configuration import OnGap, OnStale
 from anystrat.domain.errors import AnystratError
 from anystrat.domain.events import (
     Command,
@@ -19,16 +18,14 @@ from anystrat.domain.events import (
     HistoryLoaded,
     Operation,
     RecordedEvent,
-    TimerDue,
 )
-from anystrat.domain.health import BrokerHealth, ExecutorTally, HealthReport, JournalHealth, Phase, ShardHealth
+from anystrat.domain.health import ExecutorTally, HealthReport, JournalHealth, Phase, ShardHealth
 from anystrat.domain.inputs import decoded_inputs
 from anystrat.domain.intake import NoticeKind, SourceNotice
 from anystrat.domain.journal import JournalRefused
 from anystrat.domain.notices import (
     Draining,
     HistoryReady,
-    Listener,
     Listening,
     PartFailed,
     Recovered,
@@ -37,124 +34,27 @@ from anystrat.domain.notices import (
     Stopped,
     StrategyBlocks,
 )
-from anystrat.engine.state import NEVER
 from anystrat.engine.tally import tally_of
-from anystrat.runner.committer import Committer, Recorder
+from anystrat.runner.committer import Committer
 from anystrat.runner.driver import EngineDriver
 from anystrat.runner.feeds import Feeds
+from anystrat.runner.housekeeping import LIVE_NS, Housekeeping
 from anystrat.runner.intake import Intake
 from anystrat.runner.mailbox import Mailbox
 from anystrat.runner.parcel import Tickets
+from anystrat.runner.parts import RunnerParts
 from anystrat.runner.recovery import recover
 from anystrat.runner.shard import (
     TICKS_AT_ONCE,
     TICKS_AT_ONCE_INTERPRETED,
-    Encode,
     Numbers,
-    Observer,
     OutboxWriter,
     Shard,
 )
 from anystrat.runner.tally import Accounts, total
 
 if TYPE_CHECKING:
-    from anystrat.domain.clock import Clock
-    from anystrat.domain.configuration import RunSettings
-    from anystrat.domain.intake import LiveSource
-    from anystrat.domain.journal import Journal, OutboxSignal
-    from anystrat.domain.measuring import StepProbe
-    from anystrat.domain.protocols import Compiler, HistoryProvider, InferencePort
-    from anystrat.engine.engine import Engine
-    from anystrat.runner.plan import ShardPlan
-
-_KEEP_HOUSE_SEC: Final = 1.0
-_COMPACT_EVERY: Final = 60
-#: Event time that lies further from the wall clock than this belongs to a recording, whose timers its ticks run.
-_LIVE_NS: Final = 3_600 * 1_000_000_000
-
-
-class Delivery(Protocol):
-    """One broker's delivery, as the runner drives it."""
-
-    @property
-    def broker(self) -> str:
-        """The broker's name."""
-        ...
-
-    async def accept(self, signals: Sequence[OutboxSignal]) -> None:
-        """Take over signals that are durable, in order; never waits for the sink."""
-        ...
-
-    async def run(self) -> None:
-        """Send, from what a crash left unsettled on, until `drain` is done or this is cancelled."""
-        ...
-
-    async def drain(self, deadline_sec: float) -> None:
-        """Send what can be sent by the deadline; the rest stays for the next start."""
-        ...
-
-    def kill(self) -> None:
-        """Begin no send from now on."""
-        ...
-
-    def unkill(self) -> None:
-        """Send again."""
-        ...
-
-    def health(self) -> BrokerHealth:
-        """How the broker is, now."""
-        ...
-
-
-class Models(Protocol):
-    """Says, as events, which versions of the models serve."""
-
-    def at_start(self, ts_ns: int) -> Sequence[RecordedEvent]:
-        """What serves before the first tick."""
-        ...
-
-    def look(self) -> None:
-        """Look at every file once; may take long, and run beside the ticks."""
-        ...
-
-    def events(self, ts_ns: int) -> Sequence[RecordedEvent]:
-        """What has to be done about what was seen; quick."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class RunnerParts:
-    """Everything that a runner is wired of. `deliveries(on_dead)` makes one delivery for each broker in use."""
-
-    settings: RunSettings
-    fingerprint: str
-    plan: ShardPlan
-    engines: Sequence[Engine]
-    source: LiveSource
-    journal: Journal
-    clock: Clock
-    encode: Encode
-    deliveries: Callable[[Callable[[OutboxSignal], None]], Sequence[Delivery]]
-    lifetime_ns: Mapping[str, int] = field(default_factory=dict)
-    compiler: Compiler | None = None
-    observers: Sequence[Observer] = ()
-    listener: Listener | None = None
-    recorder: Recorder | None = None
-    history: HistoryProvider | None = None
-    models: Models | None = None
-    #: Makes what measures inference deadlines, where a strategy has one.
-    inference: Callable[[], InferencePort] | None = None
-    #: Does what would keep the loop waiting; None: on the spot.
-    offload: Callable[[Callable[[], None]], Awaitable[None]] | None = None
-    on_commit: Callable[[float, int, int], object] | None = None
-    probe: Callable[[Engine], StepProbe] | None = None
-    version: str = ""
-    source_name: str = ""
-    journal_name: str = ""
-    feed: FeedSettings = field(default_factory=FeedSettings)
-    drain_sec: float = 10.0
-    keep_inputs: int = 1_000_000
-    keep_settled: int = 1_000_000
+    from anystrat.domain.journal import OutboxSignal
 
 
 class Runner:
@@ -311,7 +211,8 @@ class Runner:
         delivering = [group.create_task(each.run(), name=f"broker {each.broker}") for each in self.deliveries.values()]
         committing = group.create_task(self._committer.run(parts.source), name="committer")
         sharding = [group.create_task(each.run(), name=f"shard {each.number}") for each in self.shards]
-        keeping = group.create_task(self._keep_house(), name="housekeeping")
+        house = Housekeeping(parts, self.shards, self._intake, self._committer)
+        keeping = group.create_task(house.run(), name="housekeeping")
         taking = group.create_task(self._take_in(after), name="intake")
         self.phase = Phase.RUNNING
         await self._ending.wait()
@@ -427,53 +328,6 @@ class Runner:
             elif notice.kind is NoticeKind.GAP and on_gap is OnGap.BACKFILL:
                 self._fill_from_history(shard)
 
-    # -- now and then ----------------------------------------------------------------------------------------------
-
-    async def _keep_house(self) -> None:
-        parts = self._parts
-        turn = 0
-        while True:
-            await asyncio.sleep(_KEEP_HOUSE_SEC)
-            turn += 1
-            await self._watch_models()
-            self._run_timers()
-            for shard in self.shards:
-                shard.report_executors()
-            if len(self.shards) > 1:
-                self._move_idle()
-            if turn % _COMPACT_EVERY == 0:
-                await parts.journal.compact(keep_inputs=parts.keep_inputs, keep_settled=parts.keep_settled)
-
-    async def _watch_models(self) -> None:
-        """Swap in model files that changed, before all ticks that wait: they serve from now on."""
-        parts = self._parts
-        if parts.models is None:
-            return
-        if parts.offload is None:
-            parts.models.look()
-        else:
-            await parts.offload(parts.models.look)
-        # The last of them ends up first in a queue, so that they are put there from the last to the first.
-        for event in reversed(parts.models.events(parts.clock.now_ns())):
-            for mailbox in self.mailboxes:
-                mailbox.put_first(event)
-
-    def _run_timers(self) -> None:
-        """Executors of silent instruments go on by the wall clock, where event time follows it."""
-        now = self._parts.clock.now_ns()
-        for shard in self.shards:
-            engine = shard.driver.engine
-            due = engine.state.tables["executor"]["due"]
-            if bool((due <= now).any()) and bool((due != NEVER).any()) and abs(now - engine.latest_ts()) < _LIVE_NS:
-                shard.mailbox.put_event(TimerDue(now))
-
-    def _move_idle(self) -> None:
-        """Shards that the feed leaves alone keep up with it, so that a restart need not read everything again."""
-        for shard in self.shards:
-            work = shard.idle_step(self._intake.read)
-            if work is not None:
-                self._committer.add(work)
-
     # -- questions -------------------------------------------------------------------------------------------------
 
     @property
@@ -490,7 +344,7 @@ class Runner:
         for shard in self.shards:
             engine = shard.driver.engine
             latest = engine.latest_ts()
-            lag = (now - latest) / 1e9 if latest and abs(now - latest) < _LIVE_NS else None
+            lag = (now - latest) / 1e9 if latest and abs(now - latest) < LIVE_NS else None
             shards.append(
                 ShardHealth(
                     shard.number,

@@ -14,8 +14,9 @@ from anystrat.bootstrap.running import build_engines, run_fingerprint
 from anystrat.config import configuration_from_mapping
 from anystrat.domain.health import BrokerHealth
 from anystrat.domain.intake import TickBatch
+from anystrat.runner.parts import RunnerParts
 from anystrat.runner.plan import plan_shards
-from anystrat.runner.runner import Runner, RunnerParts
+from anystrat.runner.runner import Runner
 from anystrat.testing.loop import SimulatedClock
 
 

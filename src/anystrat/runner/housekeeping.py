@@ -1,0 +1,77 @@
+"""What a runner does now and then: models, timers of silent instruments, idle shards, the journal's compaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from anystrat.domain.events import TimerDue
+from anystrat.engine.state import NEVER
+
+if TYPE_CHECKING:
+    from anystrat.runner.committer import Committer
+    from anystrat.runner.intake import Intake
+    from anystrat.runner.parts import RunnerParts
+    from anystrat.runner.shard import Shard
+
+#: Event time that lies further from the wall clock than this belongs to a recording, whose timers its ticks run.
+LIVE_NS: Final = 3_600 * 1_000_000_000
+_EVERY_SEC: Final = 1.0
+_COMPACT_EVERY: Final = 60
+
+
+class Housekeeping:
+    """Looks after a runner's shards."""
+
+    def __init__(self, parts: RunnerParts, shards: Sequence[Shard], intake: Intake, committer: Committer) -> None:
+        self._parts = parts
+        self._shards = shards
+        self._intake = intake
+        self._committer = committer
+
+    async def run(self) -> None:
+        """Keep house once a second, until cancelled."""
+        parts = self._parts
+        turn = 0
+        while True:
+            await asyncio.sleep(_EVERY_SEC)
+            turn += 1
+            await self.watch_models()
+            self.run_timers()
+            for shard in self._shards:
+                shard.report_executors()
+            if len(self._shards) > 1:
+                self.move_idle()
+            if turn % _COMPACT_EVERY == 0:
+                await parts.journal.compact(keep_inputs=parts.keep_inputs, keep_settled=parts.keep_settled)
+
+    async def watch_models(self) -> None:
+        """Swap in model files that changed, before all ticks that wait: they serve from now on."""
+        parts = self._parts
+        if parts.models is None:
+            return
+        if parts.offload is None:
+            parts.models.look()
+        else:
+            await parts.offload(parts.models.look)
+        # The last of them ends up first in a queue, so that they are put there from the last to the first.
+        for event in reversed(parts.models.events(parts.clock.now_ns())):
+            for shard in self._shards:
+                shard.mailbox.put_first(event)
+
+    def run_timers(self) -> None:
+        """Executors of silent instruments go on by the wall clock, where event time follows it."""
+        now = self._parts.clock.now_ns()
+        for shard in self._shards:
+            engine = shard.driver.engine
+            due = engine.state.tables["executor"]["due"]
+            if bool((due <= now).any()) and bool((due != NEVER).any()) and abs(now - engine.latest_ts()) < LIVE_NS:
+                shard.mailbox.put_event(TimerDue(now))
+
+    def move_idle(self) -> None:
+        """Shards that the feed leaves alone keep up with it, so that a restart need not read everything again."""
+        for shard in self._shards:
+            work = shard.idle_step(self._intake.read)
+            if work is not None:
+                self._committer.add(work)
