@@ -510,6 +510,12 @@ class TestAcknowledging:
                 waiting = asyncio.create_task(prices(items, 2))
                 await stream.publish(5, 6)
                 assert await waiting == [5, 6]
+                await feed.acknowledge(stream.name, 3)
+                await asyncio.sleep(0.2)
+                async with stream.client() as js:
+                    floor = (await js.consumer_info(stream.name, "d")).ack_floor
+                assert floor is not None
+                assert (floor.stream_seq, floor.consumer_seq) == (3, 2)  # the second that this consumer delivered
                 await feed.acknowledge(stream.name, 6)
                 await asyncio.sleep(0.2)
                 async with stream.client() as js:
