@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -273,3 +274,30 @@ def test_a_second_signal_ends_it_also_while_a_strategy_holds_everything_up(proje
     finally:
         running.kill()
         running.communicate()
+
+
+def test_a_recording_that_cannot_be_written_does_not_stop_the_run_and_is_completed_by_the_next(live):
+    # As a full disk answers, for the recording alone.
+    live.write(
+        "full.py",
+        "import errno\nfrom anystrat.adapters.recording import shard_writer\n\n\n"
+        "def full(stream, data):\n    raise OSError(errno.ENOSPC, 'No space left on device')\n\n\n"
+        "shard_writer._write_all = full\n"
+        "from anystrat.__main__ import main\n"
+        "raise SystemExit(main(['run', '--speed', 'scalar', '--record', 'rec', '--json']))\n",
+    )
+    done = subprocess.run(
+        [sys.executable, "full.py"],
+        cwd=live.path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=clean(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the run goes on" in done.stderr
+    assert json.loads(done.stdout)["ticks"]["processed"] == 300
+    assert ids(live / "signals.jsonl") == replayed(live)
+    assert process("run", "--quiet", "--speed", "scalar", "--record", "rec", cwd=live.path).returncode == 0
+    assert live.run("replay", "--ticks", "rec", "--json", "--quiet").json["ticks"] == 300

@@ -106,6 +106,7 @@ class JsonlSink:
         self._file, self._safe = file, end
 
     def _appended(self, lines: bytes) -> int:
+        self._check_place()
         before = os.fstat(self._file).st_size
         try:
             left = memoryview(lines)
@@ -117,6 +118,15 @@ class JsonlSink:
             os.ftruncate(self._file, before)
             raise SinkUnavailable(f"{self._path}: {error.strerror}; nothing of the group was kept") from error
         return before + len(lines)
+
+    def _check_place(self) -> None:
+        """Raise `SinkUnavailable` where the path leads to this file no more: who opens it anew makes another."""
+        try:
+            there = os.path.samestat(os.fstat(self._file), self._path.stat())
+        except OSError:
+            there = False
+        if not there:
+            raise SinkUnavailable(f"{self._path} was moved, replaced or deleted; what comes now goes into a new file")
 
     def _closed(self) -> None:
         if self._file < 0:

@@ -21,6 +21,7 @@ from anystrat.bootstrap.models import ModelWatch
 from anystrat.bootstrap.recording import open_recorder
 from anystrat.domain.configuration import BrokerSettings, Configuration, SourceSettings
 from anystrat.domain.errors import ConfigurationError, Problem
+from anystrat.domain.notices import PartFailed
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
 from anystrat.runner.delivery import BrokerDelivery, PaperDelivery
@@ -29,6 +30,7 @@ from anystrat.runner.plan import ShardPlan, in_shard, plan_shards
 from anystrat.runner.runner import Runner
 
 if TYPE_CHECKING:
+    from anystrat.adapters.recording import RecordingFailed
     from anystrat.bootstrap.observing import Observation
     from anystrat.domain.clock import Clock
     from anystrat.domain.journal import Journal, OutboxSignal
@@ -79,7 +81,12 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
     recorder = None
     if options.record is not None:
         recorder = open_recorder(
-            options.record, shards=plan.count, fingerprint=bound_to, name=run.name, clock=options.clock
+            options.record,
+            shards=plan.count,
+            fingerprint=bound_to,
+            name=run.name,
+            clock=options.clock,
+            on_failure=lambda error: _unrecorded(error, options.observation),
         )
     journal = open_journal(configuration.journal)
     keep_inputs, keep_settled = kept(configuration.journal)
@@ -167,6 +174,14 @@ def _history(
         for token, window in zip(engine.tokens, engine.windows, strict=True)
     }
     return open_history(configuration.history, wanted, source, clock)
+
+
+def _unrecorded(error: RecordingFailed, watching: Observation | None) -> None:
+    """A full disk under a recording is no reason to stop trading; what is missing then is in the journal."""
+    if watching is not None:
+        watching.listener(
+            PartFailed("recording", str(error), "the run goes on; the next start records what the journal still keeps")
+        )
 
 
 def _brokers_of(engines: Iterable[Engine], brokers: Mapping[str, BrokerSettings]) -> list[BrokerSettings]:

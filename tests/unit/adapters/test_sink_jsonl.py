@@ -287,3 +287,21 @@ def test_missing_folders_are_made(tmp_path) -> None:
     written(tmp_path / "a" / "b" / "signals.jsonl", 1)
 
     assert numbers(tmp_path / "a" / "b" / "signals.jsonl") == [1]
+
+
+@pytest.mark.parametrize("gone", [Path.unlink, lambda path: path.rename(path.with_suffix(".1"))])
+def test_a_file_that_was_moved_or_deleted_takes_nothing_any_more_and_a_new_one_is_made(path, gone) -> None:
+    async def main() -> None:
+        sink = JsonlSink(path, offload=on_the_spot)
+        await sink.open()
+        await sink.send(signals(1))
+        gone(path)
+        with pytest.raises(SinkUnavailable, match="moved, replaced or deleted"):
+            await sink.send(signals(2))
+        await sink.close()
+        await sink.open()
+        await sink.send(signals(2))
+        await sink.close()
+
+    asyncio.run(main())
+    assert numbers(path) == [2]
