@@ -74,15 +74,16 @@ def join_signals(connection: apsw.Connection, broker: int, after: int) -> int:
         (broker, after, _SIGNALS),
     )
     run: list[tuple[int, int, int]] = []
-    end, left = 0, _SIGNALS
+    end, left, count = 0, _SIGNALS, 0
     for head in list(heads):
         run.append(head)
-        if sum(count for _, _, count in run) < rows.CHUNK:
+        count += head[2]
+        if count < rows.CHUNK:
             continue
         if len(run) > 1:
             _join(connection, broker, run[0][0], head[0])
             left -= rows.CHUNK
-        end, run = head[1], []
+        end, run, count = head[1], [], 0
         if left <= 0:
             break
     return end
