@@ -225,8 +225,11 @@ class BrokerDelivery:
         return rulings
 
     def _obstacle(self, now: float) -> float:
-        """Seconds until the sink may be called: 0.0 now, infinity when something else has to happen first."""
-        if self._killed or not len(self._window):
+        """Seconds until the sink may be called: 0.0 now, infinity when something else has to happen first.
+
+        Behind an open breaker it is looked after although nothing waits: else an outage would last until the next signal.
+        """
+        if self._killed or not (len(self._window) or self._breaker.state is Breaker.OPEN):
             return math.inf
         wait = max(self._patience - now, self._breaker.wait(now), self._limit.wait(now))
         return wait if wait > ROUNDING_SEC else 0.0

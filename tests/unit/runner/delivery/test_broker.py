@@ -545,6 +545,27 @@ class TestBreaker:
 
         play(story, options=DeliveryOptions(timeout_sec=10))
 
+    def test_an_outage_ends_with_the_sink_and_not_with_the_next_signal(self) -> None:
+        async def story(scene: Scene) -> None:
+            loop = asyncio.get_running_loop()
+            scene.sink.open_error = lambda: ConnectionRefusedError("no") if loop.time() < 600 else None
+            await scene.accept(3, lives=30)
+            await asyncio.sleep(300)
+            assert await scene.fates() == {"EXPIRED": 3}
+            assert scene.delivery.health().trouble
+            await asyncio.sleep(331)
+            # It can be reached, and is risked one signal: it has not answered for any yet.
+            assert scene.delivery.health().breaker is Breaker.HALF_OPEN
+            assert not scene.delivery.health().trouble
+            opened = scene.sink.opened
+            await scene.accept(2)
+            await scene.settled()
+            assert scene.delivery.health().breaker is Breaker.CLOSED
+            assert scene.sink.opened == opened
+            assert [numbers for _, numbers in scene.sink.groups] == [[4], [5]]
+
+        play(story)
+
     def test_the_signal_that_breaks_a_sink_takes_no_others_with_it(self) -> None:
         async def story(scene: Scene) -> None:
             async def poisoned(signals):
