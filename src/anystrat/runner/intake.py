@@ -93,14 +93,16 @@ class Intake:
         heard.at_ns = arrived
         heard.received += len(batch.ticks)
         heard.duplicates += sum(duplicates for _, _, duplicates in parts)
-        heard.malformed += batch.malformed if fresh else 0
+        # Shard 0 has them in its accounts, and knows after a restart whether it had them.
+        malformed = batch.malformed if handed[0] < batch.last else 0
+        heard.malformed += malformed
         ticket = self._tickets.issue(batch.partition, batch.last, len(parts)) if fresh else None
         for shard, ticks, duplicates in parts:
             tickets: list[Ticket] = [ticket] if ticket is not None else []
-            malformed = batch.malformed if fresh and shard == parts[0][0] else 0
             last = max(batch.last, handed[shard])
             handed[shard] = last
-            parcel = Parcel(None, ticks, batch.partition, last, arrived, tickets, malformed, duplicates)
+            bad = 0 if shard else malformed
+            parcel = Parcel(None, ticks, batch.partition, last, arrived, tickets, bad, duplicates)
             await self._mailboxes[shard].put(parcel)
         if fresh:
             # Only now: a shard that waits for nothing counts as having had everything up to here.
@@ -116,8 +118,10 @@ class Intake:
         for shard in np.unique(shards).tolist():
             places = np.flatnonzero(shards == shard)
             parts.append((shard, *_new(ticks.taken(places), offsets[places], handed[shard])))
-        # A batch without ticks moves the watermark all the same, and what was malformed has to be counted somewhere.
-        return parts or [(0, ticks, 0)]
+        if not parts or (batch.malformed and parts[0][0]):
+            # A batch without ticks moves the watermark all the same, and what was malformed has to be counted.
+            parts.insert(0, (0, ticks.taken(np.empty(0, np.int64)), 0))
+        return parts
 
 
 def _pieces(batch: TickBatch, at_most: int) -> Iterator[TickBatch]:

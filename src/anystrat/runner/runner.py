@@ -224,6 +224,7 @@ class Runner:
             # Waited for from outside: awaited, its cancellation could not be told from that of the whole run.
             await asyncio.wait({task})
         await self._settled()
+        house.move_idle()
         deadline = asyncio.get_running_loop().time() + parts.drain_sec
         for each in self.deliveries.values():
             await each.drain(max(0.0, deadline - asyncio.get_running_loop().time()))

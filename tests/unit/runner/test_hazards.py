@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from anystrat.testing.loop import SimulatedClock, simulate
 from anystrat.testing.ticks import synthetic_ticks
 
 from . import rig as rig_module
-from .rig import ListSource, Rig
+from .rig import Fence, ListSource, Rig
 
 
 @dataclass(frozen=True)
@@ -323,3 +323,46 @@ def test_a_strategy_that_raises_what_nothing_contains_ends_the_run_and_is_named(
         return loop.time() - began
 
     assert simulate(run) < 5
+
+
+class Malformed(ListSource):
+    """Three rows of every batch are none."""
+
+    def _batch(self, start, stop):
+        return replace(super()._batch(start, stop), malformed=3)
+
+
+def accounts_of_two_lives(rows, block, *, kill):
+    rig = Rig(rows, block, shards=8)
+
+    async def first():
+        fence = Fence()
+        source = Malformed(block, [10], fence=fence)
+        runner = rig.start(source, fence=fence)
+        task = asyncio.ensure_future(runner.run())
+        while len(source.acknowledged) < 3:  # noqa: ASYNC110  a moment of simulated time
+            await asyncio.sleep(0.001)
+        if kill:
+            fence.down = True
+        else:
+            runner.stop("asked to")
+            await task
+
+    simulate(first)
+    rig.store.crash()
+
+    async def second():
+        runner = rig.start(Malformed(block, [10]))
+        await runner.run()
+        return runner.accounts
+
+    return simulate(second)
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_malformed_rows_are_counted_once_whatever_shards_must_read_again(kill):
+    assert accounts_of_two_lives(ROWS, ticks(3, 600), kill=kill).dropped == {"malformed": 180}
+
+
+def test_after_a_stop_nothing_is_read_again_for_shards_that_the_feed_left_alone():
+    assert accounts_of_two_lives(ROWS, ticks(3, 600), kill=False).duplicates == 0
