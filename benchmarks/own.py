@@ -28,7 +28,6 @@ from anystrat import MarketTick, StrategyRunnerService
 from anystrat.bootstrap import build_engine, default_wiring, kernel_compiler
 from anystrat.config import configuration_from_mapping
 from anystrat.domain.columns import SignalColumns, TickColumns
-from anystrat.domain.outcomes import Emitted
 from anystrat.domain.signal import EmittedSignal
 from anystrat.domain.tick import TickRow, datetime_of
 from anystrat.engine.columns.outcomes import signals_of
@@ -107,15 +106,15 @@ def by_built_tick(workload: str, ticks: Ticks) -> tuple[Clock, list[EmittedSigna
 
 
 def by_row(workload: str, ticks: Ticks) -> tuple[Clock, list[EmittedSignal], Engine]:
-    """`handle` with the engine's own form of a tick, built as it comes."""
+    """`on_market_tick` with the engine's own form of a tick, built as it comes."""
     service = service_of(rows_of(workload))
     signals: list[EmittedSignal] = []
     with Clock() as clock:
-        handle = service.handle
+        push = service.on_market_tick
         for token, price, ts in zip(ticks.token.tolist(), ticks.price.tolist(), ticks.ts_ns.tolist(), strict=True):
-            outcomes = handle(TickRow(token, ts, price))
-            if outcomes:
-                signals += [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
+            found = push(TickRow(token, ts, price))
+            if found:
+                signals += found
     return clock, signals, service.engine
 
 

@@ -46,7 +46,7 @@ def market_ticks() -> list[MarketTick]:
 
 
 def test_every_way_through_the_lanes_gives_the_signals_and_notes_of_the_plain_one() -> None:
-    ticks = market_ticks()
+    ticks, columns = market_ticks(), TickColumns(TICKS.ts_ns, TICKS.token, TICKS.price)
     everything: list[Outcome] = []
     plain = service(compiled=False, observers=[everything.extend])
     expected = [signal for tick in ticks for signal in plain.on_market_tick(tick)]
@@ -64,6 +64,9 @@ def test_every_way_through_the_lanes_gives_the_signals_and_notes_of_the_plain_on
     assert [signal for tick in ticks for signal in noting.on_market_tick(tick)] == expected
     assert [outcome for outcome in notes.seen if isinstance(outcome, Dropped)] == dropped
     assert not any(isinstance(outcome, Emitted | Filled) for outcome in notes.seen)
+
+    rows = service(compiled=True, observers=[Notes()])
+    assert [signal for row in columns.rows() for signal in rows.on_market_tick(row)] == expected
 
     for observers in ([Notes()], [[].extend]):
         backlog = service(compiled=True, observers=observers)

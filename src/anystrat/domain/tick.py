@@ -128,6 +128,8 @@ class TickRow(msgspec.Struct, gc=False, weakref=False):
     @property
     def flags(self) -> int:
         """See `MarketTick.flags`."""
+        if self.exact is None and not self.halted and not self.auction:
+            return 0
         flags = 0
         if self.exact is not None and not (len(str(self.exact)) <= _SURE_DIGITS and self.price > _TINY):
             flags = EXACT_FLAG

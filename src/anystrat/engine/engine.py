@@ -286,11 +286,11 @@ class Engine:
             self._feed(event, out)
         return out
 
-    def take(self, tick: MarketTick, *, fills: bool = True) -> Sequence[Outcome]:
+    def take(self, tick: MarketTick | TickRow, *, fills: bool = True) -> Sequence[Outcome]:
         """Push one public tick through: `step`, but for the paper fills where `fills` says that nobody wants them."""
         lane = self.lanes.get(tick.instrument_token)
         if lane is None:
-            return self.step(row_of(tick))
+            return self.step(tick if isinstance(tick, TickRow) else row_of(tick))
         call, cell, _, keep = lane
         flags = tick.flags
         if flags:
@@ -301,13 +301,13 @@ class Engine:
         keep(tick)
         return ()
 
-    def said(self, status: int, lane: Lane, tick: MarketTick, *, fills: bool) -> Sequence[Outcome]:
+    def said(self, status: int, lane: Lane, tick: MarketTick | TickRow, *, fills: bool) -> Sequence[Outcome]:
         """What a tick led to whose lane's call did not answer with 0; see `take`."""
         assert self._live is not None
         return self._live.said(status, lane, tick, tick.flags, fills=fills)
 
     def signals_and_notes(
-        self, status: int, lane: Lane, tick: MarketTick
+        self, status: int, lane: Lane, tick: MarketTick | TickRow
     ) -> tuple[list[EmittedSignal], Sequence[Outcome]]:
         """As `said`, apart: the emitted signals, and everything else but paper fills."""
         assert self._live is not None

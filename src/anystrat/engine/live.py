@@ -244,7 +244,7 @@ class Live:
         return [outcome for _, _, outcome in keyed]
 
     def signals_and_notes(
-        self, status: int, lane: Lane, tick: MarketTick, flags: int
+        self, status: int, lane: Lane, tick: MarketTick | TickRow, flags: int
     ) -> tuple[list[EmittedSignal], list[Outcome]]:
         """As `said`, apart: the emitted signals, and everything else but paper fills."""
         control = self._engine.control
