@@ -167,6 +167,8 @@ class BrokerDelivery:
                 first = False
             await self._refill()
             await self._expire()
+            if self._window.hungry:
+                continue  # what expired made room
             if self._draining and (self._killed or not (len(self._window) or self._window.lagging)):
                 return
             wait = self._obstacle(loop.time())
@@ -189,7 +191,7 @@ class BrokerDelivery:
     async def _refill(self) -> None:
         """Read back what found no room, once there is some."""
         window = self._window
-        while window.lagging and len(window) <= window.capacity // 2:
+        while window.hungry:
             room = window.capacity - len(window)
             up_to = window.accepted
             entries = await self._journal.unsettled(self.broker, window.loaded, room)

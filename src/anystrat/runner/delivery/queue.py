@@ -50,6 +50,11 @@ class OutboxWindow:
         return not self._known or self.loaded < self.accepted
 
     @property
+    def hungry(self) -> bool:
+        """Whether signals should be read back from the journal now: so many at once that it is worth it."""
+        return self.lagging and len(self._waiting) <= self.capacity // 2
+
+    @property
     def may_expire(self) -> bool:
         """Whether a signal here has an expiry."""
         return self._first_expiry != _NEVER

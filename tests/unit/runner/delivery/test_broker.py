@@ -356,6 +356,15 @@ class TestExpiry:
 
         play(story)
 
+    def test_what_expired_makes_room_for_what_waits_in_the_journal(self) -> None:
+        async def story(scene: Scene) -> None:
+            scene.delivery.kill()
+            await scene.accept(50, lives=5)
+            await asyncio.sleep(20)
+            assert await scene.fates() == {"EXPIRED": 50}
+
+        play(story, largest_group=2)
+
     def test_it_expires_while_it_waits_not_only_when_its_turn_comes(self) -> None:
         async def story(scene: Scene) -> None:
             scene.delivery.kill()
