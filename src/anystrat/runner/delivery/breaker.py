@@ -34,13 +34,8 @@ class CircuitBreaker:
             self._move(Breaker.HALF_OPEN, "")
 
     def group(self, largest: int) -> int:
-        """How many signals may be risked: a quarter for each failure in a row, one after the breaker was open.
-
-        So the one signal that a sink breaks over takes few others with it, and an outage costs few their attempts.
-        """
-        if self.state is not Breaker.CLOSED:
-            return 1
-        return max(1, largest >> min(62, 2 * self._failures))
+        """How many signals may be risked: one while the breaker is not closed, so that few lose an attempt."""
+        return largest if self.state is Breaker.CLOSED else 1
 
     def failed(self, now: float, reason: str) -> None:
         """The sink itself failed."""

@@ -339,6 +339,24 @@ class TestUnknownOutcomes:
 
         play(story, options=DeliveryOptions(attempts=3))
 
+    def test_a_doubt_outlives_a_later_failure_and_a_restart(self) -> None:
+        async def story(scene: Scene) -> None:
+            async def lost_then_refused(signals):
+                if len(scene.sink.groups) == 1:
+                    await scene.sink.take(signals)
+                    return [UNKNOWN] * len(signals)
+                return [FAILED] * len(signals)
+
+            scene.sink.answer = lost_then_refused
+            await scene.accept(1)
+            await scene.until(lambda: len(scene.sink.groups) == 2)
+            await scene.crash()
+            following = await scene.again()
+            await following.settled()
+            assert await following.fates() == {"UNKNOWN": 1}
+
+        play(story, options=DeliveryOptions(attempts=3, backoff_sec=60, max_backoff_sec=60))
+
 
 class TestExpiry:
     def test_a_signal_that_is_too_old_is_not_sent_but_counted(self) -> None:
@@ -587,6 +605,16 @@ class TestBreaker:
             await scene.settled()
             assert scene.dead == [50]
             assert await scene.fates() == {"ACKED": 99, "UNKNOWN": 1}
+
+        play(story, largest_group=64, options=DeliveryOptions(attempts=8))
+
+    def test_a_sink_that_was_away_gets_whole_groups_again(self) -> None:
+        async def story(scene: Scene) -> None:
+            loop = asyncio.get_running_loop()
+            scene.sink.open_error = lambda: ConnectionRefusedError("no") if loop.time() < 600 else None
+            await scene.accept(200)
+            await scene.settled()
+            assert [len(group) for _, group in scene.sink.groups] == [1, 64, 64, 64, 7]
 
         play(story, largest_group=64)
 
