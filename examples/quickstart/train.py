@@ -33,6 +33,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from anystrat.adapters.onnx_model import OnnxModel, load_onnx, verify_batching
+from anystrat.strategies.feature_summary import METHOD, feature_bins
 from anystrat.strategies.features import feature_matrix, required_history
 from anystrat.strategies.ml import DEFAULT_FEATURES
 
@@ -145,27 +146,6 @@ def metrics(model: OnnxModel, sample: Sample, shares: NDArray[np.float64]) -> di
     }
 
 
-def drift_bins(sample: Sample) -> list[dict[str, Any]]:
-    """Deciles of every feature in training, and the shares between them: what a PSI of later data is measured from."""
-    bins = []
-    for column, name in enumerate(FEATURES):
-        values = sample.features[:, column].astype(np.float64)
-        edges = np.unique(np.quantile(values, np.linspace(0.1, 0.9, 9)))
-        counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
-        bins.append(
-            {
-                "feature": name,
-                "mean": _rounded(values.mean()),
-                "deviation": _rounded(values.std()),
-                "min": _rounded(values.min()),
-                "max": _rounded(values.max()),
-                "edges": [_rounded(edge) for edge in edges],
-                "shares": [_rounded(share) for share in counts / len(values)],
-            }
-        )
-    return bins
-
-
 def card(model: OnnxModel, pipeline: Pipeline, train: Sample, test: Sample) -> dict[str, Any]:
     """What the model is, what it was made from, and how it does."""
     shares = np.bincount(train.label, minlength=3) / len(train.label)
@@ -202,7 +182,7 @@ def card(model: OnnxModel, pipeline: Pipeline, train: Sample, test: Sample) -> d
             "batchable": model.batchable and batches.batchable,
             "largest_difference_to_scikit_learn_below": 10.0 ** np.ceil(np.log10(gap)),
         },
-        "drift": {"method": "PSI over these bins: sum of (share - base) * ln(share / base)", "bins": drift_bins(train)},
+        "drift": {"method": METHOD, "bins": feature_bins(FEATURES, train.features)},
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in PACKAGES},

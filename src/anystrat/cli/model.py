@@ -11,8 +11,8 @@ from anystrat.cli.options import as_json, verbosity
 
 _FILE: Final = click.Path(path_type=Path)
 _LONGEST: Final = 240
-# What the model itself said already, a line further up.
-_ABOVE: Final = {"features", "history", "schema_version", "sha256"}
+# What the model itself said already, a line further up; and rows of numbers, which are for `anystrat trust`.
+_ABOVE: Final = {"recorded", "features", "history", "schema_version", "sha256"}
 
 
 @click.group("model", short_help="Look into a model file, and verify it.")
