@@ -34,7 +34,9 @@ reader = StrategyType("reader", "rules", NoParameters, lambda _values, _context:
 def test_a_clean_strategy_passes_with_0(project: Project):
     project.config()
     project.ticks(PRICES)
-    answer = project.run("trust", "--ticks", "ticks.csv", "--check", "peeking", "--check", "warmup", "--check", "purity")
+    answer = project.run(
+        "trust", "--ticks", "ticks.csv", "--check", "peeking", "--check", "warmup", "--check", "purity"
+    )
     assert answer.code == 0, answer
     assert answer.err == ""
     lines = answer.out.splitlines()

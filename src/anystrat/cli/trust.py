@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,12 +11,8 @@ from anystrat.cli.recordings import opened, recording, refusals, say_left_out
 from anystrat.cli.replay import ManyFiles
 
 if TYPE_CHECKING:
-    from anystrat.analysis.trust.case import Case
     from anystrat.analysis.trust.verdict import Verdict
-    from anystrat.cli.openings import Openings
     from anystrat.cli.recordings import Opened
-    from anystrat.domain.configuration import Configuration
-    from anystrat.engine.engine import Engine
 
 SCHEMA_VERSION: Final = 1
 _FOUND: Final = 1
@@ -68,12 +64,20 @@ def command(
     anystrat trust --ticks monday.csv --check peeking --strategy mine
     """  # noqa: D301  click takes a real backspace as "keep these lines"
     from anystrat.analysis.trust.suite import trust
+    from anystrat.bootstrap.analysing import trust_case
     from anystrat.cli.openings import Openings
 
     with Openings() as openings, refusals(context, as_json=as_json):
         found = opened(config, ticks)
-        case = _case(found, openings, sample, seed)
-        say_left_out(_last_wiring(found))
+        _say_left_out(found)
+        case = trust_case(
+            found.configured,
+            found.wiring,
+            found.reader,
+            seed=seed,
+            sample=sample,
+            openings=lambda: openings.of(found.reader.paths),
+        )
         verdicts = list(trust(case, checks, strategies=strategies))
     if as_json:
         _print(verdicts)
@@ -83,43 +87,12 @@ def command(
         context.exit(_FOUND)
 
 
-def _case(found: Opened, openings: Openings, sample: int, seed: int) -> Case:
-    from anystrat import bootstrap
-    from anystrat.analysis.trust.case import Case
-
-    sessions = bootstrap.session_clock(found.configured)
-
-    def build(configured: Configuration) -> Engine:
-        return bootstrap.build_engine(configured, _wiring(found), sessions=sessions)
-
-    def card(path: str) -> Any:
-        return bootstrap.inspect_model(path)["card"]
-
-    return Case(
-        found.configured,
-        build,
-        list(found.reader),
-        bootstrap.kernel_compiler,
-        card,
-        seed,
-        sample,
-        lambda: openings.of(found.reader.paths),
-    )
-
-
-def _wiring(found: Opened) -> Any:
+def _say_left_out(found: Opened) -> None:
+    """Whose models do not load, as one engine of everything finds out."""
     from anystrat import bootstrap
 
-    return bootstrap.Wiring(found.wiring.catalog, found.wiring.models)
-
-
-def _last_wiring(found: Opened) -> Any:
-    """The wiring of one engine of everything: whose models do not load."""
-    from anystrat import bootstrap
-
-    wiring = _wiring(found)
-    bootstrap.build_engine(found.configured, wiring)
-    return wiring
+    bootstrap.build_engine(found.configured, found.wiring)
+    say_left_out(found.wiring)
 
 
 def _print(verdicts: list[Verdict]) -> None:
