@@ -1,15 +1,18 @@
 # Needs make and Python 3.11 to 3.14; everything else is installed into .venv, by hash, from requirements/.
 #   PYTHON=/path/to/python   makes .venv with that interpreter
 #   LOCK_FLAGS=--upgrade     lets `make lock` move to newer versions
+#   MINUTES=10               bounds how long `make torture` takes
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
 PYTHON ?=
 LOCK_FLAGS ?=
+MINUTES ?=
 
 RUN   := $(PY) examples/quickstart/run.py
 TEST  := $(PY) -m pytest -n 2 -q
 BENCH := $(PY) -m benchmarks
+TORTURE := $(PY) -m tests.torture
 # The variable silences an advertisement of the theme for its successor.
 DOCS  := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
@@ -30,7 +33,7 @@ install = $(uv) $(1) || { echo "uv could not install; pip tries" >&2; $(pip) $(1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types layers hygiene docs bench lock clean
+.PHONY: help run test check lint types layers hygiene docs bench torture lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +66,9 @@ docs: $(dev_ready) ## the documentation, into site/
 
 bench: $(dev_ready) ## the benchmarks, on this machine
 	@$(BENCH)
+
+torture: $(dev_ready) ## kill runs, restart servers, count every signal (MINUTES=10: what fits)
+	@$(TORTURE) $(if $(MINUTES),--minutes $(MINUTES))
 
 lock: $(VENV)/.uv-$(run_id) ## write the lock files anew (LOCK_FLAGS=--upgrade for newer versions)
 	$(compile) requirements/uv.in -o requirements/uv.txt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from anystrat.domain.columns import TickColumns
 from anystrat.testing.ticks import SESSION_SECONDS, synthetic_ticks
+from tests.integration.cli_project import clean
 
 INSTRUMENTS = range(1, 9)
 TICKS = "ticks.parquet"
@@ -78,7 +78,7 @@ def anystrat(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "anystrat", *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
+            env=clean(NO_COLOR="1"),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=log,

@@ -82,23 +82,33 @@ def counted(
     )
 
 
+#: What each count is called, for people.
+LABELS = {
+    "kills": "kills of the runner (SIGKILL)",
+    "restarts": "restarts of the server",
+    "ticks": "ticks",
+    "ticks_off": "ticks not accounted for",
+    "expected": "expected: signals of an undisturbed replay",
+    "delivered": "delivered",
+    "sent_again": "copies sent again, left out by their ids",
+    "lost": "lost",
+    "invented": "invented",
+    "repeated": "repeated",
+    "conflicts": "conflicts: one id, two contents",
+    "out_of_order": "out of order",
+    "seconds": "seconds",
+}
+
+
 def table(tallies: Mapping[str, Tally]) -> str:
-    """One row a path from source to sink, as Markdown, with as much space as a terminal needs."""
-    names = [each.name for each in fields(Tally)]
-    head = ["path", *(name.replace("_", " ") for name in names)]
-    body = [
-        [path, *(f"{value:,.0f}" for value in (getattr(tally, name) for name in names))]
-        for path, tally in tallies.items()
-    ]
+    """One column a path from source to sink, as Markdown, with as much space as a terminal needs."""
+    head = ["", *tallies]
+    body = [[label, *(f"{getattr(tally, name):,.0f}" for tally in tallies.values())] for name, label in LABELS.items()]
     widths = [max(len(row[at]) for row in [head, *body]) for at in range(len(head))]
-    lines = [_line(head, widths), "|".join(["", *(_rule(at, width) for at, width in enumerate(widths)), ""])]
-    return "\n".join([*lines, *(_line(row, widths) for row in body)])
+    rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
+    return "\n".join([_line(head, widths), rule, *(_line(row, widths) for row in body)])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     first, *rest = zip(cells, widths, strict=True)
     return "| " + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]) + " |"
-
-
-def _rule(at: int, width: int) -> str:
-    return "-" * (width + 2) if at == 0 else "-" * (width + 1) + ":"

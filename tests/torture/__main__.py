@@ -1,0 +1,93 @@
+"""Kills and restarts, round after round, each with its own ticks; then one table: `python -m tests.torture --help`.
+
+Ends with 1 where anything was lost, invented, repeated or changed; the folder of that round is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+
+from tests.torture import file_kills, nats_kills
+from tests.torture.tally import Tally, table
+
+FILE, NATS = "file to JSONL", "NATS to NATS"
+ROUNDS = 20
+FILE_KILLS, NATS_KILLS, RESTARTS = 25, 5, 2
+SHARDS = (1, 2, 3)
+
+
+def rounds(count: int, first_seed: int, minutes: float | None, report: Callable[[str], object]) -> dict[str, Tally]:
+    """So many rounds, or as many as the time allows, one at least; the tally of each path. One that is not clean is the last."""
+    began = time.monotonic()
+    tallies: dict[str, Tally] = {}
+    for number in range(count):
+        elapsed = time.monotonic() - began
+        if minutes is not None and number and elapsed + elapsed / number > 60 * minutes:
+            break
+        seed, shards = first_seed + number, SHARDS[number % len(SHARDS)]
+        for path, tally in one_round(seed, shards).items():
+            tallies[path] = tallies[path] + tally if path in tallies else tally
+        report(f"round {number + 1} of at most {count}: {time.monotonic() - began:,.0f} s")
+        if not all(tally.clean for tally in tallies.values()):
+            break
+    return tallies
+
+
+def one_round(seed: int, shards: int) -> dict[str, Tally]:
+    return {
+        FILE: kept_unless_clean(lambda at: file_kills.torture(at, kills=FILE_KILLS, seed=seed, shards=shards)),
+        NATS: kept_unless_clean(
+            lambda at: nats_kills.torture(at, kills=NATS_KILLS, restarts=RESTARTS, seed=seed, shards=shards)
+        ),
+    }
+
+
+def kept_unless_clean(torture: Callable[[Path], Tally]) -> Tally:
+    folder = Path(tempfile.mkdtemp(prefix="anystrat-torture-"))
+    try:
+        tally = torture(folder)
+    except BaseException:
+        print(f"it broke in {folder}", file=sys.stderr)
+        raise
+    if tally.clean:
+        shutil.rmtree(folder)
+    else:
+        print(f"not clean: {folder}", file=sys.stderr)
+    return tally
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--minutes", type=float, help="as many rounds as fit, one at least; without it all")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many at most ({ROUNDS}: 500 kills and 100)")
+    parser.add_argument("--seed", type=int, default=1, help="of the first round (1)")
+    parser.add_argument("--out", type=Path, default=Path("out/torture.json"), help="the JSON of all counts")
+    asked = parser.parse_args()
+    load = {"before": machine.load()["load"]}
+    tallies = rounds(asked.rounds, asked.seed, asked.minutes, lambda line: print(line, file=sys.stderr))
+    load["after"] = machine.load()["load"]
+    print(table(tallies))
+    results: dict[str, Any] = {
+        "seed": asked.seed,
+        "machine": machine.description(),
+        "load": load,
+        "paths": {path: asdict(tally) for path, tally in tallies.items()},
+    }
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    sys.exit(0 if all(tally.clean for tally in tallies.values()) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Makes the documentation's page from the numbers: `python -m tests.torture.report [RESULTS]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.torture.tally import Tally, table
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = Path(__file__).with_name("results.json")
+PAGE = ROOT / "docs" / "reference" / "torture.md"
+
+_INTRODUCTION = """\
+# Kills and restarts
+
+<!-- Filled by tests/torture/report.py from tests/torture/results.json. -->
+
+`anystrat run` is killed with `SIGKILL`, again and again, and started again. In the end everything is counted: the signals in the
+sink against those of an undisturbed replay of the same ticks, content and all. `make torture` does it on your machine: 500
+kills from a file to a file, 100 from NATS to NATS; `make torture MINUTES=10` does what fits.
+
+## What is done
+
+- Three strategies on eight instruments, one of them with an executor for each; one to three shards; a SQLite journal.
+- A fifth of the kills comes within a second of the start: imports, recovery, the first connection. Two fifths come at a random
+  moment after. Two fifths come as soon as something reaches the sink: it is there, and the journal does not know it yet.
+- From NATS to NATS, a producer goes on sending messages of 1 to 16 ticks meanwhile, in four forms. The server itself is
+  stopped or killed at random moments, and started again after up to 1.5 seconds on the same store.
+- A listener beside the stream sees every copy of a signal that is sent, those that the stream leaves out by their `Nats-Msg-Id` as
+  well. Each has to be the same, to the last byte of its content. (While the server is away it hears nothing.)
+
+## What is counted
+
+**Lost**: in the replay and not in the sink. **Invented**: in the sink and not in the replay. **Repeated**: an id that is in the
+sink twice. **Conflicts**: an id with another content than in the replay, or than another copy of it. **Out of order**: a
+strategy's signal on an instrument that is older than the one before it in the sink. **Ticks not accounted for**: between those
+that there were and those that the run has processed or dropped, in all its lives. Anything but 0 makes the command
+fail, and keeps the folder in which it happened.
+
+Kills end a process, not the machine: what the operating system has taken over survives them. Power cuts are simulated in the
+journal's own tests, by a file system that forgets what was not synced.
+"""
+
+
+def page(results: dict[str, Any]) -> str:
+    machine, load = results["machine"], results["load"]
+    counts = table({path: Tally(**counts) for path, counts in results["paths"].items()})
+    where = (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}; "
+        f"{machine['python']}; {machine['date']}. Load average {load['before']} before and {load['after']} after."
+    )
+    return f"{_INTRODUCTION}\n## These numbers\n\n{counts}\n\n{where}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture.report", description=__doc__)
+    parser.add_argument(
+        "results", nargs="?", type=Path, default=KEPT, help="the JSON of a run; it is kept beside this file"
+    )
+    text = parser.parse_args().results.read_text(encoding="utf-8")
+    KEPT.write_text(text, encoding="utf-8")
+    PAGE.write_text(page(json.loads(text)), encoding="utf-8")
+    print(f"{PAGE.relative_to(ROOT)} is written; {KEPT.relative_to(ROOT)} has its numbers")
+
+
+if __name__ == "__main__":
+    main()
