@@ -35,16 +35,16 @@ def rounds(count: int, first_seed: int, minutes: float | None, report: Callable[
         elapsed = time.monotonic() - began
         if minutes is not None and number and elapsed + elapsed / number > 60 * minutes:
             break
-        seed, shards = first_seed + number, SHARDS[number % len(SHARDS)]
-        for path, tally in one_round(seed, shards).items():
+        for path, tally in one_round(first_seed + number).items():
             tallies[path] = tallies[path] + tally if path in tallies else tally
-        report(f"round {number + 1} of at most {count}: {time.monotonic() - began:,.0f} s")
+        report(f"round {number + 1} of at most {count}, seed {first_seed + number}: {time.monotonic() - began:,.0f} s")
         if not all(tally.clean for tally in tallies.values()):
             break
     return tallies
 
 
-def one_round(seed: int, shards: int) -> dict[str, Tally]:
+def one_round(seed: int) -> dict[str, Tally]:
+    shards = SHARDS[seed % len(SHARDS)]
     return {
         FILE: kept_unless_clean(lambda at: file_kills.torture(at, kills=FILE_KILLS, seed=seed, shards=shards)),
         NATS: kept_unless_clean(
