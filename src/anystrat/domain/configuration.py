@@ -193,7 +193,7 @@ class DeliveryOptions:
         Le(65_536),
         Unit("signals"),
         Doc("How many signals are sent together at most, if the broker takes so many."),
-    ] = 1_024
+    ] = 4_096
 
     def __post_init__(self) -> None:
         if self.max_backoff_sec < self.backoff_sec:
