@@ -30,7 +30,7 @@ kills from a file to a file, 100 from NATS to NATS; `make torture MINUTES=10` do
 - From NATS to NATS, a producer goes on sending messages of 1 to 16 ticks meanwhile, in four forms. The server itself is
   stopped or killed at random moments, and started again after up to 1.5 seconds on the same store.
 - A listener beside the stream sees every copy of a signal that is sent, those that the stream leaves out by their `Nats-Msg-Id` as
-  well. Each has to be the same, to the last byte of its content. (While the server is away it hears nothing.)
+  well. Each has to say the same as the others. (While the server is away it hears nothing.)
 
 ## What is counted
 
