@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "status": ("anystrat.cli.status", "Say what a run did and how its strategies are, from its journal."),
     "whatif": ("anystrat.cli.whatif", "Compare a configuration with a changed one, on the same ticks."),
     "trust": ("anystrat.cli.trust", "Check whether strategies can be believed: peeking, warm-up, costs, luck."),
+    "parity": ("anystrat.cli.parity", "Hold a live run's signals against a replay of its recording."),
     "types": ("anystrat.cli.types", "List what a configuration can name, and its parameters."),
     "schema": ("anystrat.cli.schema", "Print the JSON Schema of the configuration, for editors."),
     "model": ("anystrat.cli.model", "Look into a model file, and verify it."),

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from anystrat.cli.recordings import opened, recording, refusals, say_left_out
-from anystrat.cli.replay import ManyFiles
+from anystrat.cli.replay import BLOCK_ROWS, ManyFiles, engines_of
 from anystrat.cli.times import Moment
 
 if TYPE_CHECKING:
     from anystrat.analysis.explaining.explanation import Explanation
     from anystrat.analysis.explaining.moments import Explained, Moments
     from anystrat.analysis.explaining.overview import Overview
+    from anystrat.bootstrap.recording import RecordedRun
     from anystrat.cli.recordings import Opened
     from anystrat.domain.configuration import Configuration
+    from anystrat.domain.inputs import Input
     from anystrat.engine.engine import Engine
 
 #: Up to so many ticks are shown in full, more in a line each.
@@ -66,8 +70,8 @@ def command(
     anystrat explain --ticks monday.csv --strategy rules --at 2024-01-02T09:16:00Z
     anystrat explain --ticks monday.csv --strategy rules --drops cooldown --last 3
     """  # noqa: D301  click takes a real backspace as "keep these lines"
-    from anystrat import bootstrap
     from anystrat.analysis.explaining.moments import Moments
+    from anystrat.bootstrap.recording import open_recording
 
     if at is not None and (since is not None or until is not None):
         raise click.UsageError("--at means one moment, --from and --to a range: keep one of them.")
@@ -75,26 +79,54 @@ def command(
         raise click.UsageError("--to is before --from.")
     with refusals(context, as_json=as_json):
         found = opened(config, ticks)
-        engine = bootstrap.build_engine(
-            found.configured, found.wiring, sessions=bootstrap.session_clock(found.configured)
-        )
+        recorded = open_recording(ticks[0]) if len(ticks) == 1 else None
+        engines = engines_of(found.configured, found.wiring, recorded)
     say_left_out(found.wiring)
     if drops is not None:
         _known_reason(drops, found.configured)
-    named = strategy or _only(engine)
+    named = strategy or _only(engines)
+    shard = _shard_of(engines, named, instrument)
+    inputs = _Recorded(recorded, shard) if recorded is not None else found.reader
     moments = Moments(at, since, until, last, drops)
     if moments == Moments():
-        _overview(found, engine, named, instrument, broker, as_json=as_json)
+        _overview(found, engines[shard], inputs, named, instrument, broker, as_json=as_json)
     else:
-        _moments(found, engine, moments, named, instrument, broker, most, as_json=as_json)
+        _moments(found, engines[shard], inputs, moments, named, instrument, broker, most, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What a shard of a recording took, events included, as often as it is asked for."""
+
+    run: RecordedRun
+    shard: int
+
+    def __iter__(self) -> Iterator[Input]:
+        return self.run.inputs(self.shard, block_rows=BLOCK_ROWS)
+
+
+def _shard_of(engines: Sequence[Engine], strategy: str, instrument: int | None) -> int:
+    """The shard of a recording that has the strategy (and instrument); the first where none has: it says who is there."""
+    for shard, engine in enumerate(engines):
+        for one in engine.executors:
+            if one.strategy_id == strategy and (instrument is None or instrument in one.slots):
+                return shard
+    return 0
 
 
 def _overview(
-    found: Opened, engine: Engine, strategy: str, instrument: int | None, broker: str | None, *, as_json: bool
+    found: Opened,
+    engine: Engine,
+    inputs: Iterable[Input],
+    strategy: str,
+    instrument: int | None,
+    broker: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     from anystrat.analysis.explaining.overview import overview
 
-    told = overview(engine, found.reader, strategy=strategy, instrument=instrument, broker=broker)
+    told = overview(engine, inputs, strategy=strategy, instrument=instrument, broker=broker)
     if as_json:
         _print("overview", told)
     else:
@@ -104,6 +136,7 @@ def _overview(
 def _moments(
     found: Opened,
     engine: Engine,
+    inputs: Iterable[Input],
     moments: Moments,
     strategy: str,
     instrument: int | None,
@@ -114,7 +147,7 @@ def _moments(
 ) -> None:
     from anystrat.analysis.explaining.moments import explain
 
-    told = explain(engine, found.reader, moments, strategy=strategy, instrument=instrument, broker=broker, most=most)
+    told = explain(engine, inputs, moments, strategy=strategy, instrument=instrument, broker=broker, most=most)
     if as_json:
         _print("explanations", told.explanations, meant=told.meant)
     elif not told.explanations:
@@ -126,8 +159,8 @@ def _moments(
         _show_lines(told, found)
 
 
-def _only(engine: Engine) -> str:
-    ids = list(dict.fromkeys(one.strategy_id for one in engine.executors))
+def _only(engines: Sequence[Engine]) -> str:
+    ids = list(dict.fromkeys(one.strategy_id for engine in engines for one in engine.executors))
     if len(ids) == 1:
         return ids[0]
     if not ids:

@@ -142,7 +142,7 @@ def command(
     refuse_overwriting(outputs, [*reader.paths, *configured.files])
     recorded = open_recording(ticks[0]) if len(ticks) == 1 else None
     with refusals(context, as_json=as_json):
-        engines = _engines(configured, wiring, recorded)
+        engines = engines_of(configured, wiring, recorded)
     notes = notes_for(settings)
     notes.models(wiring.left_out, wiring.degraded)
     if strict and (wiring.left_out or wiring.degraded):
@@ -169,7 +169,7 @@ def command(
         say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
 
 
-def _engines(configured: Configuration, wiring: Wiring, recorded: RecordedRun | None) -> list[Engine]:
+def engines_of(configured: Configuration, wiring: Wiring, recorded: RecordedRun | None) -> list[Engine]:
     """One engine, or one a shard of a recording, as the run had them."""
     if recorded is None:
         from anystrat import bootstrap

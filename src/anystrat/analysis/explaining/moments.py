@@ -13,6 +13,7 @@ from anystrat.analysis.explaining.tick import Explainer, NothingToExplain
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.errors import nearest_name
 from anystrat.domain.outcomes import Dropped, Outcome, Transition
+from anystrat.engine.obeying import obeyed
 from anystrat.engine.snapshot import restore, snapshot
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _dropped(
     number = -1
     for each in inputs:
         if not isinstance(each, TickColumns):
-            engine.step(each)
+            obeyed(engine, each)
             continue
         for row in each.rows():
             number += 1
@@ -196,7 +197,7 @@ def _explained(
         if not left:
             return
         if not isinstance(each, TickColumns):
-            moves.take(engine.step(each))
+            moves.take(obeyed(engine, each))
             continue
         for row in each.rows():
             number += 1

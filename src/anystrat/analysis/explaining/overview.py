@@ -20,6 +20,7 @@ from anystrat.domain.columns import TickColumns
 from anystrat.domain.lifecycle import State
 from anystrat.domain.measurement import Condition, Measuring
 from anystrat.domain.outcomes import Dropped, Emitted, Held, Outcome, ProcessorFailed, TickDropped
+from anystrat.engine.obeying import obeyed
 from anystrat.engine.snapshot import restore, snapshot
 from anystrat.strategies.hybrid import HybridProcessor
 from anystrat.strategies.ml import MLStrategy
@@ -79,7 +80,7 @@ def overview(
     try:
         for each in inputs:
             if not isinstance(each, TickColumns):
-                engine.step(each)
+                obeyed(engine, each)
                 continue
             for row in each.rows():
                 tally.take(row)
