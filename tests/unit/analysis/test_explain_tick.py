@@ -161,14 +161,14 @@ class TestChecks:
     """Each check's measured value against its limit; that the first that fails is the engine's is a parity test's."""
 
     def test_position_and_exposure(self) -> None:
-        rig = Rig(risk=RiskLimits(max_position_size=15, max_exposure=2_100.0))  # type: ignore[arg-type]  # whole units
+        rig = Rig(risk=RiskLimits(max_position_size=15, max_exposure=2_000.0))  # type: ignore[arg-type]  # whole units
         rig.tick(0, 100.0, "BUY")
         rig.tick(1, 100.0)
         explained = told(rig, second=10)
         assert explained.position == 10
         assert explained.because == "position_limit: +10 to +20; it takes at most 15"
         beyond = check(explained, "exposure")
-        assert (beyond.status, beyond.text) == (Status.PASSED, "1,000 to 2,000; it takes at most 2,100")
+        assert (beyond.status, beyond.text) == (Status.PASSED, "1,000 to 2,000; it takes at most 2,000")
         nearer = told(rig, "SELL", second=10)
         assert check(nearer, "position_limit").text == "+10 to +0 is nearer zero, which passes"
 
