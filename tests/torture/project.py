@@ -26,6 +26,7 @@ _LONGEST_START_SEC = 60.0
 #: Without a signal.
 _LONGEST_SILENCE_SEC = 2.0
 _LOOK_SEC = 0.0005
+#: Only 1, 2 and 3 are bound to one shard: all shards have work.
 STRATEGIES = """\
 strategies:
   - id: momentum
@@ -33,6 +34,7 @@ strategies:
     parameters: {lookback_periods: 12, threshold: 0.0006, risk: {cooldown_sec: 1}}
     instruments: [1, 2, 3, 4, 5, 6, 7, 8]
     brokers: [out]
+    per_instrument: true
   - id: reversion
     strategy_type: mean_reversion
     parameters: {lookback_periods: 20, z_entry: 2.2, risk: {max_signals_per_min: 40, max_loss_streak: 5, resume_after_sec: 30}}

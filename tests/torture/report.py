@@ -24,7 +24,7 @@ kills from a file to a file, 100 from NATS to NATS; `make torture MINUTES=10` do
 
 ## What is done
 
-- Three strategies on eight instruments, one of them with an executor for each; one to three shards; a SQLite journal.
+- Three strategies on eight instruments, two of them with an executor for each; one to three shards, all with work; a SQLite journal.
 - A fifth of the kills comes within a second of the start: imports, recovery, the first connection. Two fifths come at a random
   moment after. Two fifths come as soon as something reaches the sink: it is there, and the journal does not know it yet.
 - From NATS to NATS, a producer goes on sending messages of 1 to 16 ticks meanwhile, in four forms. The server itself is
