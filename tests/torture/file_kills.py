@@ -19,11 +19,10 @@ def torture(folder: Path, *, kills: int, seed: int, shards: int = 1, life_sec: f
     """Run a project in `folder`, killed so often; then count. Each life is `life_sec` on average, after its start."""
     began = time.monotonic()
     rng = Random(seed)
-    # More than all lives can read at this pace, so that none drains the file.
-    count = max(5_000, int(1.5 * kills * life_sec * _TICKS_PER_SEC))
+    # More than all lives read at this pace, so that none drains the file.
+    count = int((1.5 * kills * life_sec + 1.0) * _TICKS_PER_SEC)
     project.write_ticks(folder, project.ticks(seed, count, _TICKS_PER_SEC))
-    source = f"{{type: file, path: {project.TICKS}, pace: 1}}"
-    project.write_config(folder, source, "{type: jsonl, path: signals.jsonl}", shards=shards)
+    configure(folder, "1", shards)
     signals = folder / "signals.jsonl"
 
     def size() -> int:
@@ -31,6 +30,7 @@ def torture(folder: Path, *, kills: int, seed: int, shards: int = 1, life_sec: f
 
     lives = (project.live_and_die(project.run(folder, "-q"), folder, rng, life_sec, size) for _ in range(kills))
     done = sum(takewhile(bool, lives))
+    configure(folder, "max", shards)  # what is left, as quickly as may be
     report = project.finished(project.run(folder, "-q", "--json"), folder)
     sink = [json.loads(line) for line in signals.read_text().splitlines()]
     return counted(
@@ -42,3 +42,8 @@ def torture(folder: Path, *, kills: int, seed: int, shards: int = 1, life_sec: f
         accounted=project.accounted(report),
         seconds=time.monotonic() - began,
     )
+
+
+def configure(folder: Path, pace: str, shards: int) -> None:
+    source = f"{{type: file, path: {project.TICKS}, pace: {pace}}}"
+    project.write_config(folder, source, "{type: jsonl, path: signals.jsonl}", shards=shards)

@@ -24,7 +24,7 @@ TICKS = "ticks.parquet"
 #: Until a process has opened its journal.
 _LONGEST_START_SEC = 60.0
 #: Without a signal.
-_LONGEST_SILENCE_SEC = 2.0
+_LONGEST_SILENCE_SEC = 1.0
 _LOOK_SEC = 0.0005
 #: Only 1, 2 and 3 are bound to one shard: all shards have work.
 STRATEGIES = """\
