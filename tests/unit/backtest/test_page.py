@@ -111,7 +111,7 @@ def test_what_came_from_the_environment_is_not_shown(monkeypatch: pytest.MonkeyP
     from anystrat.domain.configuration import EnvironmentText, Secret
 
     assert _text(Secret("hunter2")) == _text(EnvironmentText("hunter2")) == "***"
-    assert _text("/home/someone/models/m.onnx") == "m.onnx"
+    assert _text("/somewhere/models/m.onnx") == "m.onnx"
 
 
 def test_json_in_a_script_element_cannot_end_it():
