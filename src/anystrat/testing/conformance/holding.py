@@ -100,7 +100,9 @@ def _call(processor: StrategyProcessor, window: Window, length: int, stale_reads
 
 
 def _holders(window: Window) -> tuple[int, int]:
-    return sys.getrefcount(window.prices), sys.getrefcount(window.memo)
+    # A slice of a slice holds the array at the bottom, and nothing in between.
+    owner = window.prices if window.prices.base is None else window.prices.base
+    return sys.getrefcount(owner), sys.getrefcount(window.memo)
 
 
 def _keeps_prices(processor: PriceRule, window: Window) -> bool:
