@@ -59,17 +59,24 @@ async def connect(access: NatsAccess, server: str, on_lost: Callable[[], object]
     if access.credentials is not None:
         login["user_credentials"] = str(access.credentials)
     client = Client()
-    await client.connect(
-        server,
-        allow_reconnect=False,
-        # Without these, the client would try the one server for two minutes before it says anything.
-        max_reconnect_attempts=1,
-        reconnect_time_wait=_RETRY_SEC,  # type: ignore[arg-type]  # it sleeps for that long, fractions included
-        connect_timeout=timeout_sec,
-        error_cb=noted,
-        disconnected_cb=lost,
-        closed_cb=lost,
-        name="anystrat",
-        **login,
-    )
+    try:
+        await client.connect(
+            server,
+            allow_reconnect=False,
+            # Without these, the client would try the one server for two minutes before it says anything.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=_RETRY_SEC,  # type: ignore[arg-type]  # it sleeps for that long, fractions included
+            connect_timeout=timeout_sec,
+            error_cb=noted,
+            disconnected_cb=lost,
+            closed_cb=lost,
+            name="anystrat",
+            **login,
+        )
+    except BaseException:
+        # A client that was refused may leave its socket open, which nobody could close any more.
+        transport: Any = client._transport  # noqa: SLF001  it has no other way to it
+        if transport is not None:
+            transport.close()
+        raise
     return client
