@@ -24,6 +24,7 @@ from anystrat.cli.app import COMMANDS, cli
 from anystrat.config.fields import fields_of
 from anystrat.config.rows import RowShape
 from anystrat.domain.configuration import (
+    ControlSettings,
     DeliveryOptions,
     FeedSettings,
     InstrumentSpec,
@@ -376,6 +377,10 @@ MONITORING = {
     "metrics": (
         "Where a running service [answers](../how-to/observe.md) `/metrics`, `/health` and `/ready`; without the section, nowhere.",
         MetricsSettings,
+    ),
+    "control": (
+        "Where a running service [takes commands](../how-to/control.md) (extra `serve`); without the section, nowhere.",
+        ControlSettings,
     ),
     "tracing": ("Spans for OpenTelemetry (extra `otel`); without the section, none.", TracingSettings),
     "log": ("The log of a running service, on standard error.", LogSettings),

@@ -32,9 +32,12 @@ from anystrat.runner.runner import Runner
 if TYPE_CHECKING:
     from anystrat.adapters.recording import RecordingFailed
     from anystrat.bootstrap.observing import Observation
+    from anystrat.control.stream import OutcomeStream
     from anystrat.domain.clock import Clock
     from anystrat.domain.journal import Journal, OutboxSignal
+    from anystrat.domain.notices import Listener, Notice
     from anystrat.domain.protocols import Compiler, HistoryProvider
+    from anystrat.runner.shard import Observer
     from anystrat.strategies.catalog import Catalog
 
 
@@ -49,6 +52,8 @@ class RunOptions:
     history: HistoryProvider | None = None
     drain_sec: float = 10.0
     random: Random = field(default_factory=Random)
+    #: What the control API tells of.
+    stream: OutcomeStream | None = None
 
 
 def system_clock() -> Clock:
@@ -115,8 +120,8 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
                 if each.delivery.expire_sec is not None
             },
             compiler=options.compiler,
-            observers=() if watching is None else watching.observers,
-            listener=None if watching is None else watching.listener,
+            observers=_observers(watching, options.stream),
+            listener=_listener(watching, options.stream),
             probe=None if watching is None else watching.probe,
             recorder=recorder,
             history=options.history or _history(configuration, source, engines, options.clock),
@@ -133,6 +138,27 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             keep_settled=keep_settled,
         )
     )
+
+
+def _observers(watching: Observation | None, stream: OutcomeStream | None) -> Sequence[Observer]:
+    return (
+        *(() if watching is None else watching.observers),
+        *(() if stream is None else (stream.take,)),
+    )
+
+
+def _listener(watching: Observation | None, stream: OutcomeStream | None) -> Listener | None:
+    """Who hears the runner's notices."""
+    first = None if watching is None else watching.listener
+    if stream is None:
+        return first
+
+    def both(notice: Notice) -> None:
+        if first is not None:
+            first(notice)
+        stream.hear(notice)
+
+    return both
 
 
 def watchdog(configuration: Configuration, runner: Runner) -> Watchdog:
@@ -208,6 +234,6 @@ def _delivery(
         random=options.random,
         options=settings.delivery,
         on_dead=on_dead,
-        listener=None if options.observation is None else options.observation.listener,
+        listener=_listener(options.observation, options.stream),
         meter=None if options.observation is None else options.observation.meter,
     )

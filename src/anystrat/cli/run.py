@@ -17,7 +17,7 @@ from anystrat.cli.failures import INTERRUPTED, TERMINATED, say, say_error
 from anystrat.cli.options import Settings, as_json, configuration, settings_of, verbosity
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
     from types import FrameType
 
     from anystrat.domain.configuration import Configuration
@@ -51,6 +51,9 @@ _SPEEDS: Final = ("auto", "scalar", "columns")
     help="How long a stop may take to deliver what is accepted.",
 )
 @click.option(
+    "--control", metavar="HOST:PORT", help="Take commands there, over HTTP; else where the configuration says."
+)
+@click.option(
     "--strict", is_flag=True, help="End with 3 where a model does not load, instead of leaving its strategy out."
 )
 @as_json
@@ -62,6 +65,7 @@ def command(
     record: Path | None,
     speed: str,
     drain_sec: float,
+    control: str | None,
     *,
     strict: bool,
     as_json: bool,
@@ -78,6 +82,7 @@ def command(
     """  # noqa: D301  click takes a real backspace as "keep these lines"
     import anystrat
     from anystrat import bootstrap
+    from anystrat.bootstrap.controlling import control_endpoint, outcome_stream
     from anystrat.bootstrap.models import models_directory
     from anystrat.bootstrap.observing import observation
     from anystrat.bootstrap.running import RunOptions, build_runner, system_clock
@@ -87,24 +92,29 @@ def command(
 
     settings = settings_of(context)
     catalog = bootstrap.default_catalog()
-    configured = _with_log_level(load_configuration(config, catalog), settings)
+    configured = _with_control(_with_log_level(load_configuration(config, catalog), settings), control)
     wiring = bootstrap.default_wiring(catalog, model_store=models_directory(configured))
     clock = system_clock()
     watching = observation(configured, clock=clock, version=anystrat.__version__)
+    stream = outcome_stream(configured)
     options = RunOptions(
         clock,
         compiler=_compiler(speed, configured, quiet=settings.quiet),
         observation=watching,
         record=record,
         drain_sec=drain_sec,
+        stream=stream,
     )
     runner = build_runner(configured, wiring, options)
     watching.outcome_log.models(wiring.left_out, wiring.degraded)
     if strict and (wiring.left_out or wiring.degraded):
         say_error("a model does not load, and --strict was asked for: nothing was run")
         context.exit(_MODEL_EXIT_CODE)
+    endpoints = {"metrics": watching.endpoint(runner)}
+    if stream is not None:
+        endpoints["control"] = control_endpoint(configured, runner, stream, clock=clock, observation=watching)
     try:
-        report = asyncio.run(_served(runner, watching.endpoint(runner), configured))
+        report = asyncio.run(_served(runner, endpoints, configured))
     finally:
         watching.close()
     if as_json:
@@ -119,6 +129,20 @@ def _with_log_level(configured: Configuration, settings: Settings) -> Configurat
         return configured
     level: Any = "error" if settings.quiet else "debug" if settings.verbose > 1 else "info"
     return replace(configured, log=replace(configured.log, level=level))
+
+
+def _with_control(configured: Configuration, listen: str | None) -> Configuration:
+    """`--control` goes before what the file says, and keeps all else of it."""
+    from anystrat.domain.configuration import ControlSettings
+    from anystrat.domain.parameters import ParameterError
+
+    if listen is None:
+        return configured
+    try:
+        found = ControlSettings(listen) if configured.control is None else replace(configured.control, listen=listen)
+    except ParameterError as error:
+        raise click.BadParameter(str(error), param_hint="--control") from None
+    return replace(configured, control=found)
 
 
 def _compiler(speed: str, configured: Configuration, *, quiet: bool) -> Compiler | None:
@@ -143,22 +167,25 @@ def _may_hurry(configured: Configuration) -> bool:
     return source is not None and getattr(source.options, "pace", "max") == "max" and source.type != "stdin"
 
 
-async def _served(runner: Runner, endpoint: Endpoint | None, configured: Configuration) -> dict[str, Any]:
+async def _served(
+    runner: Runner, endpoints: Mapping[str, Endpoint | None], configured: Configuration
+) -> dict[str, Any]:
     """Run to the end, whichever comes; what it came to."""
     from anystrat.bootstrap.running import watchdog
     from anystrat.cli.run_summary import report_of
 
     guard = watchdog(configured, runner)
+    there = {what: endpoint for what, endpoint in endpoints.items() if endpoint is not None}
     try:
         guard.start()
-        if endpoint is not None:
-            runner.listening("metrics", await endpoint.start())
+        for what, endpoint in there.items():
+            runner.listening(what, await endpoint.start())
         with _stopped_by_signals(runner):
             await runner.run()
         return report_of(runner)
     finally:
         guard.stop()
-        if endpoint is not None:
+        for endpoint in there.values():
             await endpoint.stop()
 
 

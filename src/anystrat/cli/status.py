@@ -25,7 +25,8 @@ def command(context: click.Context, journal: Path, *, as_json: bool) -> None:
     """Say what a run did and how its strategies are, from its journal: while it runs, and after.
 
     JOURNAL_OR_CONFIG is a journal's file or the configuration that names it; else $ANYSTRAT_CONFIG, else ./anystrat.yaml.
-    Strategies are as they were a second ago at most. Exits with 1 where the ticks do not add up.
+    A service with a control API is asked as well: strategies are as they are now then, else as they were a second ago at
+    most. Exits with 1 where the ticks do not add up.
 
     \b
     anystrat status live.yaml
@@ -35,12 +36,31 @@ def command(context: click.Context, journal: Path, *, as_json: bool) -> None:
 
     with look_into_journal(journal) as found:
         report = report_of(found)
+    report |= _from_the_service(journal) if report["running_as"] else {}
     if as_json:
         print_json(report)
     else:
         show(report)
     if not report["balanced"]:
         context.exit(1)
+
+
+def _from_the_service(journal: Path) -> dict[str, Any]:
+    """What the service that writes this journal says of itself; nothing where it takes no questions."""
+    from anystrat.control.client import ControlClient, NotAnswering, Unauthorised
+    from anystrat.control.places import FileRefused, access_beside, read_access
+    from anystrat.domain.errors import MissingExtra
+
+    try:
+        access = read_access(access_beside(journal))
+        if access is None:
+            return {}
+        with ControlClient(access) as service:
+            said = service.get("/v1/status")
+    except (FileRefused, MissingExtra, NotAnswering, Unauthorised):
+        return {}
+    taken = {key: said[key] for key in ("phase", "ready", "troubles", "killed", "ticks", "strategies")}
+    return {**taken, "control": access.url}
 
 
 def report_of(found: JournalFile) -> dict[str, Any]:
@@ -98,6 +118,12 @@ def show(report: dict[str, Any]) -> None:
     process = report["running_as"]
     items = [
         ("running", f"yes, as process {process}" if process else "no"),
+        *([("control", report["control"])] if "control" in report else []),
+        *(
+            [("troubles", "; ".join(f"{part}: {why}" for part, why in report["troubles"].items()))]
+            if report.get("troubles")
+            else []
+        ),
         ("kill switch", "on: nothing is sent" if report["killed"] else "off"),
         ("ticks", in_words(report["ticks"])),
     ]

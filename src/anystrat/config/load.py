@@ -23,6 +23,7 @@ from anystrat.config.yaml_reader import read_yaml_file
 from anystrat.domain.configuration import (
     BrokerSettings,
     Configuration,
+    ControlSettings,
     DeliveryOptions,
     FeatureStoreSettings,
     FeedSettings,
@@ -44,7 +45,7 @@ from anystrat.strategies.catalog import Catalog
 VERSION = 1
 KEYS = (
     "version", "run", "instruments", "sessions", "source", "brokers", "journal", "history", "feature_store", "strategies", "metrics",
-    "tracing", "log",
+    "control", "tracing", "log",
 )  # fmt: skip
 ENDPOINTS = EndpointTypes()
 T = TypeVar("T")
@@ -167,6 +168,7 @@ class _Assembly:
             strategies=self._strategies(root, self._declared(root)),
             sessions=self._sessions(root),
             metrics=self._section(MetricsSettings, root, "metrics"),
+            control=self._section(ControlSettings, root, "control"),
             tracing=self._section(TracingSettings, root, "tracing"),
             history=self._history(_given(root.entries.get("history"))),
             feature_store=self._feature_store(_given(root.entries.get("feature_store"))),

@@ -15,6 +15,7 @@ from anystrat.config.risk import RiskShape, SizingShape
 from anystrat.config.rows import RowShape
 from anystrat.config.value_schema import Schema, field_schema, object_schema
 from anystrat.domain.configuration import (
+    ControlSettings,
     DeliveryOptions,
     FeedSettings,
     InstrumentSpec,
@@ -29,7 +30,13 @@ from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENDPOINTS = EndpointTypes()
-_SECTIONS = {"run": RunSettings, "metrics": MetricsSettings, "tracing": TracingSettings, "log": LogSettings}
+_SECTIONS = {
+    "run": RunSettings,
+    "metrics": MetricsSettings,
+    "control": ControlSettings,
+    "tracing": TracingSettings,
+    "log": LogSettings,
+}
 _FEED: dict[str, Schema] = {each.name: field_schema(each) for each in fields_of(FeedSettings)}
 _DELIVERY: dict[str, Schema] = {each.name: field_schema(each) for each in fields_of(DeliveryOptions)}
 

@@ -352,11 +352,72 @@ class MetricsSettings:
 
     def __post_init__(self) -> None:
         try:
-            loopback = self.host == "localhost" or ip_address(self.host).is_loopback
+            loopback = is_loopback(self.host)
         except ValueError:
             raise ParameterError("host", "must be an address, or localhost") from None
         if not (loopback or self.expose):
             raise ParameterError("host", "other machines could read this; with `expose: true` they may")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The certificate that the control API shows, with its chain, and its key; both PEM."""
+
+    certificate: Annotated[Path, Doc("Certificate, with its chain, in PEM.")]
+    key: Annotated[Path, Doc("Its private key, in PEM, without a pass phrase.")]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """Where a running service takes commands. Whoever may not be known by a token may do what `anonymous` says, on this machine."""
+
+    listen: Annotated[str, Doc("Address and port. Anything but this machine's own needs `tls`.")] = "127.0.0.1:8088"
+    tls: Annotated[TlsFiles | None, Doc("Certificate and key: with them, https.")] = None
+    insecure: Annotated[bool, Doc("Let other machines in without `tls`: tokens can be read on the way.")] = False
+    anonymous: Annotated[
+        Literal["none", "read", "operate"],
+        Doc("What may be done without a token, and only on this machine's own address."),
+    ] = "read"
+    hosts: Annotated[
+        tuple[str, ...], Doc("Names that a request may call this machine by, beside `localhost` and any address.")
+    ] = ()
+    tokens: Annotated[Path | None, Doc("File of the tokens' hashes; without, beside the journal.")] = None
+    audit: Annotated[Path | None, Doc("File of who did what; without, beside the journal.")] = None
+    events: Annotated[int, Ge(100), Le(1_000_000), Doc("Outcomes that are kept for readers of the stream.")] = 10_000
+    requests_per_sec: Annotated[
+        float, Gt(0), Doc("Requests of one client, on average; the kill switch is not counted.")
+    ] = 50.0
+
+    def __post_init__(self) -> None:
+        try:
+            host, _ = self.address
+            loopback = is_loopback(host)
+        except ValueError:
+            raise ParameterError("listen", "must be ADDRESS:PORT, such as 127.0.0.1:8088 or [::1]:8088") from None
+        if not (loopback or self.tls or self.insecure):
+            raise ParameterError(
+                "listen", "other machines could read tokens on the way: give `tls`, or say `insecure: true`"
+            )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where to listen: an address, and a port (0: any that is free). Raises `ValueError`."""
+        host, _, port = self.listen.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+        number = int(port)
+        if not (host and 0 <= number <= 65_535 and port.isascii() and port.isdigit()):
+            raise ValueError(self.listen)
+        return ("127.0.0.1" if host == "localhost" else str(ip_address(host))), number
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback(self.address[0])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own. Raises `ValueError` for what is none."""
+    return host == "localhost" or ip_address(host).is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +449,7 @@ class LogSettings:
 class Configuration:
     """A whole configuration, checked. Paths in it are absolute or relative to the working directory, ready to open.
 
-    `brokers` always holds `paper`. `metrics` and `tracing` are None where the file does not have them: off. `directory` is where the configuration was found, `files` everything that was read.
+    `brokers` always holds `paper`. `metrics`, `control` and `tracing` are None where the file does not have them: off. `directory` is where the configuration was found, `files` everything that was read.
     """
 
     run: RunSettings = field(default_factory=RunSettings)
@@ -407,3 +468,4 @@ class Configuration:
     files: tuple[Path, ...] = ()
     feature_store: FeatureStoreSettings | None = None
     history: HistorySettings | None = None
+    control: ControlSettings | None = None

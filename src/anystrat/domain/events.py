@@ -20,6 +20,7 @@ class Operation(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     STOP = "stop"
+    ENABLE = "enable"
     KILL = "kill"
     UNKILL = "unkill"
 

@@ -29,6 +29,7 @@ class Trigger(StrEnum):
     DEAD_LETTERED = "dead_lettered"
     OPERATOR_PAUSE = "operator_pause"
     OPERATOR_RESUME = "operator_resume"
+    OPERATOR_ENABLE = "operator_enable"
     TIMER = "timer"
     TOO_MANY_ERRORS = "too_many_errors"
     RETRIES_EXHAUSTED = "retries_exhausted"
@@ -53,6 +54,8 @@ _NEXT: Final[dict[tuple[State, Trigger], State]] = {
     (_S.ERROR, _T.OPERATOR_PAUSE): _S.PAUSED,
     (_S.PAUSED, _T.TIMER): _S.ACTIVE,
     (_S.PAUSED, _T.OPERATOR_RESUME): _S.ACTIVE,
+    # As if it were registered anew, with the windows and the positions that it has.
+    (_S.STOPPED, _T.OPERATOR_ENABLE): _S.WARMUP,
     # Already paused, but from now on until an operator: a timer that was running is off.
     (_S.PAUSED, _T.OPERATOR_PAUSE): _S.PAUSED,
     (_S.PAUSED, _T.DEAD_LETTERED): _S.PAUSED,

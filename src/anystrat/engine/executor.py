@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anystrat.domain.signal import EmittedSignal
     from anystrat.domain.tick import MarketTick
     from anystrat.engine.engine import Engine
+    from anystrat.engine.state import Book
 
 Kind = Literal["rules", "ml", "hybrid"]
 Decide = Callable[[Sequence[float], int], "tuple[int, float, float] | None"]
@@ -103,6 +104,11 @@ class StrategyExecutor:
     def last_transition_ns(self) -> int:
         """Event time of the last transition."""
         return self._engine.state.book.executor.since[self.row]
+
+    @property
+    def book(self) -> Book:
+        """The engine's numbers, to look at: this executor's are at `row` and `slots`."""
+        return self._engine.state.book
 
     @property
     def portfolio(self) -> PortfolioState:

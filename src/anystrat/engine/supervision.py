@@ -33,7 +33,9 @@ _OPERATOR: Final = {
     Operation.PAUSE: Trigger.OPERATOR_PAUSE,
     Operation.RESUME: Trigger.OPERATOR_RESUME,
     Operation.STOP: Trigger.STOP,
+    Operation.ENABLE: Trigger.OPERATOR_ENABLE,
 }
+_FRESH: Final = (Trigger.OPERATOR_RESUME, Trigger.OPERATOR_ENABLE)
 
 
 class Supervision:
@@ -133,7 +135,7 @@ class Supervision:
             self.move(executor, trigger, command.ts_ns, out)
             book, e = self._state.book, executor.row
             book.executor.pause_cause[e] = 0
-            if trigger is Trigger.OPERATOR_RESUME:
+            if trigger in _FRESH:
                 book.executor.loss_streak[e] = 0
                 book.executor.retries[e] = 0
                 executor.error_times.clear()

@@ -52,6 +52,10 @@ class Delivery(Protocol):
         """Send again."""
         ...
 
+    def recall(self) -> None:
+        """Dead letters were revived in the journal: take them up."""
+        ...
+
     def health(self) -> BrokerHealth:
         """How the broker is, now."""
         ...

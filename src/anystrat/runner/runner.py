@@ -54,7 +54,7 @@ from anystrat.runner.shard import (
 from anystrat.runner.tally import Accounts, total
 
 if TYPE_CHECKING:
-    from anystrat.domain.journal import OutboxSignal
+    from anystrat.domain.journal import OutboxEntry, OutboxSignal
 
 
 class Runner:
@@ -271,6 +271,21 @@ class Runner:
             self._ending.set()
 
     @property
+    def open(self) -> bool:
+        """Whether the journal is held: only then can a command be kept."""
+        return self.phase in {Phase.RECOVERING, Phase.RUNNING, Phase.DRAINING}
+
+    @property
+    def now_ns(self) -> int:
+        """Wall time, by the run's clock."""
+        return self._parts.clock.now_ns()
+
+    @property
+    def version(self) -> str:
+        """The program's."""
+        return self._parts.version
+
+    @property
     def stopping(self) -> bool:
         """Whether the end has begun."""
         return self._ending.is_set()
@@ -291,15 +306,32 @@ class Runner:
             mailbox.put_event(command)
 
     async def kill(self, *, on: bool) -> None:
-        """The kill switch: no send begins from now on, and no signal is accepted; kept over restarts."""
+        """The kill switch: no send begins from now on, and no signal is accepted; kept over restarts.
+
+        On holds at once, off once it is durable; on return both are. Whoever calls last while others wait has it their way.
+        Not before the journal is open.
+        """
         self.killed = on
-        for delivery in self.deliveries.values():
-            if on:
+        if on:
+            for delivery in self.deliveries.values():
                 delivery.kill()
+            self.command(Command(Operation.KILL, self._parts.clock.now_ns()))
         await self._parts.journal.set_killed(on)
-        for delivery in self.deliveries.values() if not on else ():
-            delivery.unkill()
-        self.command(Command(Operation.KILL if on else Operation.UNKILL, self._parts.clock.now_ns()))
+        if not on and not self.killed:
+            for delivery in self.deliveries.values():
+                delivery.unkill()
+            self.command(Command(Operation.UNKILL, self._parts.clock.now_ns()))
+
+    async def dead_letters(self, broker: str | None = None) -> Sequence[OutboxEntry]:
+        """Signals that are DEAD or UNKNOWN, in order."""
+        return await self._parts.journal.dead_letters(broker)
+
+    async def revive(self, broker: str, numbers: Sequence[int], expires_ns: int) -> int:
+        """Have dead letters of a broker sent again, under their ids; how many."""
+        revived = await self._parts.journal.revive(broker, numbers, expires_ns)
+        if revived and broker in self.deliveries:
+            self.deliveries[broker].recall()
+        return revived
 
     def _dead(self, signal: OutboxSignal) -> None:
         """A signal went to the dead letters: its strategy is paused."""

@@ -29,6 +29,7 @@ ALLOWED = {
     ("ACTIVE", "stop"): "STOPPED",
     ("PAUSED", "stop"): "STOPPED",
     ("ERROR", "stop"): "STOPPED",
+    ("STOPPED", "operator_enable"): "WARMUP",
 }
 
 

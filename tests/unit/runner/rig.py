@@ -118,6 +118,9 @@ class NotingDelivery:
     def unkill(self):
         self.on = True
 
+    def recall(self):
+        pass
+
     def health(self):
         return BrokerHealth(self.broker, "noting", queued=len(self.taken))
 

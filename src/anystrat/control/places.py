@@ -1,0 +1,122 @@
+"""Where a service keeps what belongs to its control API: beside its journal, in files that only their owner can read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from anystrat.domain.endpoints import SqliteJournal
+from anystrat.domain.errors import AnystratError
+
+if TYPE_CHECKING:
+    from anystrat.domain.configuration import Configuration
+
+OWNER_ONLY: Final = 0o600
+_OTHERS: Final = 0o077
+#: Files that are read whole: more than this is none of ours.
+_LARGEST: Final = 4 * 1024 * 1024
+
+
+class FileRefused(AnystratError):
+    """A file of the control API is not what it must be; the text says why, and what to do."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """`access`: how this machine's own commands find a running service. `tokens`: hashes. `audit`: who did what."""
+
+    access: Path
+    tokens: Path
+    audit: Path
+
+
+class Access(msgspec.Struct, frozen=True):
+    """How to reach the service that wrote this: its address, and a token that ends with it."""
+
+    url: str
+    token: str
+    pid: int
+    certificate: str | None = None
+
+
+def places_of(configuration: Configuration) -> Places:
+    """Where the files of a configuration's service are, whether they exist or not."""
+    control, journal = configuration.control, configuration.journal
+    options = None if journal is None else journal.options
+    if isinstance(options, SqliteJournal):
+        directory, stem = options.path.parent, options.path.stem
+    else:
+        directory, stem = configuration.directory, ".anystrat"
+    tokens = None if control is None else control.tokens
+    audit = None if control is None else control.audit
+    return Places(
+        access_beside(directory / f"{stem}.db"),
+        tokens or directory / f"{stem}.tokens.json",
+        audit or directory / f"{stem}.audit.jsonl",
+    )
+
+
+def access_beside(journal: Path) -> Path:
+    """Where the service that writes this journal says how to reach it."""
+    return journal.with_name(f"{journal.stem}.control.json")
+
+
+def write_owned(path: Path, data: bytes) -> None:
+    """Put a file in place whole, readable by its owner alone from its first moment on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    opened = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY)
+    try:
+        with os.fdopen(opened, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def read_owned(path: Path) -> bytes | None:
+    """A file's content; None where there is none. Raises `FileRefused` where others than its owner may read it."""
+    try:
+        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FileRefused(f"{path}: cannot be read: {error.strerror or error}") from error
+    with os.fdopen(opened, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if os.name != "nt" and mode & _OTHERS:
+            raise FileRefused(f"{path}: others can read it (mode {mode & 0o777:o}): chmod 600 {path}")
+        return file.read(_LARGEST)
+
+
+def read_access(path: Path) -> Access | None:
+    """How to reach the running service; None where none has said so. Raises `FileRefused`."""
+    data = read_owned(path)
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=Access)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FileRefused(
+            f"{path}: no file of a control API ({error}); remove it and start the service again"
+        ) from None
+
+
+def forget_access(path: Path, token: str) -> None:
+    """Remove the file, if it is still the one with this token."""
+    try:
+        found = read_access(path)
+    except FileRefused:
+        return
+    if found is not None and found.token == token:
+        path.unlink(missing_ok=True)
