@@ -147,7 +147,7 @@ class Desk:
         self._running = asyncio.create_task(self.runner.run())
         while self.runner.phase is not Phase.RUNNING:
             assert not self._running.done(), self._running.result()
-            await asyncio.sleep(0)  # noqa: ASYNC110  counts are plain values
+            await asyncio.sleep(0)
         self.api = self.client(OPERATOR)
         return self
 
@@ -171,8 +171,8 @@ class Desk:
 
     async def settled(self):
         await asyncio.sleep(0.001)
-        while self.runner.accounts.received < self.second:
-            await asyncio.sleep(0)  # noqa: ASYNC110  counts are plain values
+        while self.runner.accounts.received < self.second:  # noqa: ASYNC110  counts are plain values
+            await asyncio.sleep(0)
         await self.runner._settled()
 
     def states(self):
