@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.contract.journal_places import PLACES, Place, signal, step
 
@@ -418,6 +419,16 @@ class TestOwnership:
         assert run(place, lambda journal: journal.last_number("out"), None) == 10
         with pytest.raises(JournalRefused, match="another configuration"):
             run(place, lambda journal: journal.shard(0), "other")
+
+    def test_a_step_can_bind_it_to_another_configuration_from_then_on(self, place):
+        async def story(journal):
+            await journal.commit([step(0, 1), msgspec.structs.replace(step(1, 1), fingerprint="next")])
+            await journal.commit([step(2, 1)])
+
+        run(place, story)
+        with pytest.raises(JournalRefused):
+            run(place, lambda journal: journal.shard(0))
+        assert run(place, lambda journal: journal.shard(0), fingerprint="next").next_input == 3
 
     def test_a_journal_without_state_takes_any_configuration(self, place):
         for fingerprint in ("one", "other"):

@@ -100,6 +100,8 @@ class InMemoryJournal:
             if step.checkpoint is not None:
                 store.checkpoints[step.shard] = step.checkpoint
                 self._forget_inputs(step.shard, self._keep_inputs)
+            if step.fingerprint is not None:
+                store.fingerprint = step.fingerprint
 
     async def sending(self, broker: str, first: int, last: int) -> None:
         self._open().book.check_unsettled(broker, first, last).sending(first, last)

@@ -112,7 +112,20 @@ def command(
         context.exit(_MODEL_EXIT_CODE)
     endpoints = {"metrics": watching.endpoint(runner)}
     if stream is not None:
-        endpoints["control"] = control_endpoint(configured, runner, stream, clock=clock, observation=watching)
+        from anystrat.bootstrap.reloading import Reloader
+
+        reload = Reloader(
+            config,
+            catalog,
+            configured,
+            runner,
+            compiler=options.compiler,
+            observation=watching,
+            overlaid=lambda found: _with_control(_with_log_level(found, settings), control),
+        )
+        endpoints["control"] = control_endpoint(
+            configured, runner, stream, clock=clock, observation=watching, reload=reload
+        )
     try:
         report = asyncio.run(_served(runner, endpoints, configured))
     finally:

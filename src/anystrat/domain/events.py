@@ -176,6 +176,21 @@ class HistoryLoaded(msgspec.Struct, frozen=True, tag="history"):
     prices: tuple[str, ...]
 
 
+class Reconfigured(msgspec.Struct, frozen=True, tag="reconfigured"):
+    """Here another configuration took over: from now on these rows decide, `before` and `after` being their fingerprints.
+
+    What is the same in both goes on (see `engine.carrying`). A replay needs the configuration that was in force on its side
+    of this event.
+    """
+
+    ts_ns: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    before: str = ""
+    after: str = ""
+
+
 ModelEvent = ModelServing | ModelSwapped | ModelReverted | ModelKept
 #: What reaches the engine beside ticks, and is recorded with its position among them.
 RecordedEvent = (
@@ -193,5 +208,6 @@ RecordedEvent = (
     | FeedFresh
     | Conflated
     | HistoryLoaded
+    | Reconfigured
 )
 Event = TickRow | RecordedEvent

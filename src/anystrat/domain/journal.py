@@ -61,7 +61,8 @@ class Step(msgspec.Struct, frozen=True):
 
     `inputs` (opaque; see `domain.inputs`) are the shard's inputs number `first` up to but not including `first + count`;
     empty where `count` is 0. `watermarks` are the source's offsets that the shard has consumed, those that moved. `tally` is the shard's counters
-    after these inputs, `checkpoint` its engine's state after them, where it is time for one.
+    after these inputs, `checkpoint` its engine's state after them, where it is time for one. `fingerprint` names the
+    configuration that the journal is bound to from this step on; None: as before.
     """
 
     shard: int
@@ -72,6 +73,7 @@ class Step(msgspec.Struct, frozen=True):
     signals: tuple[OutboxSignal, ...]
     tally: bytes
     checkpoint: bytes | None = None
+    fingerprint: str | None = None
 
 
 class ShardRecord(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from anystrat.domain.events import (
     InferenceMissed,
     ModelEvent,
     Operation,
+    Reconfigured,
     TimerDue,
 )
 from anystrat.domain.lifecycle import State as Life
@@ -210,6 +211,10 @@ class Engine:
         """What is known of inferences that come too late."""
         return self._decisions.deadlines
 
+    def look_again(self) -> None:
+        """Tables and windows were written to from outside: what compiled code knows of them no longer holds."""
+        self._moved()
+
     def _moved(self) -> None:
         """Some table's memory is elsewhere now: what compiled code knows of it no longer holds."""
         if self._live is not None:
@@ -282,6 +287,9 @@ class Engine:
             out.append(Noted("conflated", event.ts_ns, None, details))
         elif isinstance(event, HistoryLoaded):
             self._history(event, out)
+        elif isinstance(event, Reconfigured):
+            rows = {"added": event.added, "removed": event.removed, "changed": event.changed}
+            out.append(Noted("reconfigured", event.ts_ns, None, {how: list(ids) for how, ids in rows.items()}))
         else:
             self._feed(event, out)
         return out

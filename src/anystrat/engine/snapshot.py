@@ -18,6 +18,7 @@ from anystrat.engine.models import serve_again, serving
 if TYPE_CHECKING:
     from anystrat.domain.window import Window
     from anystrat.engine.engine import Engine
+    from anystrat.engine.executor import StrategyExecutor
 
 VERSION: Final = 3
 _DIGEST: Final = hashlib.sha256().digest_size
@@ -96,14 +97,17 @@ def restore(engine: Engine, data: bytes) -> None:
 
 def fingerprint(engine: Engine) -> str:
     """What a snapshot is bound to: the executors in their order, with their parameters, limits, costs and instruments."""
-    parts = [repr(engine.tokens)]
-    for executor in engine.executors:
-        # A set has no order of its own, and would print in another one in the next process.
-        sessions = sorted(executor.risk.allow_sessions)
-        config = replace(executor.config, risk=replace(executor.risk, allow_sessions=frozenset()))
-        wiring = (executor.broker, executor.tokens, executor.costs, executor.need, sorted(executor.lots.items()))
-        parts.append(repr((config, sessions, wiring)))
+    parts = [repr(engine.tokens), *map(identity, engine.executors)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def identity(executor: StrategyExecutor) -> str:
+    """All that its state is bound to: parameters, limits, costs, instruments, broker."""
+    # A set has no order of its own, and would print in another one in the next process.
+    sessions = sorted(executor.risk.allow_sessions)
+    config = replace(executor.config, risk=replace(executor.risk, allow_sessions=frozenset()))
+    wiring = (executor.broker, executor.tokens, executor.costs, executor.need, sorted(executor.lots.items()))
+    return repr((config, sessions, wiring))
 
 
 def _window_out(window: Window) -> tuple[tuple[bytes, bytes, bytes] | None, list[list[Any]]]:

@@ -63,6 +63,10 @@ class Intake:
         self._on_notice = on_notice
         self._at_most = at_most
 
+    def use(self, plan: ShardPlan) -> None:
+        """From the next batch on: another plan, in which no instrument has moved."""
+        self._plan = plan
+
     def resume(self, watermarks: Sequence[Mapping[str, int]], *, resumable: bool = True) -> dict[str, int]:
         """Go on after what each shard has committed; where the source has to begin, by partition.
 

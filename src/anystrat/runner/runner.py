@@ -34,6 +34,7 @@ from anystrat.domain.notices import (
     Stopped,
     StrategyBlocks,
 )
+from anystrat.engine.carrying import carry_over
 from anystrat.engine.tally import tally_of
 from anystrat.runner.committer import Committer
 from anystrat.runner.driver import EngineDriver
@@ -54,7 +55,12 @@ from anystrat.runner.shard import (
 from anystrat.runner.tally import Accounts, total
 
 if TYPE_CHECKING:
+    from anystrat.domain.events import Reconfigured
     from anystrat.domain.journal import OutboxEntry, OutboxSignal
+    from anystrat.domain.protocols import InferencePort
+    from anystrat.engine.engine import Engine
+    from anystrat.runner.parts import Models
+    from anystrat.runner.plan import ShardPlan
 
 
 class Runner:
@@ -76,6 +82,7 @@ class Runner:
         self.shards: list[Shard] = []
         self._stalls: list[Counter[str]] = [Counter() for _ in parts.engines]
         self._feeds = Feeds()
+        self._inference: InferencePort | None = None
         self._at_once = TICKS_AT_ONCE if parts.compiler is not None else TICKS_AT_ONCE_INTERPRETED
         self._intake = Intake(
             parts.plan, self.mailboxes, self._tickets, parts.clock, on_notice=self._noticed, at_most=self._at_once
@@ -161,10 +168,7 @@ class Runner:
             for shard in self.shards:
                 shard.mailbox.put_event(event)
         self._preload()
-        if parts.inference is not None and any(shard.has_deadlines for shard in self.shards):
-            port = parts.inference()
-            for shard in self.shards:
-                shard.driver.engine.use_inference(port)
+        self._measure_inference()
 
     async def _complete_recording(self, shard: Shard) -> None:
         """What was committed and not recorded before a crash is recorded now."""
@@ -281,6 +285,21 @@ class Runner:
         return self._parts.clock.now_ns()
 
     @property
+    def fingerprint(self) -> str:
+        """What the journal is bound to."""
+        return self._parts.fingerprint
+
+    @property
+    def plan(self) -> ShardPlan:
+        """Which shard each instrument is in."""
+        return self._parts.plan
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the run is being recorded."""
+        return self._parts.recorder is not None
+
+    @property
     def version(self) -> str:
         """The program's."""
         return self._parts.version
@@ -321,6 +340,45 @@ class Runner:
             for delivery in self.deliveries.values():
                 delivery.unkill()
             self.command(Command(Operation.UNKILL, self._parts.clock.now_ns()))
+
+    async def reconfigure(
+        self, plan: ShardPlan, engines: Sequence[Engine], event: Reconfigured, models: Models | None
+    ) -> None:
+        """Let other engines decide from the next tick on; durable on return. What is the same in both goes on.
+
+        The plan has as many shards, and every instrument where it was. Raises `SnapshotRefused`, with nothing changed, for
+        a model that served and cannot be had any more.
+        """
+        parts = self._parts
+        for shard, engine in zip(self.shards, engines, strict=True):
+            carry_over(shard.driver.engine, engine)
+        # From here to the committer nothing waits: every shard is between two steps, and no other step comes between.
+        parts.plan, parts.fingerprint, parts.models = plan, event.after, models
+        parts.engines = engines
+        self._intake.use(plan)
+        works = []
+        for shard, engine in zip(self.shards, engines, strict=True):
+            driver = EngineDriver(engine, parts.compiler)
+            if parts.probe is not None:
+                driver.probe = parts.probe(engine)
+            works.append(shard.reconfigured(driver, event))
+        for work in works:
+            self._committer.add(work)
+        self._measure_inference()
+        for each in models.at_start(parts.clock.now_ns()) if models is not None else ():
+            for shard in self.shards:
+                shard.mailbox.put_first(each)
+        await self._committer.idle()
+
+    def _measure_inference(self) -> None:
+        """Hand what measures deadlines to the shards that have some."""
+        parts = self._parts
+        if parts.inference is None or not any(shard.has_deadlines for shard in self.shards):
+            return
+        if self._inference is None:
+            self._inference = parts.inference()
+        for shard in self.shards:
+            shard.driver.engine.use_inference(self._inference)
 
     async def dead_letters(self, broker: str | None = None) -> Sequence[OutboxEntry]:
         """Signals that are DEAD or UNKNOWN, in order."""

@@ -21,6 +21,7 @@ from anystrat.runner.tally import Accounts, Tally, accounts_of
 
 if TYPE_CHECKING:
     from anystrat.domain.clock import Clock
+    from anystrat.domain.events import Reconfigured
     from anystrat.domain.signal import EmittedSignal
     from anystrat.runner.committer import Committer
     from anystrat.runner.driver import EngineDriver
@@ -126,14 +127,31 @@ class Shard:
         self._outbox = outbox
         self._observers = observers
         self._ticks_at_once = ticks_at_once
-        self._ages = bool((driver.engine.state.tables["limits"]["max_age"] < 2**63 - 1).any())
-        #: Whether inferences may come too late here.
-        self.has_deadlines = any(executor.deadline is not None for executor in driver.engine.executors)
         self._arrived_ns: int | None = None
-        self._window_inputs = CHECKPOINT_WINDOWS * sum(window.capacity for window in driver.engine.windows)
+        self._use(driver)
         self._report_executors = False
         # Whether a step is made and not queued yet.
         self._under_way = False
+
+    def _use(self, driver: EngineDriver) -> None:
+        engine = driver.engine
+        self.driver = driver
+        self._ages = bool((engine.state.tables["limits"]["max_age"] < 2**63 - 1).any())
+        #: Whether inferences may come too late here.
+        self.has_deadlines = any(executor.deadline is not None for executor in engine.executors)
+        self._window_inputs = CHECKPOINT_WINDOWS * sum(window.capacity for window in engine.windows)
+
+    def reconfigured(self, driver: EngineDriver, event: Reconfigured) -> Work:
+        """Go on with another engine, which knows already what this one knew: a step of its own, with a checkpoint.
+
+        The steps of all shards have to be committed together. Between two steps of `run`.
+        """
+        self._use(driver)
+        outcomes = driver.event(event)
+        for observe in self._observers:
+            observe(outcomes)
+        work = self._made([event], {}, (), [], checkpoint=True)
+        return Work(msgspec.structs.replace(work.step, fingerprint=event.after), work.tickets, work.inputs)
 
     @property
     def accounts(self) -> Accounts:

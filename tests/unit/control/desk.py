@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from dataclasses import replace
@@ -12,8 +13,9 @@ import numpy as np
 
 from anystrat.adapters.system_clock import SystemClock
 from anystrat.bootstrap import default_wiring
+from anystrat.bootstrap.reloading import Reloader
 from anystrat.bootstrap.running import RunOptions, build_runner
-from anystrat.config import configuration_from_mapping
+from anystrat.config import load_configuration
 from anystrat.control.audit import AuditLog
 from anystrat.control.endpoint import guarded
 from anystrat.control.places import places_of
@@ -97,9 +99,8 @@ class SlowSink:
         pass
 
 
-def configured(folder, rows=None, control=None, journal=None):
-    wiring = default_wiring()
-    mapping = {
+def mapping_of(rows=None, control=None, journal=None):
+    return {
         "version": 1,
         "run": {"name": "desk"},
         "control": {"requests_per_sec": 10_000, **(control or {})},
@@ -108,18 +109,25 @@ def configured(folder, rows=None, control=None, journal=None):
         "journal": journal or {"type": "memory"},
         "strategies": rows or ROWS,
     }
-    return configuration_from_mapping(mapping, wiring.catalog, base_dir=folder), wiring
+
+
+def configured(folder, rows=None, control=None, journal=None):
+    """From a file, so that it can be read again."""
+    wiring = default_wiring()
+    path = folder / "live.json"
+    path.write_text(json.dumps(mapping_of(rows, control, journal)))
+    return load_configuration(path, wiring.catalog, environ={}), wiring
 
 
 class Desk:
     """`async with Desk(folder) as desk`: `desk.api` asks as an operator, `desk.ticks(…)` is handled when it returns."""
 
-    def __init__(self, folder, *, rows=None, control=None, journal=None, sink=None, reload=None, observed=True):
+    def __init__(self, folder, *, rows=None, control=None, journal=None, sink=None):
         self.configuration, wiring = configured(folder, rows, control, journal)
         self.sink = sink or SlowSink()
         self.stream = OutcomeStream("boot", self.configuration.control.events)
         clock = SystemClock()
-        built = build_runner(self.configuration, wiring, RunOptions(clock, stream=self.stream if observed else None))
+        built = build_runner(self.configuration, wiring, RunOptions(clock, stream=self.stream))
         parts = built._parts
 
         def deliveries(on_dead):
@@ -138,6 +146,8 @@ class Desk:
             Token("ada", Scope.OPERATE, hashed(OPERATOR), 0),
             Token("bob", Scope.READ, hashed(READER), 0),
         ]
+        self.file = folder / "live.json"
+        reload = Reloader(self.file, wiring.catalog, self.configuration, self.runner)
         self.service = ControlService(self.runner, self.stream, AuditLog(self.places.audit), reload)
         self.book = TokenBook(self.places.tokens, tokens)
         self.app = guarded(self.service, self.configuration.control, self.book)

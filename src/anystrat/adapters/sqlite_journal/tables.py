@@ -59,6 +59,8 @@ class Tables:
                 new.inputs.append(rows.input_row(step.shard, step.first, step.count, step.inputs))
             if step.checkpoint is not None:
                 new.checkpoints[step.shard] = rows.checkpoint_row(step.shard, shard.next_input, step.checkpoint)
+            if step.fingerprint is not None:
+                self.set_meta("fingerprint", step.fingerprint)
             for signal in step.signals:
                 new.signals.setdefault(signal.broker, []).append(signal)
         for name, signals in new.signals.items():

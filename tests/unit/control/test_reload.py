@@ -1,0 +1,215 @@
+"""A reload is all or nothing, happens between two ticks, and leaves alone what is the same."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import random
+
+import msgspec
+import pytest
+
+from anystrat.bootstrap import default_wiring
+from anystrat.bootstrap.running import build_engines, run_fingerprint
+from anystrat.config import configuration_from_mapping
+from anystrat.domain.events import Reconfigured
+from anystrat.domain.inputs import decoded_inputs
+from anystrat.domain.outcomes import Emitted
+from anystrat.engine.carrying import carry_over
+from anystrat.engine.snapshot import snapshot
+from anystrat.runner.plan import plan_shards
+from anystrat.testing.ticks import row
+
+from .desk import ROWS, Desk, mapping_of, told
+
+
+def changed(desk, **keys):
+    """Write the file anew, with these top-level keys; rows by a function of what they were."""
+    mapping = json.loads(desk.file.read_text())
+    for key, value in keys.items():
+        mapping[key] = value(copy.deepcopy(mapping[key])) if callable(value) else value
+    desk.file.write_text(json.dumps(mapping))
+
+
+async def reload(desk):
+    return await desk.api.post("/v1/reload")
+
+
+def test_where_nothing_changed_nothing_happens(tmp_path):
+    async def story():
+        async with Desk(tmp_path) as desk:
+            before = desk.runner.shards[0].driver.engine
+            assert (await reload(desk)).json()["changes"] == []
+            assert desk.runner.shards[0].driver.engine is before
+
+    told(story)
+
+
+def test_rows_come_go_and_change_and_what_is_the_same_goes_on(tmp_path):
+    journal = {"type": "sqlite", "path": str(tmp_path / "journal.db")}
+
+    async def story():
+        async with Desk(tmp_path, journal=journal) as desk:
+            await desk.ticks(100, 101, 102)
+            before = desk.runner.shards[0].driver.engine.executors[0]
+
+            def rows(old):
+                old[1]["parameters"]["threshold"] = 0.5
+                return [{**old[0], "id": "new"}, *old]
+
+            changed(desk, strategies=rows)
+            answer = await reload(desk)
+            assert answer.status_code == 200, answer.text
+            assert [(each["name"], each["how"]) for each in answer.json()["changes"]] == [
+                ("new", "added"),
+                ("calm", "begins anew, with other parameters.threshold; its positions are not kept"),
+            ]
+            _, up, calm = desk.runner.shards[0].driver.engine.executors
+            assert up.counters() == before.counters()
+            assert up.portfolio == before.portfolio
+            assert calm.counters()["signals"] == 0
+            assert calm.counters()["ticks"] == 3
+            # Windows are there already.
+            await desk.ticks(103)
+            assert desk.states() == {("new", "out"): "ACTIVE", ("up", "out"): "ACTIVE", ("calm", "paper"): "ACTIVE"}
+            assert {
+                each["strategy_id"]
+                for each in (await desk.api.get("/v1/signals", params={"limit": 2})).json()["signals"]
+            } == {
+                "new",
+                "up",
+            }
+            return desk.runner.fingerprint, up.counters()["signals"]
+
+    fingerprint, signals = asyncio.run(story())
+
+    async def restarted():
+        mapping = json.loads((tmp_path / "live.json").read_text())
+        async with Desk(tmp_path, rows=mapping["strategies"], journal=journal) as desk:
+            assert desk.runner.fingerprint == fingerprint
+            assert desk.runner.shards[0].driver.engine.executors[1].counters()["signals"] == signals
+            changed(desk, strategies=lambda old: old[1:2])
+            answer = (await reload(desk)).json()
+            assert [(each["name"], each["how"]) for each in answer["changes"]] == [
+                ("new", "removed"),
+                ("calm", "removed"),
+            ]
+            await desk.ticks(200)
+            assert list(desk.states()) == [("up", "out")]
+
+    asyncio.run(restarted())
+
+
+def test_it_is_an_input_among_the_ticks(tmp_path):
+    async def story():
+        async with Desk(tmp_path) as desk:
+            await desk.ticks(100, 101)
+            changed(desk, strategies=lambda old: [{**old[0], "enabled": False}, old[1]])
+            answer = await reload(desk)
+            assert answer.json()["changes"] == [{"what": "strategy", "name": "up", "how": "disabled"}]
+            await desk.ticks(102)
+            kept = [each async for _, _, data in desk.runner._parts.journal.inputs(0) for each in decoded_inputs(data)]
+            (event,) = [each for each in kept if isinstance(each, Reconfigured)]
+            assert 0 < kept.index(event) < len(kept) - 1
+            assert event.removed == ("up",)
+            assert (event.before, event.after) != ("", desk.runner.fingerprint)
+            assert event.after == desk.runner.fingerprint
+
+    told(story)
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "words"),
+    [
+        ({"strategies": lambda old: [{**old[0], "parameters": {"treshold": 1}}]}, "invalid_configuration", "not valid"),
+        ({"brokers": {"out": {"type": "log"}}}, "needs_restart", "brokers changed"),
+        ({"run": {"name": "other"}, "source": {"type": "stdin"}}, "needs_restart", "run, source changed"),
+        ({"strategies": lambda old: [{**old[0], "instruments": [9]}]}, "needs_restart", "not asked for instrument 9"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused_and_the_old_stays_in_force(tmp_path, keys, code, words):
+    async def story():
+        async with Desk(tmp_path) as desk:
+            await desk.ticks(100, 101)
+            before, engine = desk.runner.fingerprint, desk.runner.shards[0].driver.engine
+            changed(desk, **keys)
+            answer = await reload(desk)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (409, code)
+            assert words in error["message"]
+            assert "stays in force" in error["message"]
+            if code == "invalid_configuration":
+                assert error["problems"][0]["file"].endswith("live.json")
+            assert (desk.runner.fingerprint, desk.runner.shards[0].driver.engine) == (before, engine)
+            await desk.ticks(102)
+            assert (await desk.api.get("/v1/signals", params={"strategy": "up"})).json()["signals"][0]["price"] == "102"
+
+    told(story)
+
+
+def test_the_loaders_words_come_with_the_answer(tmp_path):
+    async def story():
+        async with Desk(tmp_path) as desk:
+            desk.file.write_text(
+                '{"version": 1,\n "strategies": [{"id": "up", "strategy_type": "momentun", "instruments": [1]}]}'
+            )
+            (problem,) = (await reload(desk)).json()["error"]["problems"]
+            assert (problem["path"], problem["line"], problem["nearest"]) == (
+                "strategies[0].strategy_type",
+                2,
+                "momentum",
+            )
+
+    told(story)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_engine_that_another_took_over_from_decides_as_if_nothing_had_been(seed):
+    """The law behind a reload: the same rows, in another order and beside others, give the same signals."""
+    rng = random.Random(seed)
+    rows = [
+        {**ROWS[0], "parameters": {"lookback_periods": 3, "threshold": 0.001, "risk": {"max_signals_per_min": 5, "max_loss_streak": 2, "resume_after_sec": 9}}},
+        {**ROWS[1], "parameters": {"lookback_periods": 2, "threshold": 0.002, "risk": {"dedupe_window_sec": 20, "max_exposure": 90_000}}},
+        {"id": "z", "strategy_type": "mean_reversion", "parameters": {"lookback_periods": 6}, "instruments": [2, 1]},
+    ]  # fmt: skip
+    wiring = default_wiring()
+
+    def engine(chosen):
+        configuration = configuration_from_mapping(mapping_of(chosen), wiring.catalog)
+        plan = plan_shards(configuration.strategies, 1)
+        (made,) = build_engines(configuration, wiring, plan)
+        return made, run_fingerprint(plan, [made])
+
+    price, ticks = {1: 100.0, 2: 50.0}, []
+    for k in range(400):
+        token = rng.choice([1, 2])
+        price[token] = round(price[token] * (1 + rng.gauss(0, 0.003)), 2)
+        ticks.append(row(token, price[token], k * 0.7))
+    whole, _ = engine(rows)
+    parts, _ = engine(rows)
+    expected, found = [], []
+    for k, each in enumerate(ticks):
+        if k in {50, 130, 290}:
+            other, _ = engine(rng.sample([*rows, {**ROWS[0], "id": f"guest{k}", "instruments": [3]}], 4))
+            carry_over(parts, other)
+            parts = other
+        expected += [one.signal.signal_id for one in whole.step(each) if isinstance(one, Emitted)]
+        found += [
+            one.signal.signal_id
+            for one in parts.step(each)
+            if isinstance(one, Emitted) and not one.signal.strategy_id.startswith("guest")
+        ]
+    assert len(expected) > 20
+    assert sorted(found) == sorted(expected)
+    back, _ = engine(rows)
+    carry_over(parts, back)
+    assert known(back) == known(whole)
+
+
+def known(engine):
+    """All of an engine's state, but for when it cleared up what it need not remember any more."""
+    content = msgspec.msgpack.decode(snapshot(engine)[32:])
+    tables = {name: table.tolist() for name, table in engine.state.tables.items() if name not in {"recent", "slot"}}
+    slots = [each[:-1] for each in engine.state.tables["slot"].tolist()]
+    return {**content, "state": tables, "slots": slots}
