@@ -30,8 +30,6 @@ from anystrat.config import configuration_from_mapping
 from anystrat.domain.columns import SignalColumns, TickColumns
 from anystrat.domain.signal import EmittedSignal
 from anystrat.domain.tick import TickRow, datetime_of
-from anystrat.engine.columns.outcomes import signals_of
-from anystrat.engine.columns.runner import BlockRunner
 from anystrat.engine.engine import Engine
 from benchmarks.timing import Clock, arguments, emit, repeated
 from benchmarks.workloads import Ticks, rows_of, ticks_of
@@ -130,10 +128,10 @@ def scalar(workload: str, ticks: Ticks, run: Callable[..., tuple[Clock, list[Emi
 
 def blocks(engine: Engine, ticks: Ticks, size: int) -> list[SignalColumns]:
     """The ticks in blocks of `size`, each of them made as it comes; the signals of each block."""
-    runner = BlockRunner(engine, kernel_compiler())
+    engine.use_compiler(kernel_compiler())
     ts, token, price = ticks
     return [
-        signals_of(engine, runner.run(TickColumns(ts[i : i + size], token[i : i + size], price[i : i + size])))
+        engine.step_block(TickColumns(ts[i : i + size], token[i : i + size], price[i : i + size])).columns()
         for i in range(0, len(price), size)
     ]
 

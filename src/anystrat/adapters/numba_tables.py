@@ -109,7 +109,10 @@ def _attribute(context: Any, builder: Any, kind: Any, value: Any, name: str) -> 
 
 def _word(builder: Any, address: Any, word: int) -> Any:
     place = builder.add(address, ir.Constant(ir.IntType(64), _WORD * word))
-    return builder.load(builder.inttoptr(place, ir.IntType(64).as_pointer()))
+    loaded = builder.load(builder.inttoptr(place, ir.IntType(64).as_pointer()))
+    # Tables stay where they are during a call: else each write to a column would have every place read again.
+    loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return loaded
 
 
 def _array(context: Any, builder: Any, kind: Any, address: Any, first: int, offset: int, stride: int) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.outcomes import Dropped, Emitted, Outcome
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anystrat.domain.protocols import Compiler
     from anystrat.engine.engine import Engine
 
+T = TypeVar("T")
 OnOutcomes = Callable[[Sequence[Outcome]], None]
 OnSignals = Callable[["SignalColumns"], None]
 OnProgress = Callable[[int], None]
@@ -58,11 +59,18 @@ class _Drive:
     reasons: bool
     recorder: Recorder | None
     done: Replayed
+    compiler: Compiler | None = None
+    _runner: BlockRunner | None = None
 
-    def runner(self, compiler: Compiler | None) -> BlockRunner:
+    def use_compiler(self, compiler: Compiler | None) -> None:
+        self.compiler = compiler
+        self.engine.use_compiler(compiler)
         if self.recorder is not None:
             self.recorder.use_compiler(compiler)
-        return BlockRunner(self.engine, compiler)
+
+    @property
+    def seconds_compiling(self) -> float:
+        return float(getattr(self.compiler, "seconds_compiling", 0.0))
 
     def one_by_one(self, block: TickColumns) -> None:
         found: list[tuple[int, list[Outcome]]] = []
@@ -86,11 +94,32 @@ class _Drive:
         if self.on_outcomes is not None and outcomes:
             self.on_outcomes(outcomes)
 
-    def as_columns(self, runner: BlockRunner, block: TickColumns) -> None:
-        start, compiling = perf_counter(), runner.seconds_compiling
-        result = runner.run(block)
-        self.done.seconds += perf_counter() - start - (runner.seconds_compiling - compiling)
+    def as_block(self, block: TickColumns) -> None:
+        # A recorder reads what the columns were laid out to.
+        if self.recorder is None and self.engine.in_lanes(block):
+            self._through_lanes(block)
+        else:
+            self._over_columns(block)
         self.done.column_rows += len(block)
+
+    def _through_lanes(self, block: TickColumns) -> None:
+        taken = self._timed(lambda: self.engine.step_block(block))
+        if self.on_outcomes is None:
+            return
+        if self.on_signals is None or self.reasons or taken.said_signals:
+            self.on_outcomes(taken.outcomes())
+            return
+        if len(taken.raw_words):
+            self.on_signals(taken.columns())
+        notes = taken.notes()
+        if notes:
+            self.on_outcomes(notes)
+
+    def _over_columns(self, block: TickColumns) -> None:
+        if self._runner is None:
+            self._runner = BlockRunner(self.engine, self.compiler)
+        runner = self._runner
+        result = self._timed(lambda: runner.run(block))
         if self.recorder is not None:
             self.recorder.columns(result)
         if self.on_outcomes is None:
@@ -103,6 +132,12 @@ class _Drive:
         notes = list(notes_of(self.engine, result))
         if notes:
             self.on_outcomes(notes)
+
+    def _timed(self, run: Callable[[], T]) -> T:
+        start, compiling = perf_counter(), self.seconds_compiling
+        result = run()
+        self.done.seconds += perf_counter() - start - (self.seconds_compiling - compiling)
+        return result
 
 
 def replay(
@@ -131,10 +166,9 @@ def replay(
     """
     done = Replayed()
     drive = _Drive(engine, on_outcomes, on_signals, reasons, recorder, done)
-    runner: BlockRunner | None = None
-    undecided = speed is Speed.AUTO
-    if speed is Speed.COLUMNS:
-        runner = drive.runner(compiler() if compiler is not None else None)
+    undecided, blocks = speed is Speed.AUTO, speed is Speed.COLUMNS
+    if blocks:
+        drive.use_compiler(compiler() if compiler is not None else None)
     for block in inputs:
         if not isinstance(block, TickColumns):
             drive.event(block)
@@ -142,9 +176,11 @@ def replay(
         if undecided and max(done.rows, expected_rows or 0) >= WORTH_COMPILING:
             undecided = False
             found = compiler() if compiler is not None else None
-            runner = drive.runner(found) if found is not None else None
-        if runner is not None:
-            drive.as_columns(runner, block)
+            if found is not None:
+                blocks = True
+                drive.use_compiler(found)
+        if blocks:
+            drive.as_block(block)
         else:
             drive.one_by_one(block)
         done.rows += len(block)

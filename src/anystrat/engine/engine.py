@@ -326,6 +326,10 @@ class Engine:
         self.settle()
         return self._blocks.take(block)
 
+    def in_lanes(self, block: TickColumns) -> bool:
+        """Whether `step_block` takes the block in compiled calls alone, whatever it is compared with the quickest way."""
+        return self._blocks.suffice(block)
+
     def step_watched(
         self, row: TickRow, clock: Callable[[], int], *, age_ns: int = 0
     ) -> tuple[list[Outcome], list[Evaluation]]:

@@ -90,7 +90,11 @@ class Live:
         self.fills: NDArray[Any] = np.zeros(0, table_type(FillLog))
         self.tables: tuple[Any, ...] = ()
         self._outdated = True
-        self._ready = False
+        self._found = False
+        #: Whether `lanes` and `rows` hold what there is.
+        self.ready = False
+        #: Whether compiled code can evaluate every watcher.
+        self.complete = False
         self.lanes: dict[int, Lane] = {}
         self.rows: dict[int, Lane] = {}
 
@@ -101,15 +105,28 @@ class Live:
         self.lanes.clear()
         self.rows.clear()
         self._outdated |= watchers
-        self._ready = False
-
-    @property
-    def ready(self) -> bool:
-        """Whether everything is where it was found."""
-        return self._ready
+        self._found = self.ready = False
 
     def refresh(self) -> None:
-        """Find everything where it is now."""
+        """Find everything where it is now, and what takes a lone tick."""
+        self.find()
+        if self._kernel is None:
+            self._kernel = self._compiler.bound(take_tick, self.tables, "iif")
+        else:
+            self._kernel.rebind(self.tables)
+        engine = self._engine
+        windows, timed = engine.windows, set(engine.timed_rows())
+        call, cells = self._kernel.call, self._kernel.cells(len(windows))
+        for i in self._worth_it:
+            self.rows[engine.tokens[i]] = call, cells[i], i, windows[i].keep
+            if i not in timed:
+                self.lanes[engine.tokens[i]] = self.rows[engine.tokens[i]]
+        self.ready = True
+
+    def find(self) -> None:
+        """Find every table where it is now."""
+        if self._found:
+            return
         engine = self._engine
         if self._outdated:
             self._write_tables()
@@ -137,21 +154,11 @@ class Live:
             lane, watcher, rule, sums, rings.prices, rings.numbers, signals, fills, listed, engine.control_array
         )
         self.tables = (limits, book, lanes)
-        if self._kernel is None:
-            self._kernel = self._compiler.bound(take_tick, self.tables, "iif")
-        else:
-            self._kernel.rebind(self.tables)
         self._signal_bytes, self._fill_bytes = view_of(self.signals), view_of(self.fills)
         # To copy structured arrays takes many times as long as to copy their words.
         self.signal_words = self.signals.view(np.int64).reshape(len(self.signals), -1)
         self.fill_words = self.fills.view(np.int64).reshape(len(self.fills), -1)
-        call, cells = self._kernel.call, self._kernel.cells(len(windows))
-        timed = set(engine.timed_rows())
-        self._ready = True
-        for i in self._worth_it:
-            self.rows[engine.tokens[i]] = call, cells[i], i, windows[i].keep
-            if i not in timed:
-                self.lanes[engine.tokens[i]] = self.rows[engine.tokens[i]]
+        self._found = True
 
     def _write_tables(self) -> None:
         watchers = self._engine.watchers
@@ -168,6 +175,7 @@ class Live:
         for executor, (kind, periods, longer, level) in zip(executors, rules, strict=True):
             step = digits_and_scale(executor.risk.price_bucket) if kind != OTHER else (1, 0)
             self._rule[executor.row] = (kind, executor.need, periods, longer, level, *step)
+        self.complete = all(kind != OTHER for kind, *_ in rules)
         k = sums = 0
         self._worth_it = []
         for i, each in enumerate(watchers):

@@ -67,12 +67,19 @@ class Blocks:
             return self._one_by_one(block)
         if size > len(self._place):
             self._make_room(size)
-        if not live.ready:
-            live.refresh()
+        live.find()
         rows = None if _numbers_alone(block) else list(block.rows())
         if not self._write(block, rows):
             return self._one_by_one(block)
         return self._through(live, block, rows)
+
+    def suffice(self, block: TickColumns) -> bool:
+        """Whether the lanes take the whole block, and take it quickest: nothing is left to the engine but rare steps."""
+        live = self._live
+        if live is None or not self._engine.executors or self._engine.feed_stale or not _numbers_alone(block):
+            return False
+        live.find()
+        return live.complete
 
     def _through(self, live: Live, block: TickColumns, rows: list[TickRow] | None) -> TakenBlock:
         engine, size = self._engine, len(block)
@@ -135,8 +142,7 @@ class Blocks:
 
     def _bound(self, live: Live) -> Any:
         """The kernel, bound to where everything is now."""
-        if not live.ready:
-            live.refresh()
+        live.find()
         if len(self._known) != len(self._engine.tokens):
             self._known = list(self._engine.tokens)
             self._tokens = _hashed(self._known)

@@ -11,9 +11,9 @@ import numpy as np
 
 from anystrat.domain.columns import SignalColumns
 from anystrat.domain.exact import to_decimal
-from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Outcome, TickDropped
+from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Outcome
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
-from anystrat.engine.columns.grouping import DROP_OF_PLACE
+from anystrat.engine.dropped_ticks import dropped_ticks
 from anystrat.engine.lanes import FillLog, SignalLog
 from anystrat.engine.state import table_type
 
@@ -58,12 +58,7 @@ class TakenBlock:
 
     def outcomes(self, *, signals: bool = True, fills: bool = True) -> list[Outcome]:
         """Everything that the block led to, in the order of ticks, rows and brokers; perhaps without signals or fills."""
-        keyed: list[tuple[int, int, float, int, Outcome]] = []
-        block = self.block
-        for code, reason in DROP_OF_PLACE.items() if len(self.place) else ():
-            places = np.flatnonzero(self.place == code)
-            for j, row in zip(places.tolist(), block.taken(places).rows(), strict=True):
-                keyed.append((j, -1, 0.0, 0, TickDropped(reason, row)))
+        keyed = self._dropped()
         if signals or self.refused:
             raw = self.raw if signals else self.raw[self.raw["code"] != 0]
             for n, entry in enumerate(raw.tolist()):
@@ -76,6 +71,23 @@ class TakenBlock:
                 keyed.append((tick, executor, MIDDLE, n, outcome))
         keyed.sort(key=_order)
         return [entry[-1] for entry in keyed]
+
+    @property
+    def said_signals(self) -> bool:
+        """Whether the engine's own steps emitted or dropped a signal: what `columns` does not have."""
+        return any(isinstance(outcome, Emitted | Dropped) for _, _, outcome in self.own)
+
+    def notes(self, *, ticks: int = 16) -> list[Outcome]:
+        """What a person may want to be told: transitions, failures, and the first dropped ticks of each kind."""
+        keyed = self._dropped(ticks)
+        for n, (tick, executor, outcome) in enumerate(self.own):
+            if not isinstance(outcome, Emitted | Dropped | Filled):
+                keyed.append((tick, executor, MIDDLE, n, outcome))
+        keyed.sort(key=_order)
+        return [entry[-1] for entry in keyed]
+
+    def _dropped(self, at_most: int | None = None) -> list[tuple[int, int, float, int, Outcome]]:
+        return [(j, -1, 0.0, 0, outcome) for j, outcome in dropped_ticks(self.block, self.place, at_most)]
 
     def signals(self) -> Signals:
         """The emitted signals, in their order; each is made when it is looked at."""

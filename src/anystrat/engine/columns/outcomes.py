@@ -19,14 +19,13 @@ from anystrat.domain.outcomes import (
     Filled,
     Noted,
     Outcome,
-    TickDrop,
     TickDropped,
     Transition,
 )
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
 from anystrat.domain.window import history_of
 from anystrat.engine.columns.gate import BEFORE_SIGNAL, NOT_EVALUATED, TRIGGERS
-from anystrat.engine.columns.grouping import DROP_OF_PLACE
+from anystrat.engine.dropped_ticks import dropped_ticks
 
 if TYPE_CHECKING:
     from anystrat.engine.columns.runner import BlockResult
@@ -125,17 +124,8 @@ class _Maker:
         return self._row_of[place.strategy_id, place.broker, place.instrument_token]
 
     def _tick_drops(self, at_most: int | None = None) -> list[tuple[int, int, int, int, Outcome]]:
-        """The dropped ticks; with `at_most`, the first of each kind, and of those of no instrument one each."""
-        block = self._result.block
-        made: list[tuple[int, int, int, int, Outcome]] = []
-        for code, reason in DROP_OF_PLACE.items():
-            places = np.flatnonzero(self._result.place == code)
-            if at_most is not None and reason is TickDrop.UNROUTED:
-                places = places[np.sort(np.unique(block.instrument_token[places], return_index=True)[1])]
-            places = places[:at_most]
-            for j, row in zip(places.tolist(), block.taken(places).rows(), strict=True):
-                made.append((j, -1, 0, 0, TickDropped(reason, row)))
-        return made
+        found = dropped_ticks(self._result.block, self._result.place, at_most)
+        return [(j, -1, 0, 0, outcome) for j, outcome in found]
 
     def _price(self, tick: int) -> Decimal:
         block = self._result.block
