@@ -220,7 +220,8 @@ class NatsFeed:
         numbers = np.array([message.stream_seq for message in messages], np.int64)
         found = self._decoder.decoded([message.data for message in messages], numbers.tolist())
         offsets = np.repeat(numbers, found.counts)
-        batch = TickBatch(self.partition, found.ticks, offsets, int(numbers[-1]), found.tally.malformed)
+        bad = np.repeat(numbers, found.malformed)
+        batch = TickBatch(self.partition, found.ticks, offsets, int(numbers[-1]), len(bad), bad)
         if not found.tally.malformed:
             return [batch]
         details = {"what": found.tally.first[0], "count": found.tally.malformed}

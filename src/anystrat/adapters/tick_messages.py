@@ -34,10 +34,11 @@ _SPACE: Final = b" \t\r\n"
 
 @dataclass(slots=True)
 class Decoded:
-    """The ticks of some messages. `counts` has one entry a message: how many ticks it held."""
+    """The ticks of some messages. `counts` and `malformed` have one entry a message: how many ticks it held, and what was none."""
 
     ticks: TickColumns
     counts: NDArray[np.int64]
+    malformed: NDArray[np.int64]
     tally: Tally = field(default_factory=Tally)
 
 
@@ -52,7 +53,7 @@ class MessageDecoder:
         """All ticks of the messages, in their order; `names` are what they are called where something is wrong."""
         tally = Tally()
         parts: list[TickColumns | list[RowValues]] = []
-        counts = np.zeros(len(messages), np.int64)
+        counts, malformed = np.zeros(len(messages), np.int64), np.zeros(len(messages), np.int64)
         at = 0
         while at < len(messages):
             end = at
@@ -64,11 +65,13 @@ class MessageDecoder:
                 parts.append(block)
             else:
                 for place in range(at, max(end, at + 1)):
+                    before = tally.malformed
                     one = self._one(messages[place], tally, f"message {place + 1 if names is None else names[place]}")
                     counts[place] = len(one)
+                    malformed[place] = tally.malformed - before
                     parts.append(one)
             at = max(end, at + 1)
-        return Decoded(_together(parts), counts, tally)
+        return Decoded(_together(parts), counts, malformed, tally)
 
     def _one(self, message: bytes, tally: Tally, name: str) -> TickColumns | list[RowValues]:
         try:

@@ -36,7 +36,8 @@ class TickBatch:
     message. A batch ends at the end of a message: no later batch has ticks of an offset that this one has. `last` is the
     offset up to which everything is in this batch or before it (messages that held no tick included); it grows from batch
     to batch. `malformed` counts what could not be decoded, each once: a row of a file or a tick of a message, or a whole
-    message. A batch may hold no tick at all.
+    message; `malformed_at` are their offsets, ascending, from a source whose batches may end elsewhere when they come
+    again. A batch may hold no tick at all.
     """
 
     partition: str
@@ -44,6 +45,7 @@ class TickBatch:
     offsets: NDArray[np.int64]
     last: int
     malformed: int = 0
+    malformed_at: NDArray[np.int64] | None = None
 
 
 class NoticeKind(StrEnum):

@@ -98,7 +98,7 @@ class Intake:
         heard.received += len(batch.ticks)
         heard.duplicates += sum(duplicates for _, _, duplicates in parts)
         # Shard 0 has them in its accounts, and knows after a restart whether it had them.
-        malformed = batch.malformed if handed[0] < batch.last else 0
+        malformed = _malformed(batch, handed[0])
         heard.malformed += malformed
         ticket = self._tickets.issue(batch.partition, batch.last, len(parts)) if fresh else None
         for shard, ticks, duplicates in parts:
@@ -130,7 +130,7 @@ class Intake:
 
 def _pieces(batch: TickBatch, at_most: int) -> Iterator[TickBatch]:
     """The batch in pieces of about so many ticks. They end where messages end: each is a batch by itself."""
-    ticks, offsets = batch.ticks, batch.offsets
+    ticks, offsets, bad = batch.ticks, batch.offsets, batch.malformed_at
     start = 0
     while len(ticks) - start > at_most:
         # Behind the last tick of the message that the piece would end in.
@@ -138,11 +138,22 @@ def _pieces(batch: TickBatch, at_most: int) -> Iterator[TickBatch]:
         if end == len(ticks):
             break
         part = ticks.taken(np.arange(start, end))
-        yield TickBatch(batch.partition, part, offsets[start:end], int(offsets[end - 1]))
-        start = end
-    yield (
-        batch if not start else replace(batch, ticks=ticks.taken(np.arange(start, len(ticks))), offsets=offsets[start:])
-    )
+        last = int(offsets[end - 1])
+        among = 0 if bad is None else int(np.searchsorted(bad, last, "right"))
+        yield TickBatch(batch.partition, part, offsets[start:end], last, among, None if bad is None else bad[:among])
+        start, bad = end, None if bad is None else bad[among:]
+    if not start:
+        yield batch
+        return
+    rest = replace(batch, ticks=ticks.taken(np.arange(start, len(ticks))), offsets=offsets[start:])
+    yield rest if bad is None else replace(rest, malformed=len(bad), malformed_at=bad)
+
+
+def _malformed(batch: TickBatch, handed: int) -> int:
+    """How many malformed ones are new to a shard that had everything up to `handed`."""
+    if batch.malformed_at is None:
+        return batch.malformed if handed < batch.last else 0
+    return int(np.count_nonzero(batch.malformed_at > handed))
 
 
 def _new(ticks: TickColumns, offsets: NDArray[np.int64], handed: int) -> tuple[TickColumns, int]:

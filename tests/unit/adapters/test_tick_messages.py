@@ -124,6 +124,11 @@ class TestMalformed:
     def test_no_bytes_whatever_raise(self, messages):
         found = MessageDecoder().decoded(messages)
         assert len(found.counts) == len(messages)
+        assert found.malformed.sum() == found.tally.malformed
+
+    def test_each_message_says_how_much_of_it_was_no_tick(self):
+        good, two = pack(TICK), b'[{"price": 1}, {}]'
+        assert MessageDecoder().decoded([good, b"?", two, good]).malformed.tolist() == [0, 1, 2, 0]
 
     @given(st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -144,6 +145,32 @@ def test_a_batch_without_ticks_moves_on_and_its_malformed_rows_are_counted_once(
     parcels, acknowledged = asyncio.run(run())
     assert sum(each.malformed for each in parcels) == 3
     assert acknowledged == {"p": 5}
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 6)), max_size=6), st.integers(1, 5))
+def test_malformed_messages_are_counted_once_wherever_batches_end_when_they_come_again(ranges, at_most):
+    bad = [2, 3, 7, 12]
+
+    def again(first, last):
+        among = np.array([each for each in bad if first <= each <= last], np.int64)
+        messages = [(offset, [] if offset in bad else TOKENS[:2]) for offset in range(first, last + 1)]
+        found = batch(messages, malformed=len(among))
+        return replace(found, malformed_at=among)
+
+    reads = [(first, min(12, first + more)) for first, more in ranges]
+    read = 0
+    batches = []
+    for first, last in [*reads, (1, 12)]:
+        # A source goes back, but never skips.
+        batches.append(again(min(first, read + 1), max(last, min(first, read + 1))))
+        read = max(read, batches[-1].last)
+
+    async def run():
+        intake, boxes, _ = intake_over(at_most=at_most)
+        await intake.run(ListSource(batches), {})
+        return sum([parcel.malformed for box in boxes for parcel in await emptied(box)])
+
+    assert asyncio.run(run()) == len(bad)
 
 
 def test_partitions_are_counted_on_their_own():
