@@ -13,6 +13,7 @@ RUN   := $(PY) examples/quickstart/run.py
 TEST  := $(PY) -m pytest -n 2 -q
 BENCH := $(PY) -m benchmarks
 TORTURE := $(PY) -m tests.torture
+SIMULATE := $(PY) -m anystrat.testing.simulate
 # The variable silences an advertisement of the theme for its successor.
 DOCS  := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
@@ -33,7 +34,7 @@ install = $(uv) $(1) || { echo "uv could not install; pip tries" >&2; $(pip) $(1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types layers hygiene docs bench torture lock clean
+.PHONY: help run test check lint types layers hygiene docs bench torture simulate lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +70,9 @@ bench: $(dev_ready) ## the benchmarks, on this machine
 
 torture: $(dev_ready) ## kill runs, restart servers, count every signal (MINUTES=10: what fits)
 	@$(TORTURE) $(if $(MINUTES),--minutes $(MINUTES))
+
+simulate: $(dev_ready) ## 10,000 histories of crashes and faults, from their seeds, on a simulated loop
+	@$(SIMULATE) --seeds 1..10000 --workers 2 --minimise
 
 lock: $(VENV)/.uv-$(run_id) ## write the lock files anew (LOCK_FLAGS=--upgrade for newer versions)
 	$(compile) requirements/uv.in -o requirements/uv.txt

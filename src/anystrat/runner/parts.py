@@ -110,3 +110,5 @@ class RunnerParts:
     drain_sec: float = 10.0
     keep_inputs: int = 1_000_000
     keep_settled: int = 1_000_000
+    #: After so many inputs a shard leaves a checkpoint; None: after as many as its windows make worth it.
+    checkpoint_inputs: int | None = None

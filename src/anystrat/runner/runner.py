@@ -146,6 +146,7 @@ class Runner:
                 outbox,
                 observers=parts.observers,
                 ticks_at_once=self._at_once,
+                checkpoint_inputs=parts.checkpoint_inputs,
             )
             self.shards.append(shard)
             start = loop.time()

@@ -115,6 +115,7 @@ class Shard:
         *,
         observers: Sequence[Observer] = (),
         ticks_at_once: int = TICKS_AT_ONCE,
+        checkpoint_inputs: int | None = None,
     ) -> None:
         self.number = number
         self.driver = driver
@@ -127,6 +128,7 @@ class Shard:
         self._outbox = outbox
         self._observers = observers
         self._ticks_at_once = ticks_at_once
+        self._checkpoint_inputs = checkpoint_inputs
         self._arrived_ns: int | None = None
         self._use(driver)
         self._report_executors = False
@@ -249,7 +251,8 @@ class Shard:
         if signals:
             self.tally.digest = chained(self.tally.digest, [signal.signal_id for signal in signals])
         state: bytes | None
-        if checkpoint or self.next_input - self.checkpointed_at >= max(CHECKPOINT_INPUTS, self._window_inputs):
+        every = self._checkpoint_inputs or max(CHECKPOINT_INPUTS, self._window_inputs)
+        if checkpoint or self.next_input - self.checkpointed_at >= every:
             state = msgspec.msgpack.encode(Checkpoint(self.tally.digest, snapshot(engine)))
             self.checkpointed_at = self.next_input
         else:

@@ -1,0 +1,217 @@
+"""A journal under faults: calls take effect in their order and their time, or the process ends, or the disk is full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from anystrat.domain.journal import Fate, JournalFailed, JournalRefused, OutboxEntry, Settled, ShardRecord, Step
+from anystrat.testing.simulate.faults import Fault
+
+if TYPE_CHECKING:
+    from anystrat.domain.journal import Journal
+    from anystrat.testing.simulate.process import Process
+    from anystrat.testing.simulate.world import World
+
+T = TypeVar("T")
+
+_SLOW_SEC: Final = 2.0
+
+
+def at_once(call: Coroutine[Any, Any, T]) -> T:
+    """The answer of a coroutine that waits for nothing."""
+    try:
+        call.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    call.close()
+    raise AssertionError("a journal under simulation has to answer at once")
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    operation: str
+    work: Callable[[], Any]
+    answer: asyncio.Future[Any]
+
+
+class SimulatedJournal:
+    """A `Journal` over one that answers at once; what took effect is noted in the world's ledger."""
+
+    def __init__(self, journal: Journal, process: Process, world: World) -> None:
+        self._journal = journal
+        self._process = process
+        self._world = world
+        self._calls: deque[_Call] = deque()
+        self._something = asyncio.Event()
+        self._failed = ""
+        self._worker: asyncio.Task[None] | None = None
+
+    # -- writes ----------------------------------------------------------------------------------------------------
+
+    async def open(self, fingerprint: str | None) -> None:
+        self._worker = self._process.spawn(self._work())
+
+        def work() -> None:
+            at_once(self._journal.open(fingerprint))
+            self._world.took_over(self._process, self._journal)
+
+        await self._do("open", work)
+
+    async def commit(self, steps: Sequence[Step]) -> None:
+        def work() -> None:
+            at_once(self._journal.commit(steps))
+            self._world.committed(self._process, steps)
+
+        await self._do("commit", work)
+
+    async def sending(self, broker: str, first: int, last: int) -> None:
+        def work() -> None:
+            at_once(self._journal.sending(broker, first, last))
+            self._world.wrote(self._process, f"sending {broker} {first}..{last}")
+            self._world.ledger.sending(broker, first, last)
+
+        await self._do("sending", work)
+
+    async def settle(self, outcomes: Sequence[Settled]) -> None:
+        def work() -> None:
+            at_once(self._journal.settle(outcomes))
+            said = ", ".join(f"{each.broker} {each.first}..{each.last} {each.fate.name}" for each in outcomes)
+            self._world.wrote(self._process, f"settle {said}")
+            self._world.ledger.settled(outcomes)
+
+        await self._do("settle", work)
+
+    async def revive(self, broker: str, numbers: Sequence[int], expires_ns: int) -> int:
+        def work() -> int:
+            count = at_once(self._journal.revive(broker, numbers, expires_ns))
+            self._world.wrote(self._process, f"revive {broker} {list(numbers)}")
+            self._world.ledger.revived(broker, numbers, expires_ns)
+            return count
+
+        count: int = await self._do("revive", work)
+        return count
+
+    async def set_killed(self, killed: bool) -> None:  # noqa: FBT001  as the port has it
+        def work() -> None:
+            at_once(self._journal.set_killed(killed))
+            self._world.wrote(self._process, f"kill switch {'on' if killed else 'off'}")
+            self._world.switched(self._process, on=killed)
+
+        await self._do("switch", work)
+
+    async def compact(self, *, keep_inputs: int, keep_settled: int) -> None:
+        await self._do(
+            "compact", lambda: at_once(self._journal.compact(keep_inputs=keep_inputs, keep_settled=keep_settled))
+        )
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        return self._journal.epoch
+
+    async def shard(self, shard: int) -> ShardRecord | None:
+        record: ShardRecord | None = await self._read(lambda: at_once(self._journal.shard(shard)))
+        return record
+
+    async def last_number(self, broker: str) -> int:
+        number: int = await self._read(lambda: at_once(self._journal.last_number(broker)))
+        return number
+
+    async def unsettled(self, broker: str, after: int, limit: int) -> Sequence[OutboxEntry]:
+        entries: Sequence[OutboxEntry] = await self._read(
+            lambda: at_once(self._journal.unsettled(broker, after, limit))
+        )
+        return entries
+
+    async def fates(self) -> Mapping[str, Mapping[Fate, int]]:
+        fates: Mapping[str, Mapping[Fate, int]] = await self._read(lambda: at_once(self._journal.fates()))
+        return fates
+
+    async def dead_letters(self, broker: str | None = None) -> Sequence[OutboxEntry]:
+        letters: Sequence[OutboxEntry] = await self._read(lambda: at_once(self._journal.dead_letters(broker)))
+        return letters
+
+    async def killed(self) -> bool:
+        killed: bool = await self._read(lambda: at_once(self._journal.killed()))
+        return killed
+
+    async def inputs(self, shard: int, first: int = 0) -> AsyncIterator[tuple[int, int, bytes]]:
+        found: list[tuple[int, int, bytes]] = await self._read(lambda: at_once(all_inputs(self._journal, shard, first)))
+        for each in found:
+            yield each
+
+    async def close(self) -> None:
+        await self._process.reach(0.0)
+        if self._worker is not None:
+            await self._queue("close", lambda: at_once(self._journal.close()))
+            self._worker.cancel()
+
+    # -- the lane --------------------------------------------------------------------------------------------------
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        answer: T = await self._do("read", work)
+        return answer
+
+    async def _do(self, operation: str, work: Callable[[], Any]) -> Any:
+        await self._process.reach(0.0)
+        if self._worker is None or self._worker.done():
+            raise JournalFailed("the simulated journal is not open")
+        return await self._queue(operation, work)
+
+    async def _queue(self, operation: str, work: Callable[[], Any]) -> Any:
+        call = _Call(operation, work, asyncio.get_running_loop().create_future())
+        self._calls.append(call)
+        self._something.set()
+        return await call.answer
+
+    async def _work(self) -> None:
+        """Calls take effect in their order, whoever waits for them still."""
+        while True:
+            while not self._calls:
+                self._something.clear()
+                await self._something.wait()
+            call = self._calls.popleft()
+            try:
+                result = await self._one(call)
+            except Exception as error:  # noqa: BLE001  it is the caller's
+                if not call.answer.done():
+                    call.answer.set_exception(error)
+            else:
+                if not call.answer.done():
+                    call.answer.set_result(result)
+
+    async def _one(self, call: _Call) -> Any:
+        process, world = self._process, self._world
+        if call.operation == "close":
+            return call.work()
+        if self._failed:
+            raise JournalFailed(self._failed)
+        fault = world.faults.draw(f"journal.{call.operation}")
+        await process.reach(_SLOW_SEC if fault is Fault.SLOW else world.pace.journal)
+        if fault is Fault.CRASH_BEFORE:
+            await process.die(f"before journal.{call.operation}")
+        if fault is Fault.FAIL:
+            self._failed = "no space is left on the simulated disk"
+            world.trace.say(f"{process} journal.{call.operation}: the disk is full")
+            world.trace.happened("disk full")
+            raise (JournalRefused if call.operation == "open" else JournalFailed)(self._failed)
+        try:
+            result = call.work()
+        except JournalFailed as error:
+            self._failed = str(error)
+            raise
+        if fault is Fault.CRASH_AFTER:
+            await process.die(f"after journal.{call.operation}")
+        await process.reach(world.pace.journal)
+        return result
+
+
+async def all_inputs(journal: Journal, shard: int, first: int) -> list[tuple[int, int, bytes]]:
+    """All kept inputs of a shard from `first` on."""
+    return [each async for each in journal.inputs(shard, first)]

@@ -1,0 +1,246 @@
+"""What a history is about: strategies, ticks, brokers, all drawn by its seed; faults apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from anystrat.bootstrap import Wiring, default_catalog, default_wiring
+from anystrat.bootstrap.running import build_engines, run_fingerprint
+from anystrat.config import configuration_from_mapping
+from anystrat.domain.columns import TickColumns
+from anystrat.domain.delivery import Guarantee, Idempotent, Neither, Reconcilable
+from anystrat.runner.plan import ShardPlan, plan_shards
+from anystrat.testing.simulate.dice import Dice
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anystrat.domain.configuration import Configuration
+    from anystrat.engine.engine import Engine
+    from anystrat.strategies.catalog import Catalog
+
+TOKENS: Final = (1, 2, 3, 4, 5, 6)
+#: Nobody watches it.
+STRANGER: Final = 99
+#: A history's first tick, where its ticks are as old as its clock, and where they are a recording's.
+LIVE_NS: Final = 1_700_000_000_000_000_000
+RECORDED_NS: Final = 1_600_000_000_000_000_000
+_TICK: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the source sends as one: some ticks (places in the scenario's block), published at `second`; none: malformed."""
+
+    offset: int
+    second: float
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkModel:
+    """How a broker behaves when nothing goes wrong. `refuses`: the share of signals that it rejects for good."""
+
+    guarantee: Guarantee
+    largest_group: int
+    refuses: float
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A configuration with what follows from it."""
+
+    configuration: Configuration
+    plan: ShardPlan
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Everything that a history starts from. `live`: event time follows the wall clock."""
+
+    seed: int
+    live: bool
+    block: TickColumns
+    messages: Mapping[str, tuple[Message, ...]]
+    last_second: float
+    settings: tuple[Setting, ...]
+    sinks: Mapping[str, SinkModel]
+    journal: str
+    keep_inputs: int
+    checkpoint_inputs: int
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the source alone decides the order of all ticks."""
+        return len(self.messages) == 1
+
+
+@cache
+def catalog() -> Catalog:
+    """The catalogue, without what is installed beside: the same on every machine."""
+    return default_catalog()
+
+
+def engines_of(setting: Setting) -> tuple[list[Engine], Wiring]:
+    """New engines of a setting."""
+    wiring = default_wiring(catalog())
+    return build_engines(setting.configuration, wiring, setting.plan), wiring
+
+
+def drawn(seed: int, ticks: int) -> Scenario:
+    """The scenario of a seed, with `ticks` ticks."""
+    dice = Dice(seed, "scenario")
+    live = dice.chance(0.5)
+    partitions = ["feed"] if dice.chance(0.6) else ["feed.a", "feed.b"]
+    brokers = ["alpha"] if dice.chance(0.6) else ["alpha", "beta"]
+    block, messages, last = _ticks(Dice(seed, "ticks"), ticks, partitions, live=live)
+    rows = _rows(dice, brokers, live=live)
+    top = {
+        "version": 1,
+        "run": {
+            "shards": dice.one_of([1, 1, 2, 3]),
+            "mailbox": dice.one_of([4, 16, 4096]),
+            "rng_seed": seed % 1000,
+            "overload": "conflate" if live and dice.chance(0.15) else "block",
+        },
+        "brokers": {each: {"type": "log", **_delivery(dice)} for each in brokers},
+    }
+    return Scenario(
+        seed=seed,
+        live=live,
+        block=block,
+        messages=messages,
+        last_second=last,
+        settings=(_setting({**top, "strategies": rows}),),
+        sinks={each: _sink(dice) for each in brokers},
+        journal="memory",
+        keep_inputs=1_000_000,
+        checkpoint_inputs=dice.one_of([7, 40, 65_536]),
+    )
+
+
+def _setting(mapping: Mapping[str, Any]) -> Setting:
+    configuration = configuration_from_mapping(mapping, catalog())
+    run = configuration.run
+    plan = plan_shards(configuration.strategies, run.shards, run.sharding)
+    setting = Setting(configuration, plan, "")
+    engines, _ = engines_of(setting)
+    return replace(setting, fingerprint=run_fingerprint(plan, engines))
+
+
+def _rows(dice: Dice, brokers: list[str], *, live: bool) -> list[dict[str, Any]]:
+    kinds: dict[str, Callable[[], dict[str, Any]]] = {
+        "momentum": lambda: {"lookback_periods": dice.integer(2, 6), "threshold": 0.0004},
+        "mean_reversion": lambda: {"lookback_periods": dice.integer(3, 8), "z_entry": 1.1},
+        "breakout": lambda: {"lookback_periods": dice.integer(2, 6)},
+        "sma_crossover": lambda: {"fast_periods": 2, "slow_periods": dice.integer(3, 6)},
+    }
+    rows = []
+    for number in range(dice.integer(1, 3)):
+        kind = dice.one_of(sorted(kinds))
+        tokens = dice.some_of(TOKENS, 0.5) or [dice.one_of(TOKENS)]
+        risk: dict[str, Any] = {
+            name: value
+            for name, value in (
+                ("cooldown_sec", 3),
+                ("max_signals_per_min", 6),
+                ("max_loss_streak", 2),
+                ("resume_after_sec", 5),
+                ("min_signal_interval_ms", 300),
+                ("max_exposure", 2_000.0),
+                ("long_only", True),
+            )
+            if dice.chance(0.3)
+        }
+        risk["dedupe_window_sec"] = dice.one_of([0.5, 3])
+        if "max_signals_per_min" in risk and dice.chance(0.5):
+            risk["pause_on_throttle"] = True
+        if live and dice.chance(0.3):
+            risk["max_tick_age_sec"] = dice.one_of([0.2, 2])
+        rows.append(
+            {
+                "id": f"{kind}-{number}",
+                "strategy_type": kind,
+                "parameters": {**kinds[kind](), "risk": risk},
+                "instruments": tokens,
+                "per_instrument": dice.chance(0.5),
+                "brokers": dice.some_of([*brokers, "paper"], 0.6) or [brokers[0]],
+            }
+        )
+    return rows
+
+
+def _delivery(dice: Dice) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "attempts": dice.integer(1, 5),
+        "timeout_sec": 2.0,
+        "backoff_sec": 0.2,
+        "max_backoff_sec": 3.0,
+        "breaker_failures": dice.integer(1, 4),
+        "largest_group": dice.one_of([1, 3, 64]),
+    }
+    if dice.chance(0.3):
+        options["expire_sec"] = dice.one_of([1.0, 5.0, 30.0])
+    if dice.chance(0.3):
+        options["rate_per_sec"] = dice.one_of([0.5, 2.0, 20.0])
+    return options
+
+
+def _sink(dice: Dice) -> SinkModel:
+    guarantees: list[Guarantee] = [Idempotent(), Idempotent(), Reconcilable(), Neither()]
+    guarantee = dice.one_of(guarantees)
+    return SinkModel(guarantee, dice.one_of([1, 4, 64]), 0.05 if dice.chance(0.3) else 0.0)
+
+
+def _ticks(
+    dice: Dice, count: int, partitions: list[str], *, live: bool
+) -> tuple[TickColumns, dict[str, tuple[Message, ...]], float]:
+    """Random walks; `volume` says which tick it is. Now and then a tick that must be dropped, or a message that holds none."""
+    start = LIVE_NS if live else RECORDED_NS
+    pause = dice.scale(0.02, 0.2)
+    bursts, strange = dice.one_of([0.2, 0.6, 0.95]), dice.one_of([0.0, 0.04])
+    levels = {token: 2_000 + 20 * token for token in (*TOKENS, STRANGER)}
+    second = 0.0
+    rows: list[tuple[int, int, float, bool]] = []
+    messages: dict[str, list[Message]] = {name: [] for name in partitions}
+    halted_until = dict.fromkeys(levels, 0.0)
+    while len(rows) < count:
+        if not dice.chance(bursts):
+            second += pause * 2 * dice.random() / (1 - bursts)
+        size = min(1 if dice.chance(0.7) else dice.integer(2, 4), count - len(rows))
+        at = dice.integer(0, len(partitions) - 1)
+        own = [token for token in levels if token % len(partitions) == at]
+        first = len(rows)
+        for _ in range(size):
+            token = STRANGER if dice.chance(strange) and STRANGER in own else dice.one_of(own)
+            levels[token] = max(100, levels[token] + dice.integer(-3, 3))
+            price = levels[token] * _TICK
+            stamp = start + round(second * 1e9)
+            if dice.chance(strange):
+                price = dice.one_of([0.0, -1.0, float("nan"), float("inf")])
+            if dice.chance(strange):
+                stamp -= 5_000_000_000
+            if dice.chance(strange / 2):
+                halted_until[token] = second + 1.0
+            rows.append((stamp, token, price, second < halted_until[token]))
+        partition = messages[partitions[at]]
+        places = tuple(range(first, len(rows)))
+        partition.append(Message(len(partition), second, places))
+        if dice.chance(strange):
+            partition.append(Message(len(partition), second, ()))
+    stamps, tokens, prices, halted = zip(*rows, strict=True)
+    volumes: NDArray[np.float64] = np.arange(1, len(rows) + 1, dtype=np.float64)
+    block = TickColumns(
+        np.array(stamps, np.int64),
+        np.array(tokens, np.int64),
+        np.array(prices, np.float64),
+        volume=volumes,
+        halted=np.array(halted, np.bool_),
+    )
+    return block, {name: tuple(each) for name, each in messages.items()}, second
