@@ -90,7 +90,8 @@ def _set_up(connection: apsw.Connection, busy_timeout_sec: float) -> None:
 
 def make_tables(connection: apsw.Connection) -> None:
     """Make a journal of an empty database."""
-    connection.execute("PRAGMA journal_mode = WAL")
+    # To its end: the answer comes before the write, and a disk that is full is told of after it.
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("BEGIN IMMEDIATE")
     for statement in rows.TABLES.values():
         connection.execute(statement)

@@ -68,6 +68,18 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing_that_was_acknowledged(
     assert len(acknowledged) == 2 * stories.SIGNALS
 
 
+def test_a_disk_that_is_full_for_a_moment_leaves_no_journal_without_its_log(tmp_path: Path, disk: FaultyDisk):
+    disk.fail, disk.once = disk_full, True
+    for at in range(1, 40):
+        disk.operations, disk.fails_at, disk.failed = 0, at, []
+        path = tmp_path / f"{at}.db"
+        acknowledged, error = attempt(path)
+        disk.fails_at = None
+        if error is None:
+            assert path.read_bytes()[18:20] == bytes([2, 2]), f"operation {at} left a journal without a write-ahead log"
+        stories.holds(path, acknowledged)
+
+
 def test_after_an_error_nothing_goes_any_more_and_nothing_is_tried_again(tmp_path: Path, disk: FaultyDisk):
     async def story() -> None:
         journal = SqliteFileJournal(tmp_path / "journal.db", vfs="faulty")
