@@ -260,6 +260,11 @@ class Engine:
 
     # -- the front door -------------------------------------------------------------------------------------------
 
+    @property
+    def waits_for_feed(self) -> bool:
+        """Whether a silent feed holds back signals, or keeps an executor paused."""
+        return self.feed_stale or self._supervision.waits_for_feed(self.executors)
+
     def step(self, event: Event, *, age_ns: int = 0) -> list[Outcome]:
         """Take one event and say everything that it led to, in order. `age_ns`: how old a live tick was on arrival."""
         if self._lender is not None:

@@ -155,6 +155,11 @@ class Supervision:
                 self.pause(executor, Trigger.FEED_STALE, ts, None, out)
                 self._state.book.executor.pause_cause[executor.row] = _FEED
 
+    def waits_for_feed(self, executors: Sequence[StrategyExecutor]) -> bool:
+        """Whether one of them is PAUSED until the feed speaks again."""
+        causes = self._state.book.executor.pause_cause
+        return any(each.state is Life.PAUSED and causes[each.row] == _FEED for each in executors)
+
     def feed_fresh(self, executors: Sequence[StrategyExecutor], ts: int, out: list[Outcome]) -> None:
         """Let the executors go on that the feed paused, and nobody else since."""
         causes = self._state.book.executor.pause_cause

@@ -165,6 +165,10 @@ class Runner:
         for shard in self.shards:
             if shard.driver.engine.killed != self.killed:
                 shard.mailbox.put_event(Command(switch, parts.clock.now_ns()))
+        for shard in self.shards:
+            if shard.driver.engine.waits_for_feed:
+                # How silent the feed is, the source measures anew; nothing else would ever say that it is not.
+                shard.mailbox.put_event(FeedFresh(parts.clock.now_ns()))
         for event in parts.models.at_start(parts.clock.now_ns()) if parts.models is not None else ():
             for shard in self.shards:
                 shard.mailbox.put_event(event)

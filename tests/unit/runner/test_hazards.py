@@ -11,9 +11,10 @@ import pytest
 from anystrat.adapters.source_stdin import StdinFeed
 from anystrat.bootstrap import default_wiring
 from anystrat.config import configuration_from_mapping
+from anystrat.domain.configuration import FeedSettings, OnStale
 from anystrat.domain.events import ModelKept
 from anystrat.domain.inputs import decoded_inputs
-from anystrat.domain.intake import SourceFailed, TickBatch
+from anystrat.domain.intake import NoticeKind, SourceFailed, SourceNotice, TickBatch
 from anystrat.domain.journal import JournalFailed, JournalRefused, Step
 from anystrat.runner import committer as committer_module
 from anystrat.runner.driver import StrategyEnds
@@ -99,6 +100,29 @@ def test_a_source_that_fails_is_what_the_run_ends_with_once_what_was_read_is_saf
         return runner.accounts
 
     assert simulate(run).processed == 60
+
+
+@pytest.mark.parametrize("on_stale", OnStale)
+def test_a_feed_that_was_silent_when_the_process_ended_is_heard_after_the_restart(on_stale):
+    block = ticks(3, 120)
+    rig = Rig(ROWS, block, feed=FeedSettings(on_stale=on_stale))
+
+    async def silent():
+        source = ListSource(block, [10], notices={60: SourceNotice(NoticeKind.STALE, "list")})
+        runner = rig.start(source)
+        asyncio.get_running_loop().call_later(0.05, runner.stop, "asked to")
+        await runner.run()
+        return any(shard.driver.engine.waits_for_feed for shard in runner.shards)
+
+    while not simulate(silent):
+        pass
+
+    async def speaks_again():
+        runner = rig.start(ListSource(block, [10]))
+        await runner.run()
+        return any(shard.driver.engine.waits_for_feed for shard in runner.shards)
+
+    assert not simulate(speaks_again)
 
 
 class SlowToLetGo(ListSource):
