@@ -34,13 +34,20 @@ class Fault(StrEnum):
 CRASHES: Final = frozenset({Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.CRASH_WITHIN})
 #: More would only make a history longer.
 _MOST_CRASHES: Final = 12
+_WRITE: Final[Mapping[Fault, float]] = {
+    Fault.CRASH_BEFORE: 0.02,
+    Fault.CRASH_AFTER: 0.02,
+    Fault.CRASH_WITHIN: 0.02,
+    Fault.SLOW: 0.04,
+    Fault.FAIL: 0.01,
+}
 #: How often each fault comes where a seed has it, by call.
 RATES: Final[Mapping[str, Mapping[Fault, float]]] = {
     "journal.open": {Fault.CRASH_BEFORE: 0.02, Fault.CRASH_AFTER: 0.02, Fault.SLOW: 0.05, Fault.FAIL: 0.02},
-    "journal.commit": {Fault.CRASH_BEFORE: 0.02, Fault.CRASH_AFTER: 0.02, Fault.SLOW: 0.04, Fault.FAIL: 0.01},
-    "journal.sending": {Fault.CRASH_BEFORE: 0.02, Fault.CRASH_AFTER: 0.02, Fault.SLOW: 0.04, Fault.FAIL: 0.01},
-    "journal.settle": {Fault.CRASH_BEFORE: 0.02, Fault.CRASH_AFTER: 0.02, Fault.SLOW: 0.04, Fault.FAIL: 0.01},
-    "journal.switch": {Fault.CRASH_BEFORE: 0.1, Fault.CRASH_AFTER: 0.1, Fault.SLOW: 0.1, Fault.FAIL: 0.05},
+    "journal.commit": _WRITE,
+    "journal.sending": _WRITE,
+    "journal.settle": _WRITE,
+    "journal.switch": {each: 5 * rate for each, rate in _WRITE.items()},
     "journal.revive": {Fault.CRASH_BEFORE: 0.1, Fault.CRASH_AFTER: 0.1, Fault.SLOW: 0.1},
     "journal.compact": {Fault.CRASH_BEFORE: 0.1, Fault.CRASH_AFTER: 0.1, Fault.FAIL: 0.03},
     "journal.read": {Fault.CRASH_BEFORE: 0.01, Fault.SLOW: 0.02, Fault.FAIL: 0.003},
@@ -49,6 +56,7 @@ RATES: Final[Mapping[str, Mapping[Fault, float]]] = {
         Fault.AGAIN: 0.08,
         Fault.CUT: 0.03,
         Fault.SILENT: 0.02,
+        Fault.GAP: 0.02,
         Fault.FAIL: 0.005,
     },
     "source.acknowledge": {

@@ -9,6 +9,8 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from anystrat.adapters.signal_files.jsonl import signal_bodies
+from anystrat.adapters.source_watch import WatchedFeed
+from anystrat.bootstrap.models import ModelWatch
 from anystrat.domain.errors import AnystratError
 from anystrat.domain.intake import SourceFailed
 from anystrat.domain.journal import JournalFailed, JournalRefused
@@ -42,6 +44,8 @@ TICKS: Final = 240
 _LIVELY_SEC: Final = 600.0
 _LOOK_SEC: Final = 0.25
 _DRAIN_SEC: Final = 2.0
+#: Within so long a runner that was taken over has to have found that out.
+_RETIRES_SEC: Final = 60.0
 _MOST_TURNS: Final = 200_000
 
 
@@ -96,8 +100,11 @@ def history(
             loop.run_until_complete(lives.run())
         except (Deadlock, Livelock) as error:
             lives.world.broken("I8", str(error))
-        check(lives.world, lives.last)
         world = lives.world
+        try:
+            check(world, lives.last)
+        finally:
+            world.close()
         return History(
             seed,
             ticks,
@@ -134,6 +141,9 @@ class _Lives:
         self.last: Runner | None = None
         self._seams = seams
         self._dice = Dice(seed, "lives")
+        self._taken = asyncio.Event()
+        self._retiring: list[tuple[Process, asyncio.Task[None]]] = []
+        self._aside: list[asyncio.Future[None]] = []
         self._current: tuple[Process, Runner] | None = None
         #: A process that is newer than this one has met no fault at all.
         self._healed_from = 1 << 62
@@ -141,20 +151,18 @@ class _Lives:
 
     async def run(self) -> None:
         """Until everything is done, or should have been."""
-        operator = Operator(self.world, lambda: self._current)
-        aside = [
-            asyncio.ensure_future(operator.run()),
-            asyncio.ensure_future(self._heal(operator)),
-        ]
+        operator = Operator(self.world, lambda: self._current, self)
+        self._aside += [asyncio.ensure_future(operator.run()), asyncio.ensure_future(self._heal(operator))]
         deadline = asyncio.ensure_future(asyncio.sleep(self._heals_at + _LIVELY_SEC))
         try:
             while not deadline.done() and not await self._life(deadline):  # noqa: ASYNC110  it is no polling
                 await asyncio.sleep(self._dice.between(0.01, 1.5))
         finally:
-            for each in (*aside, deadline):
+            for each in (*self._aside, deadline):
                 each.cancel()
+        await self._retired()
         if self.last is None:
-            self.world.broken("I8", f"not done {_LIVELY_SEC:g} s after the last fault: {self._undone()}")
+            self.world.broken("I8", f"not done {_LIVELY_SEC:g} s after the last fault: {self.world.undone()}")
 
     async def _life(self, deadline: asyncio.Future[None]) -> bool:
         """One process, from its start to its end; whether that was the end of everything."""
@@ -166,18 +174,70 @@ class _Lives:
         world.runners[process] = runner
         self._current = (process, runner)
         task = process.spawn(runner.run())
-        await first_of(_done(task), process.ended.wait(), _done(deadline))
+        self._taken.clear()
+        await first_of(_done(task), process.ended.wait(), _done(deadline), self._taken.wait())
         self._current = None
+        if self._taken.is_set() and process.alive and not task.done():
+            self._retiring.append((process, task))
+            return False
         if task.done() and process.alive:
             self._ended(process, runner, task)
         elif not process.alive:
             self.crashes += 1
             world.trace.say(f"{process} is killed: {process.killed_by}")
             world.trace.happened(f"crash: {process.killed_by.removesuffix(process.killed_by.partition(' to ')[2])}")
-        process.kill("over")
+        process.kill("")
         await process.buried()
-        world.lock_is_lost()
+        world.gone(process)
         return self.last is not None
+
+    # -- others on the same journal --------------------------------------------------------------------------------
+
+    def second(self) -> None:
+        """Start one while the first one runs: it has to be refused."""
+        if self.world.disk is None:  # there, the lock is waited for in real time
+            self._aside.append(asyncio.ensure_future(self._refused()))
+
+    async def _refused(self) -> None:
+        world = self.world
+        self.processes += 1
+        process = Process(self.processes, Dice(world.scenario.seed, f"latency {self.processes}"))
+        world.trace.say(f"{process} starts beside {world.ledger.owner}")
+        task = process.spawn(self._runner(process).run())
+        # Where the first one has just ended, it is not refused, and ended at once.
+        await first_of(_done(task), process.ended.wait(), process.opened.wait())
+        if task.done() and isinstance(task.exception(), JournalRefused):
+            world.trace.happened("a second runner is refused")
+        process.kill("")
+        await process.buried()
+        if world.ledger.owner is process:
+            world.gone(process)
+
+    def take_over(self) -> None:
+        """The first one stands still and is taken for dead; it wakes up once another has its journal."""
+        if self._current is None or not self.world.scenario.takeover:
+            return
+        process, _ = self._current
+        if self.world.ledger.owner is not process:
+            return  # it has taken nothing yet
+        self.world.trace.happened("taken over")
+        process.freeze()
+        self.world.ledger.owner_lost = True
+        self.world.lock_is_lost()
+        self._taken.set()
+        self.world.loop.call_later(self._dice.between(0.1, 6.0), process.thaw)
+
+    async def _retired(self) -> None:
+        """Those that were taken over find that out, and end."""
+        for process, task in self._retiring:
+            process.thaw()
+            await first_of(_done(task), process.ended.wait(), asyncio.sleep(_RETIRES_SEC))
+            if process.alive and not (task.done() and isinstance(task.exception(), JournalFailed | SourceFailed)):
+                said = repr(task.exception()) if task.done() else "still runs"
+                self.world.broken("I4", f"{process} was taken over, and {said}")
+            process.kill("")
+            await process.buried()
+            self.world.gone(process)
 
     def _ended(self, process: Process, runner: Runner, task: asyncio.Task[None]) -> None:
         world = self.world
@@ -195,10 +255,13 @@ class _Lives:
 
     def _runner(self, process: Process) -> Runner:
         world, seams, scenario = self.world, self._seams, self.world.scenario
-        setting = world.setting
+        setting = world.setting_in_force()
         configuration = setting.configuration
-        engines, _ = engines_of(setting)
-        journal = seams.journal(SimulatedJournal(world.journal(), process, world))
+        engines, wiring = engines_of(setting, world.model_file)
+        journal = seams.journal(SimulatedJournal(world.journal(process), process, world))
+        source: LiveSource = SimulatedSource(process, world)
+        if scenario.feed.stale_after_sec is not None:
+            source = WatchedFeed(source, scenario.feed.stale_after_sec, tuple(scenario.messages))
         used = {executor.broker for engine in engines for executor in engine.executors}
 
         def hear(notice: Notice) -> None:
@@ -235,7 +298,7 @@ class _Lives:
                 fingerprint=setting.fingerprint,
                 plan=setting.plan,
                 engines=engines,
-                source=seams.source(SimulatedSource(process, world)),
+                source=seams.source(source),
                 journal=journal,
                 clock=world.clock,
                 encode=signal_bodies,
@@ -246,6 +309,8 @@ class _Lives:
                     if each.delivery.expire_sec is not None
                 },
                 listener=hear,
+                models=ModelWatch(wiring.models, engines),
+                feed=scenario.feed,
                 drain_sec=_DRAIN_SEC,
                 keep_inputs=scenario.keep_inputs,
                 checkpoint_inputs=scenario.checkpoint_inputs,
@@ -259,25 +324,11 @@ class _Lives:
         world.faults.healed = True
         self._healed_from = self.processes
         world.trace.say("nothing goes wrong from here on")
-        while self._undone():
+        while world.undone():
             await operator.tidy_up()
             await asyncio.sleep(_LOOK_SEC)
         world.trace.say("everything is done")
         world.finished.set()
-
-    def _undone(self) -> str:
-        """What is still to do, in words."""
-        world = self.world
-        ledger, block = world.ledger, world.scenario.block
-        for name, messages in world.scenario.messages.items():
-            for message in reversed(messages):
-                shards = world.setting.plan.of(block.instrument_token[list(message.places)]).tolist()
-                for shard in set(shards) if message.places else {0}:
-                    if ledger.had(shard, name) < message.offset:
-                        return f"shard {shard} has not consumed {name} {message.offset}"
-        if ledger.open_signals:
-            return f"{ledger.open_signals} signals are not settled"
-        return ""
 
 
 async def _done(future: asyncio.Future[None]) -> None:

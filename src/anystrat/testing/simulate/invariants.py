@@ -17,17 +17,20 @@ import msgspec
 
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.delivery import Idempotent
-from anystrat.domain.events import Command, Conflated, FeedFresh, FeedStale, Operation
-from anystrat.domain.inputs import Input, decoded_inputs
+from anystrat.domain.events import Command, FeedFresh, FeedStale, Operation, Reconfigured
 from anystrat.domain.journal import Fate
 from anystrat.domain.outcomes import Emitted, Outcome
+from anystrat.engine.carrying import carry_over
 from anystrat.engine.obeying import obeyed
 from anystrat.engine.snapshot import snapshot
 from anystrat.runner.tally import Tally, accounts_of
-from anystrat.testing.simulate.journal_port import all_inputs, at_once
+from anystrat.testing.simulate.journal_port import at_once
+from anystrat.testing.simulate.ledger import places_of
+from anystrat.testing.simulate.models import ModelFile
 from anystrat.testing.simulate.scenario import engines_of
 
 if TYPE_CHECKING:
+    from anystrat.domain.inputs import Input
     from anystrat.engine.engine import Engine
     from anystrat.runner.runner import Runner
     from anystrat.testing.simulate.world import World
@@ -41,12 +44,13 @@ def check(world: World, last: Runner | None) -> None:
     """Tell the world of every invariant that does not hold. `last`: the runner that ended well; None: there is none."""
     _journal_is_the_ledger(world)
     _effects(world)
-    folds = [_Fold(world, shard) for shard in range(world.scenario.settings[0].plan.count)]
+    fresh = Fresh(world)
+    folds = [_Fold(world, shard, fresh) for shard in range(world.scenario.plan.count)]
     for fold in folds:
         fold.run()
     if last is not None:
         _each_tick_once(world, folds)
-        _as_undisturbed(world, folds)
+        _as_undisturbed(world, folds, fresh)
         for fold, shard in zip(folds, last.shards, strict=True):
             fold.compare(shard.driver.engine)
 
@@ -54,27 +58,28 @@ def check(world: World, last: Runner | None) -> None:
 class _Fold:
     """One shard's inputs, as they were committed, pushed through a new engine one by one."""
 
-    def __init__(self, world: World, shard: int) -> None:
+    def __init__(self, world: World, shard: int, fresh: Fresh) -> None:
         self.shard = shard
         self.ticks: list[int] = []
-        self.shed: Counter[int] = Counter()
         self.events = 0
         self._world = world
+        self._fresh = fresh
         self._steps = world.ledger.steps.get(shard, [])
-        self._engine: Engine = engines_of(world.scenario.settings[0])[0][shard]
+        self._inputs = world.ledger.inputs.get(shard, [])
+        self._engine = fresh(world.scenario.settings[0].fingerprint, shard)
         self._killed = self._stale = False
 
     def run(self) -> None:
         """All of them; what each step accepted must be what this accepts."""
         world, at = self._world, 0
-        for step in self._steps:
+        for step, inputs in zip(self._steps, self._inputs, strict=True):
             if step.first != at:
                 world.broken("I1", f"shard {self.shard}: inputs from {step.first} on were committed after {at}")
             at = step.first + step.count
             ids = [signal.signal_id for signal in step.signals]
             found = [
                 outcome.signal.signal_id
-                for each in (decoded_inputs(step.inputs) if step.count else ())
+                for each in inputs
                 for outcome in self._pushed(each)
                 if isinstance(outcome, Emitted)
             ]
@@ -87,21 +92,26 @@ class _Fold:
             self._event(each)
             yield from obeyed(self._engine, each)
             return
+        places = places_of(each)
+        self.ticks += places
         for row in each.rows():
-            self.ticks.append(int(row.volume or 0) - 1)
             outcomes = self._engine.step(row)
             if any(isinstance(one, Emitted) for one in outcomes) and (self._killed or self._stale or row.halted):
                 why = "killed" if self._killed else "stale" if self._stale else "halted"
                 self._world.broken("I6", f"shard {self.shard}: a signal was accepted on a tick while {why}")
             yield from outcomes
+        if self._engine.waits_for_feed and self._world.scenario.ordered:
+            self._world.broken("I8", f"shard {self.shard}: takes ticks, and waits for the feed to speak")
 
     def _event(self, event: Input) -> None:
         if isinstance(event, Command) and event.operation in {Operation.KILL, Operation.UNKILL}:
             self._killed = event.operation is Operation.KILL
         elif isinstance(event, FeedStale | FeedFresh):
-            self._stale = isinstance(event, FeedStale)
-        elif isinstance(event, Conflated):
-            self.shed[event.instrument_token] += event.ticks
+            self._stale = isinstance(event, FeedStale) and not event.pause
+        elif isinstance(event, Reconfigured):
+            other = self._fresh(event.after, self.shard)
+            carry_over(self._engine, other)
+            self._engine = other
 
     def compare(self, engine: Engine) -> None:
         """The engine of the last process has to be where this one is, to the last bit."""
@@ -115,23 +125,11 @@ class _Fold:
 
 def _journal_is_the_ledger(world: World) -> None:
     """Nothing that was durable is gone, nothing is there that was never written."""
-    world.lock_is_lost()
-    journal, ledger = world.journal(), world.ledger
+    journal = world.journal(None)
     at_once(journal.open(None))
-    for shard in range(world.scenario.settings[0].plan.count):
-        record = at_once(journal.shard(shard))
-        steps = [(step.first, step.count, step.inputs) for step in ledger.steps.get(shard, []) if step.count]
-        kept = at_once(all_inputs(journal, shard, 0))
-        found = (0, {}) if record is None else (record.next_input, record.watermarks)
-        if found != (ledger.next_input.get(shard, 0), ledger.watermarks.get(shard, {})):
-            world.broken("I1", f"shard {shard}: the journal stands at {found}")
-        if kept != steps[len(steps) - len(kept) :]:
-            world.broken("I1", f"shard {shard}: the journal keeps other inputs than were committed")
-    fates = at_once(journal.fates())
-    for broker, numbers in ledger.fates.items():
-        expected = dict(Counter(numbers.values()))
-        if fates.get(broker, {}) != expected:
-            world.broken("I3", f"{broker}: the journal has the fates {fates.get(broker)}, and {expected} were written")
+    difference = world.difference(journal)
+    if difference:
+        world.broken("I1", difference)
     at_once(journal.close())
 
 
@@ -140,7 +138,8 @@ def _effects(world: World) -> None:
     for name, broker in world.brokers.items():
         fates = world.ledger.fates.get(name, {})
         for signal_id, effects in broker.effects.items():
-            if effects > 1:
+            number = world.ledger.number_of.get((name, signal_id), 0)
+            if effects > 1 and (name, number) not in world.ledger.wanted_again:
                 world.broken("I3", f"{name}: signal {signal_id} had {effects} effects")
             if world.ledger.fate_of(name, signal_id) is None:
                 world.broken("I2", f"{name}: signal {signal_id} had an effect, and was never accepted")
@@ -156,48 +155,49 @@ def _effects(world: World) -> None:
 
 def _each_tick_once(world: World, folds: list[_Fold]) -> None:
     """I1 and I9: from the source's messages to the shards' logs."""
-    scenario = world.scenario
+    scenario, ledger = world.scenario, world.ledger
     tokens = scenario.block.instrument_token
-    plan = scenario.settings[0].plan
-    shards = plan.of(tokens).tolist()
+    for place, count in ledger.logged.items():
+        if count > 1:
+            world.broken("I1", f"tick {place} is journaled {count} times")
+    nowhere = [place for place in range(len(scenario.block)) if place not in ledger.logged]
+    missing = Counter(tokens[[place for place in nowhere if place not in world.forgotten]].tolist())
+    if missing != ledger.shed:
+        world.broken("I1", f"by instrument, {dict(missing)} ticks are nowhere, and {dict(ledger.shed)} were left out")
     for fold in folds:
-        logged = Counter(fold.ticks)
-        twice = [place for place, count in logged.items() if count > 1]
-        if twice:
-            world.broken("I1", f"shard {fold.shard}: tick {twice[0]} is journaled {logged[twice[0]]} times")
-        missing: Counter[int] = Counter()
-        for name, messages in scenario.messages.items():
-            mine = [place for each in messages for place in each.places if shards[place] == fold.shard]
-            lost = [place for place in mine if place not in logged]
-            missing.update(tokens[lost].tolist())
-            known = set(mine)
-            if [place for place in fold.ticks if place in known] != [place for place in mine if place in logged]:
-                world.broken("I5", f"shard {fold.shard}: ticks of {name} are journaled in another order")
-        if missing != fold.shed:
-            world.broken(
-                "I1", f"shard {fold.shard}: by instrument, {dict(missing)} ticks are nowhere, {dict(fold.shed)} shed"
-            )
+        _in_order(world, fold)
         tally = fold.accounts()
         accounts = accounts_of(tally)
         if not accounts.balanced:
             world.broken("I9", f"shard {fold.shard}: {accounts}")
         taken = accounts.processed + sum(accounts.dropped.values()) - tally.malformed
-        if taken != len(fold.ticks) or accounts.shed != sum(fold.shed.values()):
+        if taken != len(fold.ticks):
             world.broken("I9", f"shard {fold.shard}: {len(fold.ticks)} ticks are journaled, {accounts}")
+    shed = sum(accounts_of(fold.accounts()).shed for fold in folds)
+    if shed != ledger.shed.total():
+        world.broken("I9", f"{ledger.shed.total()} ticks were left out, {shed} are counted")
     malformed = sum(not each.places for messages in scenario.messages.values() for each in messages)
     counted = sum(fold.accounts().malformed for fold in folds)
     if counted != malformed:
         world.broken("I9", f"{malformed} messages were malformed, {counted} are counted")
 
 
-def _as_undisturbed(world: World, folds: list[_Fold]) -> None:
+def _in_order(world: World, fold: _Fold) -> None:
+    """A shard has the ticks of each partition in their order."""
+    for name, messages in world.scenario.messages.items():
+        mine = {place for each in messages for place in each.places}
+        places = [place for place in fold.ticks if place in mine]
+        if places != sorted(places):
+            world.broken("I5", f"shard {fold.shard}: ticks of {name} are journaled in another order")
+
+
+def _as_undisturbed(world: World, folds: list[_Fold], fresh: Fresh) -> None:
     """Where nothing but ticks decided, a plain replay of all of them accepts the same signals."""
-    scenario = world.scenario
-    if not scenario.ordered or any(fold.events for fold in folds):
+    scenario, plan = world.scenario, world.scenario.plan
+    if not scenario.ordered or world.forgotten or any(fold.events for fold in folds):
         return
     world.trace.happened("compared with an undisturbed run")
-    engines, _ = engines_of(scenario.settings[0])
-    plan = scenario.settings[0].plan
+    engines = [fresh(scenario.settings[0].fingerprint, shard) for shard in range(plan.count)]
     order = [place for messages in scenario.messages.values() for each in messages for place in each.places]
     rows = list(scenario.block.rows())
     shards = plan.of(scenario.block.instrument_token).tolist()
@@ -214,6 +214,22 @@ def _as_undisturbed(world: World, folds: list[_Fold]) -> None:
                 f"{len(wanted - accepted)} signals of an undisturbed run are missing, {len(accepted - wanted)} are new"
             )
             world.broken("I2", f"{broker}: {text}")
+
+
+class Fresh:
+    """New engines, one a call, by the fingerprint of their configuration; each set is built once."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._built: dict[tuple[str, int], Engine] = {}
+
+    def __call__(self, fingerprint: str, shard: int) -> Engine:
+        if (fingerprint, shard) not in self._built:
+            scenario = self._world.scenario
+            setting = next(each for each in scenario.settings if each.fingerprint == fingerprint)
+            engines, _ = engines_of(setting, ModelFile(scenario.seed))
+            self._built |= {(fingerprint, number): engine for number, engine in enumerate(engines)}
+        return self._built.pop((fingerprint, shard))
 
 
 def _difference(wanted: list[str], found: list[str]) -> str:

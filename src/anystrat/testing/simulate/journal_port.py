@@ -36,6 +36,7 @@ def at_once(call: Coroutine[Any, Any, T]) -> T:
 class _Call:
     operation: str
     work: Callable[[], Any]
+    note: Callable[[], None] | None
     answer: asyncio.Future[Any]
 
 
@@ -55,58 +56,54 @@ class SimulatedJournal:
 
     async def open(self, fingerprint: str | None) -> None:
         self._worker = self._process.spawn(self._work())
-
-        def work() -> None:
-            at_once(self._journal.open(fingerprint))
-            self._world.took_over(self._process, self._journal)
-
-        await self._do("open", work)
+        await self._do(
+            "open",
+            lambda: at_once(self._journal.open(fingerprint)),
+            lambda: self._world.took_over(self._process, self._journal),
+        )
 
     async def commit(self, steps: Sequence[Step]) -> None:
-        def work() -> None:
-            at_once(self._journal.commit(steps))
-            self._world.committed(self._process, steps)
-
-        await self._do("commit", work)
+        await self._do(
+            "commit",
+            lambda: at_once(self._journal.commit(steps)),
+            lambda: self._world.committed(self._process, steps),
+        )
 
     async def sending(self, broker: str, first: int, last: int) -> None:
-        def work() -> None:
-            at_once(self._journal.sending(broker, first, last))
+        def note() -> None:
             self._world.wrote(self._process, f"sending {broker} {first}..{last}")
             self._world.ledger.sending(broker, first, last)
 
-        await self._do("sending", work)
+        await self._do("sending", lambda: at_once(self._journal.sending(broker, first, last)), note)
 
     async def settle(self, outcomes: Sequence[Settled]) -> None:
-        def work() -> None:
-            at_once(self._journal.settle(outcomes))
+        def note() -> None:
             said = ", ".join(f"{each.broker} {each.first}..{each.last} {each.fate.name}" for each in outcomes)
             self._world.wrote(self._process, f"settle {said}")
             self._world.ledger.settled(outcomes)
 
-        await self._do("settle", work)
+        await self._do("settle", lambda: at_once(self._journal.settle(outcomes)), note)
 
     async def revive(self, broker: str, numbers: Sequence[int], expires_ns: int) -> int:
-        def work() -> int:
-            count = at_once(self._journal.revive(broker, numbers, expires_ns))
+        def note() -> None:
             self._world.wrote(self._process, f"revive {broker} {list(numbers)}")
             self._world.ledger.revived(broker, numbers, expires_ns)
-            return count
 
-        count: int = await self._do("revive", work)
+        count: int = await self._do("revive", lambda: at_once(self._journal.revive(broker, numbers, expires_ns)), note)
         return count
 
     async def set_killed(self, killed: bool) -> None:  # noqa: FBT001  as the port has it
-        def work() -> None:
-            at_once(self._journal.set_killed(killed))
+        def note() -> None:
             self._world.wrote(self._process, f"kill switch {'on' if killed else 'off'}")
             self._world.switched(self._process, on=killed)
 
-        await self._do("switch", work)
+        await self._do("switch", lambda: at_once(self._journal.set_killed(killed)), note)
 
     async def compact(self, *, keep_inputs: int, keep_settled: int) -> None:
         await self._do(
-            "compact", lambda: at_once(self._journal.compact(keep_inputs=keep_inputs, keep_settled=keep_settled))
+            "compact",
+            lambda: at_once(self._journal.compact(keep_inputs=keep_inputs, keep_settled=keep_settled)),
+            lambda: self._world.trace.happened("compacted"),
         )
 
     # -- questions -------------------------------------------------------------------------------------------------
@@ -149,7 +146,9 @@ class SimulatedJournal:
     async def close(self) -> None:
         await self._process.reach(0.0)
         if self._worker is not None:
-            await self._queue("close", lambda: at_once(self._journal.close()))
+            await self._queue(
+                "close", lambda: at_once(self._journal.close()), lambda: self._world.closed(self._process)
+            )
             self._worker.cancel()
 
     # -- the lane --------------------------------------------------------------------------------------------------
@@ -158,14 +157,14 @@ class SimulatedJournal:
         answer: T = await self._do("read", work)
         return answer
 
-    async def _do(self, operation: str, work: Callable[[], Any]) -> Any:
+    async def _do(self, operation: str, work: Callable[[], Any], note: Callable[[], None] | None = None) -> Any:
         await self._process.reach(0.0)
         if self._worker is None or self._worker.done():
             raise JournalFailed("the simulated journal is not open")
-        return await self._queue(operation, work)
+        return await self._queue(operation, work, note)
 
-    async def _queue(self, operation: str, work: Callable[[], Any]) -> Any:
-        call = _Call(operation, work, asyncio.get_running_loop().create_future())
+    async def _queue(self, operation: str, work: Callable[[], Any], note: Callable[[], None] | None) -> Any:
+        call = _Call(operation, work, note, asyncio.get_running_loop().create_future())
         self._calls.append(call)
         self._something.set()
         return await call.answer
@@ -189,27 +188,61 @@ class SimulatedJournal:
     async def _one(self, call: _Call) -> Any:
         process, world = self._process, self._world
         if call.operation == "close":
-            return call.work()
+            result = self._worked(call, None)
+            if call.note is not None:
+                call.note()
+            return result
         if self._failed:
             raise JournalFailed(self._failed)
         fault = world.faults.draw(f"journal.{call.operation}")
         await process.reach(_SLOW_SEC if fault is Fault.SLOW else world.pace.journal)
-        if fault is Fault.CRASH_BEFORE:
+        if fault is Fault.CRASH_BEFORE or (fault is Fault.CRASH_WITHIN and world.disk is None):
             await process.die(f"before journal.{call.operation}")
-        if fault is Fault.FAIL:
-            self._failed = "no space is left on the simulated disk"
-            world.trace.say(f"{process} journal.{call.operation}: the disk is full")
+        if fault is Fault.FAIL and world.disk is None:
             world.trace.happened("disk full")
+            self._failed = "no space is left on the simulated disk"
             raise (JournalRefused if call.operation == "open" else JournalFailed)(self._failed)
         try:
-            result = call.work()
-        except JournalFailed as error:
+            result = self._worked(call, fault)
+        except (JournalFailed, JournalRefused) as error:
             self._failed = str(error)
+            if not process.alive:
+                await process.die(f"within journal.{call.operation}")
+            world.trace.say(f"{process} journal.{call.operation} fails")
             raise
+        if not process.alive:
+            await process.die(f"within journal.{call.operation}")
+        if call.note is not None:
+            call.note()
         if fault is Fault.CRASH_AFTER:
             await process.die(f"after journal.{call.operation}")
         await process.reach(world.pace.journal)
         return result
+
+    def _worked(self, call: _Call, fault: Fault | None) -> Any:
+        """Let it take effect; where the disk fails in the middle of it, nobody knows whether it did."""
+        process, world, disk = self._process, self._world, self._world.disk
+        if disk is None:
+            return call.work()
+        disk.process = process
+        torn = fault if fault in {Fault.FAIL, Fault.CRASH_WITHIN} else None
+        if torn is not None:
+            after = world.torn.integer(0, 6)
+            disk.arm(**{"full_after" if torn is Fault.FAIL else "dies_after": after})
+        owner = world.ledger.owner is process
+        try:
+            result = call.work()
+        except JournalFailed:
+            if torn is not None and owner:
+                world.ledger.doubt = call.note
+            world.trace.happened("disk full" if torn is Fault.FAIL else "journal failed")
+            raise
+        else:
+            if not process.alive and owner:
+                world.ledger.doubt = call.note
+            return result
+        finally:
+            disk.arm()
 
 
 async def all_inputs(journal: Journal, shard: int, first: int) -> list[tuple[int, int, bytes]]:

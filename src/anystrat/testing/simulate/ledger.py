@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from anystrat.domain.columns import TickColumns
+from anystrat.domain.events import Conflated
+from anystrat.domain.inputs import Input, decoded_inputs
 from anystrat.domain.journal import Fate
+from anystrat.runner.tally import Tally
 
 if TYPE_CHECKING:
     from anystrat.domain.journal import OutboxSignal, Settled, Step
@@ -25,15 +32,38 @@ class Ledger:
         self.fates: dict[str, dict[int, Fate]] = {}
         self.number_of: dict[tuple[str, str], int] = {}
         self.expires: dict[tuple[str, int], int] = {}
+        #: Signals that an operator wanted to be sent again, knowing that they may have had their effect.
+        self.wanted_again: set[tuple[str, int]] = set()
         self.killed = False
+        #: The inputs of each step, by shard.
+        self.inputs: dict[int, list[list[Input]]] = {}
+        #: How often each tick is journaled, by its place, and how many of each instrument were left out.
+        self.logged: Counter[int] = Counter()
+        self.shed: Counter[int] = Counter()
+        self.malformed: dict[int, int] = {}
+        #: The fingerprint that the journal is bound to; None: the first one's.
+        self.fingerprint: str | None = None
+        #: What a process was writing when it died within: it may be there, or not.
+        self.doubt: Callable[[], None] | None = None
         #: The process that took the journal over last.
         self.owner: Process | None = None
+        #: It has given the journal back, or is thought to be dead: another one may take over.
+        self.owner_lost = False
 
     def committed(self, steps: Sequence[Step]) -> None:
         """These steps are durable."""
         for step in steps:
             self.steps.setdefault(step.shard, []).append(step)
             self.next_input[step.shard] = step.first + step.count
+            self.fingerprint = step.fingerprint or self.fingerprint
+            self.malformed[step.shard] = msgspec.msgpack.decode(step.tally, type=Tally).malformed
+            inputs = list(decoded_inputs(step.inputs)) if step.count else []
+            self.inputs.setdefault(step.shard, []).append(inputs)
+            for each in inputs:
+                if isinstance(each, TickColumns):
+                    self.logged.update(places_of(each))
+                elif isinstance(each, Conflated):
+                    self.shed[each.instrument_token] += each.ticks
             self.watermarks.setdefault(step.shard, {}).update(step.watermarks)
             for signal in step.signals:
                 self.signals.setdefault(signal.broker, {})[signal.number] = signal
@@ -55,6 +85,7 @@ class Ledger:
         """Those of them that were dead letters are not any more."""
         for number in numbers:
             if self.fates[broker].get(number) in {Fate.DEAD, Fate.UNKNOWN}:
+                self.wanted_again.add((broker, number))
                 self.fates[broker][number] = Fate.PENDING
                 self.expires[broker, number] = expires_ns
 
@@ -71,3 +102,8 @@ class Ledger:
     def had(self, shard: int, partition: str) -> int:
         """Up to which offset a shard's consumption is durable."""
         return self.watermarks.get(shard, {}).get(partition, -1)
+
+
+def places_of(block: TickColumns) -> list[int]:
+    """Which ticks of the scenario these are."""
+    return [] if block.volume is None else [int(each) - 1 for each in block.volume.tolist()]

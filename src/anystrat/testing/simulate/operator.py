@@ -6,19 +6,35 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from anystrat.bootstrap.models import ModelWatch
 from anystrat.domain.errors import AnystratError
-from anystrat.domain.events import Command, Operation
+from anystrat.domain.events import Command, Operation, Reconfigured
 from anystrat.testing.simulate.dice import Dice
 from anystrat.testing.simulate.faults import Fault
+from anystrat.testing.simulate.scenario import engines_of
 
 if TYPE_CHECKING:
     from anystrat.runner.runner import Runner
     from anystrat.testing.simulate.process import Process
     from anystrat.testing.simulate.world import World
 
-_ACTIONS: Final = ("kill -9", "kill -9", "stop", "freeze", "kill switch", "pause", "resume", "jump", "revive")
+_ACTIONS: Final = (
+    "kill -9",
+    "kill -9",
+    "stop",
+    "freeze",
+    "kill switch",
+    "pause",
+    "resume",
+    "jump",
+    "revive",
+    "reload",
+    "new model",
+    "second runner",
+    "take over",
+)
 _LONGEST_FREEZE_SEC: Final = 4.0
 
 
@@ -47,12 +63,25 @@ def planned(seed: int, last_second: float) -> list[Action]:
     return actions
 
 
+class Others(Protocol):
+    """Whoever can start another runner on the same journal."""
+
+    def second(self) -> None:
+        """Start one while the first one runs: it has to be refused."""
+        ...
+
+    def take_over(self) -> None:
+        """The first one stands still and is taken for dead; it wakes up once another has its journal."""
+        ...
+
+
 class Operator:
     """Does what is planned, to whichever process runs then."""
 
-    def __init__(self, world: World, current: Callable[[], tuple[Process, Runner] | None]) -> None:
+    def __init__(self, world: World, current: Callable[[], tuple[Process, Runner] | None], others: Others) -> None:
         self._world = world
         self._current = current
+        self._others = others
         self._dice = Dice(world.scenario.seed, "operator's choices")
 
     async def run(self) -> None:
@@ -86,6 +115,14 @@ class Operator:
                 row = rows[int(choice * len(rows))]
                 if runner.open:
                     runner.command(Command(Operation(what), runner.now_ns, row.strategy_id))
+            case "new model":
+                world.trace.say(f"the model's file holds version {world.model_file.replace(choice)}")
+            case "second runner":
+                self._others.second()
+            case "take over":
+                self._others.take_over()
+            case "reload":
+                _within(process, self._reload(runner, choice))
             case "kill switch":
                 _within(process, self._switch(process, runner, on=choice < 0.7))
             case _:
@@ -95,6 +132,16 @@ class Operator:
         if runner.open:
             self._world.switching(process, on=on)
             await runner.kill(on=on)
+
+    async def _reload(self, runner: Runner, choice: float) -> None:
+        world = self._world
+        settings = world.scenario.settings
+        setting = settings[int(choice * len(settings))]
+        if not runner.open or not runner.shards or setting.fingerprint == runner.fingerprint:
+            return
+        engines, wiring = engines_of(setting, world.model_file)
+        event = Reconfigured(runner.now_ns, before=runner.fingerprint, after=setting.fingerprint)
+        await runner.reconfigure(setting.plan, engines, event, ModelWatch(wiring.models, engines))
 
     async def _revive(self, runner: Runner) -> None:
         if not runner.open:

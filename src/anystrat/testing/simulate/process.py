@@ -26,6 +26,8 @@ class Process:
         #: Why it was killed; empty while it was not.
         self.killed_by = ""
         self.ended = asyncio.Event()
+        #: It has taken the journal over.
+        self.opened = asyncio.Event()
         self._running = asyncio.Event()
         self._running.set()
         self._latency = latency

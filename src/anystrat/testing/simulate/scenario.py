@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from anystrat.bootstrap import Wiring, default_catalog, default_wiring
+from anystrat.bootstrap import Wiring, default_catalog
 from anystrat.bootstrap.running import build_engines, run_fingerprint
 from anystrat.config import configuration_from_mapping
 from anystrat.domain.columns import TickColumns
+from anystrat.domain.configuration import FeedSettings, OnGap, OnStale
 from anystrat.domain.delivery import Guarantee, Idempotent, Neither, Reconcilable
 from anystrat.runner.plan import ShardPlan, plan_shards
 from anystrat.testing.simulate.dice import Dice
+from anystrat.testing.simulate.models import ModelFile, SimulatedShelf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +34,9 @@ STRANGER: Final = 99
 LIVE_NS: Final = 1_700_000_000_000_000_000
 RECORDED_NS: Final = 1_600_000_000_000_000_000
 _TICK: Final = 0.05
+#: Where the paths of a configuration begin; there is nothing there.
+_NOWHERE: Final = Path("/simulated")
+_BREAK_SEC: Final = 130.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +75,22 @@ class Scenario:
     block: TickColumns
     messages: Mapping[str, tuple[Message, ...]]
     last_second: float
+    feed: FeedSettings
     settings: tuple[Setting, ...]
     sinks: Mapping[str, SinkModel]
-    journal: str
+    sqlite: bool
     keep_inputs: int
     checkpoint_inputs: int
+
+    @property
+    def plan(self) -> ShardPlan:
+        """The plan at the start."""
+        return self.settings[0].plan
+
+    @property
+    def takeover(self) -> bool:
+        """Whether another runner may take the journal over: what the first was sending then, only an id can tell."""
+        return all(isinstance(each.guarantee, Idempotent) for each in self.sinks.values())
 
     @property
     def ordered(self) -> bool:
@@ -87,9 +104,9 @@ def catalog() -> Catalog:
     return default_catalog()
 
 
-def engines_of(setting: Setting) -> tuple[list[Engine], Wiring]:
-    """New engines of a setting."""
-    wiring = default_wiring(catalog())
+def engines_of(setting: Setting, file: ModelFile) -> tuple[list[Engine], Wiring]:
+    """New engines of a setting, which take their models from this file."""
+    wiring = Wiring(catalog(), SimulatedShelf(file))
     return build_engines(setting.configuration, wiring, setting.plan), wiring
 
 
@@ -111,26 +128,51 @@ def drawn(seed: int, ticks: int) -> Scenario:
         },
         "brokers": {each: {"type": "log", **_delivery(dice)} for each in brokers},
     }
+    first = _setting({**top, "strategies": rows}, seed)
+    others = [_setting({**top, "strategies": each}, seed) for each in _changed(dice, rows)]
     return Scenario(
         seed=seed,
         live=live,
         block=block,
         messages=messages,
         last_second=last,
-        settings=(_setting({**top, "strategies": rows}),),
+        feed=FeedSettings(
+            stale_after_sec=dice.one_of([None, 0.5, 2.0]),
+            on_stale=dice.one_of([OnStale.GATE, OnStale.PAUSE]),
+            on_gap=dice.one_of([OnGap.NOTE, OnGap.REWARM, OnGap.PAUSE]),
+        ),
+        settings=(first, *(each for each in others if _fits(first, each))),
         sinks={each: _sink(dice) for each in brokers},
-        journal="memory",
-        keep_inputs=1_000_000,
+        sqlite=dice.chance(0.25),
+        keep_inputs=dice.one_of([0, 50, 1_000_000]),
         checkpoint_inputs=dice.one_of([7, 40, 65_536]),
     )
 
 
-def _setting(mapping: Mapping[str, Any]) -> Setting:
-    configuration = configuration_from_mapping(mapping, catalog())
+def _fits(first: Setting, other: Setting) -> bool:
+    """Whether a running service could take it over: see `bootstrap.reloading`."""
+    here, there = first.plan.shard_of, other.plan.shard_of
+    used = {broker for row in first.configuration.strategies for broker in row.active_brokers}
+    named = {broker for row in other.configuration.strategies for broker in row.active_brokers}
+    return all(here.get(token) == shard for token, shard in there.items()) and named <= used
+
+
+def _changed(dice: Dice, rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Other rows that an operator might come to: one without the last, one with another limit in the first."""
+    limit = {
+        **rows[0]["parameters"],
+        "risk": {**rows[0]["parameters"]["risk"], "max_signals_per_min": dice.integer(2, 9)},
+    }
+    found = [[{**rows[0], "parameters": limit}, *rows[1:]]]
+    return [*found, rows[:-1]] if len(rows) > 1 else found
+
+
+def _setting(mapping: Mapping[str, Any], seed: int) -> Setting:
+    configuration = configuration_from_mapping(mapping, catalog(), base_dir=_NOWHERE)
     run = configuration.run
     plan = plan_shards(configuration.strategies, run.shards, run.sharding)
     setting = Setting(configuration, plan, "")
-    engines, _ = engines_of(setting)
+    engines, _ = engines_of(setting, ModelFile(seed))
     return replace(setting, fingerprint=run_fingerprint(plan, engines))
 
 
@@ -139,6 +181,7 @@ def _rows(dice: Dice, brokers: list[str], *, live: bool) -> list[dict[str, Any]]
         "momentum": lambda: {"lookback_periods": dice.integer(2, 6), "threshold": 0.0004},
         "mean_reversion": lambda: {"lookback_periods": dice.integer(3, 8), "z_entry": 1.1},
         "breakout": lambda: {"lookback_periods": dice.integer(2, 6)},
+        "ml_momentum": lambda: {"model_path": "model.onnx", "min_conf": 0.4},
         "sma_crossover": lambda: {"fast_periods": 2, "slow_periods": dice.integer(3, 6)},
     }
     rows = []
@@ -210,7 +253,11 @@ def _ticks(
     rows: list[tuple[int, int, float, bool]] = []
     messages: dict[str, list[Message]] = {name: [] for name in partitions}
     halted_until = dict.fromkeys(levels, 0.0)
+    pause_at = dice.integer(1, count) if dice.chance(0.15) else count
     while len(rows) < count:
+        if len(rows) >= pause_at:
+            # As over lunch: long enough for the housekeeping to clear up.
+            second, pause_at = second + _BREAK_SEC, count
         if not dice.chance(bursts):
             second += pause * 2 * dice.random() / (1 - bursts)
         size = min(1 if dice.chance(0.7) else dice.integer(2, 4), count - len(rows))

@@ -29,6 +29,9 @@ class Server:
     def __init__(self, messages: Mapping[str, tuple[Message, ...]]) -> None:
         self.messages = messages
         self.acknowledged = dict.fromkeys(messages, -1)
+        #: The last message of each partition that anybody was sent, and those that went before anybody was.
+        self.read = dict.fromkeys(messages, -1)
+        self.forgotten: dict[str, set[int]] = {name: set() for name in messages}
 
 
 class SimulatedSource:
@@ -53,6 +56,10 @@ class SimulatedSource:
                 await self._more(at)
                 continue
             name = dice.one_of(ready)
+            if at[name] in server.forgotten[name]:
+                at[name] += 1
+                yield SourceNotice(NoticeKind.GAP, name, {"first": at[name] - 1, "last": at[name] - 1})
+                continue
             fault = world.faults.draw("source.batch")
             await process.reach(world.pace.source)
             if fault is Fault.CRASH_BEFORE:
@@ -62,9 +69,11 @@ class SimulatedSource:
                 raise SourceFailed("the simulated source is gone")
             elif fault is Fault.SILENT:
                 world.trace.happened("silent feed")
-                yield SourceNotice(NoticeKind.STALE, name)
-                await asyncio.sleep(dice.between(1.0, _SILENCE_SEC))
-                yield SourceNotice(NoticeKind.FRESH, name)
+                await asyncio.sleep(dice.between(0.4, _SILENCE_SEC))
+            elif fault is Fault.GAP and at[name] > server.read[name] and server.messages[name][at[name]].places:
+                world.trace.happened("gap")
+                self._forget(name, at[name])
+                continue
             elif fault is Fault.CUT:
                 # Everything that is not acknowledged comes once more.
                 world.trace.happened("reconnected")
@@ -78,7 +87,8 @@ class SimulatedSource:
                     yield self._batch(name, first, last)
             last = at[name]
             most = dice.one_of([1, 1, 4, 30])
-            while last - at[name] + 1 < most and self._published(name, last + 1):
+            gone = server.forgotten[name]
+            while last - at[name] + 1 < most and self._published(name, last + 1) and last + 1 not in gone:
                 last += 1
             if not self._published(name, at[name]):
                 continue
@@ -89,6 +99,13 @@ class SimulatedSource:
     def _resumed(self, name: str, after: int) -> int:
         """Where the server goes on: what was acknowledged is forgotten."""
         return max(after + 1, self._world.server.acknowledged[name] + 1)
+
+    def _forget(self, name: str, offset: int) -> None:
+        """The server loses a message that it could not keep."""
+        world = self._world
+        world.trace.say(f"source {name} {offset} is lost")
+        world.server.forgotten[name].add(offset)
+        world.forgotten.update(world.server.messages[name][offset].places)
 
     def _published(self, name: str, offset: int) -> bool:
         messages = self._world.server.messages[name]
@@ -106,7 +123,10 @@ class SimulatedSource:
             await first_of(world.finished.wait())
 
     def _batch(self, name: str, first: int, last: int) -> TickBatch:
-        messages = self._world.server.messages[name][first : last + 1]
+        server = self._world.server
+        gone = server.forgotten[name]
+        messages = [each for each in server.messages[name][first : last + 1] if each.offset not in gone]
+        server.read[name] = max(server.read[name], last)
         places = np.array([place for each in messages for place in each.places], np.int64)
         offsets = np.array([each.offset for each in messages for _ in each.places], np.int64)
         malformed = np.array([each.offset for each in messages if not each.places], np.int64)

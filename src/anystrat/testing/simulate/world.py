@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from anystrat.adapters.journal_memory import InMemoryJournal, MemoryStore
+from anystrat.adapters.sqlite_journal import SqliteFileJournal
+from anystrat.adapters.sqlite_journal.files import library
+from anystrat.domain.configuration import Overload
 from anystrat.domain.journal import Fate
 from anystrat.testing.loop import SimulatedClock
 from anystrat.testing.simulate.dice import Dice
+from anystrat.testing.simulate.journal_port import all_inputs, at_once
 from anystrat.testing.simulate.ledger import Ledger
+from anystrat.testing.simulate.models import ModelFile
 from anystrat.testing.simulate.scenario import LIVE_NS
 from anystrat.testing.simulate.sink_port import Broker
 from anystrat.testing.simulate.source_port import Server
@@ -19,9 +25,10 @@ from anystrat.testing.simulate.source_port import Server
 if TYPE_CHECKING:
     from anystrat.domain.journal import Journal, OutboxSignal, Step
     from anystrat.runner.runner import Runner
+    from anystrat.testing.simulate.disk import SimulatedDisk
     from anystrat.testing.simulate.faults import Faults
     from anystrat.testing.simulate.process import Process
-    from anystrat.testing.simulate.scenario import Scenario, Setting
+    from anystrat.testing.simulate.scenario import Message, Scenario, Setting
     from anystrat.testing.simulate.trace import Trace
 
 _MOST_VIOLATIONS: Final = 20
@@ -65,23 +72,81 @@ class World:
         self.brokers = {name: Broker(name, model, scenario.seed) for name, model in scenario.sinks.items()}
         self.pace = Pace(dice.scale(0.0005, 0.05), dice.scale(0.0005, 0.05), dice.scale(0.001, 0.2))
         self.store = MemoryStore()
+        self.disk = _disk() if scenario.sqlite else None
+        self.model_file = ModelFile(scenario.seed)
         #: Everything is done: the source may end.
         self.finished = asyncio.Event()
         self.violations: list[Violation] = []
         #: The configuration in force.
         self.setting: Setting = scenario.settings[0]
         self.runners: dict[Process, Runner] = {}
+        #: Places of ticks that the source has forgotten before anybody read them.
+        self.forgotten: set[int] = set()
+        self._journals: dict[Process | None, Journal] = {}
+        self._malformed = sum(not each.places for all_ in scenario.messages.values() for each in all_)
+        self._cut = Dice(scenario.seed, "power cuts")
+        self.torn = Dice(scenario.seed, "torn writes")
         self._switch: dict[Process, list[bool]] = {}  # [the kill switch is on, it was asked to be]
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
-    def journal(self) -> Journal:
-        """Another journal over what earlier ones have kept."""
-        return InMemoryJournal(self.store, keep_inputs=self.scenario.keep_inputs)
+    def journal(self, process: Process | None) -> Journal:
+        """Another journal over what earlier ones have kept, for a process; None: for the end's checks."""
+        made: Journal
+        if self.disk is None:
+            made = InMemoryJournal(self.store, keep_inputs=self.scenario.keep_inputs)
+        else:
+            self.disk.process = process
+            made = SqliteFileJournal(self.disk.journal, vfs=self.disk.name, inline=True)
+        self._journals[process] = made
+        return made
+
+    def gone(self, process: Process) -> None:
+        """The process is no more: its lock is free. With it the power may have gone."""
+        if self.disk is None:
+            self.store.crash()
+            return
+        self.disk.process = process
+        self.disk.arm()
+        at_once(self._journals[process].close())
+        if process.killed_by and not self._others_alive(process) and self._cut.chance(0.5):
+            self.trace.say("the power is cut")
+            self.trace.happened("power cut")
+            self.disk.lose_power(self._cut)
 
     def lock_is_lost(self) -> None:
-        """The process that held the journal is gone, or thought to be."""
-        self.store.crash()
+        """The process that held the journal is thought to be gone, and is not."""
+        if self.disk is None:
+            self.store.crash()
+        else:
+            lock = self.disk.journal.with_name("journal.db.lock")
+            lock.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self.disk is not None:
+            for process, journal in self._journals.items():
+                self.disk.process = process
+                at_once(journal.close())
+            self.disk.remove()
+
+    def _others_alive(self, process: Process) -> bool:
+        return any(each.alive for each in self.runners if each is not process)
+
+    def setting_in_force(self) -> Setting:
+        """That which the journal is bound to."""
+        bound = self.ledger.fingerprint
+        return next((each for each in self.scenario.settings if each.fingerprint == bound), self.scenario.settings[0])
+
+    def undone(self) -> str:
+        """What is still to do, in words; empty where everything is done."""
+        ledger, scenario = self.ledger, self.scenario
+        here = len(ledger.logged) + sum(ledger.shed.values()) + len(self.forgotten - ledger.logged.keys())
+        if here < len(scenario.block):
+            return f"{len(scenario.block) - here} ticks are not journaled"
+        if sum(ledger.malformed.values()) < self._malformed:
+            return "malformed messages are not counted"
+        return f"{ledger.open_signals} signals are not settled" if ledger.open_signals else ""
 
     def broken(self, invariant: str, text: str) -> None:
         """An invariant does not hold."""
@@ -94,8 +159,56 @@ class World:
     def took_over(self, process: Process, journal: Journal) -> None:
         """The process holds the journal now."""
         self.trace.say(f"{process} journal opened, epoch {journal.epoch}")
-        self.ledger.owner = process
+        if self.ledger.doubt is not None or self.disk is not None:
+            self._compare(journal)
+        before = self.ledger.owner
+        if before is not None and before.alive and not self.ledger.owner_lost:
+            self.broken("I4", f"{process} was not refused a journal that {before} holds")
+        self.ledger.owner, self.ledger.owner_lost = process, False
+        process.opened.set()
+        self.setting = self.setting_in_force()
         self._switch[process] = [self.ledger.killed, self.ledger.killed]
+
+    def closed(self, process: Process) -> None:
+        """The process has given the journal back."""
+        if self.ledger.owner is process:
+            self.ledger.owner_lost = True
+
+    def _compare(self, journal: Journal) -> None:
+        """What is kept against what was known to be durable; what was being written is there, or it is not."""
+        doubt, self.ledger.doubt = self.ledger.doubt, None
+        difference = self.difference(journal)
+        if difference and doubt is not None:
+            doubt()
+            self.trace.say("what was being written is there")
+            self.trace.happened("a torn write is there")
+            difference = self.difference(journal)
+        elif doubt is not None:
+            self.trace.happened("a torn write is not there")
+        if difference:
+            self.broken("I1", difference)
+
+    def difference(self, journal: Journal) -> str:
+        """How a journal differs from what is known to be durable; empty where it does not."""
+        ledger = self.ledger
+        for shard in range(self.scenario.plan.count):
+            record = at_once(journal.shard(shard))
+            steps = [(step.first, step.count, step.inputs) for step in ledger.steps.get(shard, []) if step.count]
+            kept = at_once(all_inputs(journal, shard, 0))
+            found = (0, {}) if record is None else (record.next_input, record.watermarks)
+            known = (ledger.next_input.get(shard, 0), ledger.watermarks.get(shard, {}))
+            if found != known:
+                return f"shard {shard}: the journal stands at {found}, and {known} was durable"
+            if kept != steps[len(steps) - len(kept) :]:
+                return f"shard {shard}: the journal keeps other inputs than were committed"
+        fates = at_once(journal.fates())
+        for broker in sorted({*fates, *ledger.fates}):
+            there, written = fates.get(broker, {}), dict(Counter(ledger.fates.get(broker, {}).values()))
+            if dict(there) != written:
+                return f"{broker}: the journal has the fates {there}, and {written} were durable"
+        if at_once(journal.killed()) != ledger.killed:
+            return "the kill switch is not where it was"
+        return ""
 
     def wrote(self, process: Process, what: str) -> None:
         """Something is durable."""
@@ -109,6 +222,9 @@ class World:
             signals = "".join(f" {each.broker}:{each.number}" for each in step.signals)
             self.wrote(process, f"commit shard {step.shard} {step.first}+{step.count} {step.watermarks}{signals}")
         self.ledger.committed(steps)
+        if any(step.fingerprint for step in steps):
+            self.setting = self.setting_in_force()
+            self.trace.happened("another configuration took over")
 
     # -- the source ------------------------------------------------------------------------------------------------
 
@@ -118,11 +234,14 @@ class World:
         server, ledger = self.server, self.ledger
         before = server.acknowledged[partition]
         for message in server.messages[partition][before + 1 : offset + 1]:
-            tokens = self.scenario.block.instrument_token[list(message.places)]
-            for shard in set(self.setting.plan.of(tokens).tolist()) if message.places else {0}:
-                if ledger.had(shard, partition) < message.offset:
-                    self.broken("I4", f"{partition} {message.offset} was acknowledged before shard {shard} had it")
+            if not all(place in ledger.logged for place in message.places) and not self._left_out(message):
+                self.broken("I4", f"{partition} {message.offset} was acknowledged before it was journaled")
         server.acknowledged[partition] = max(before, offset)
+
+    def _left_out(self, message: Message) -> bool:
+        """Whether nobody has to journal it: conflation may have left it out, or the source forgotten it."""
+        conflates = self.setting.configuration.run.overload is Overload.CONFLATE
+        return conflates or self.forgotten.issuperset(message.places)
 
     # -- the brokers -----------------------------------------------------------------------------------------------
 
@@ -189,3 +308,10 @@ class World:
         waiting = 0 if health.journal is None else health.journal.waiting
         if waiting > _STEPS + len(runner.shards):
             self.broken("I7", f"{waiting} steps wait for their commit")
+
+
+def _disk() -> SimulatedDisk:
+    library()  # which says what to install where it is missing
+    from anystrat.testing.simulate.disk import SimulatedDisk  # noqa: PLC0415  it is made of the extra's classes
+
+    return SimulatedDisk()
