@@ -24,7 +24,7 @@ from anystrat.domain.events import Event
 from anystrat.domain.outcomes import Emitted, Filled, Outcome
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.engine.engine import Engine
-from anystrat.engine.lanes import FILLED
+from anystrat.engine.lanes import FILLED, STATUS
 from anystrat.engine.snapshot import restore, snapshot
 from anystrat.observability.log import OutcomeLog
 from anystrat.strategies.catalog import StrategyType
@@ -77,7 +77,8 @@ class StrategyRunnerService:
         #: How many ticks go on uncompiled; None: all of them, or none any more.
         self._ticks_before_compiling = _WORTH_COMPILING if compiled == "auto" else 0 if compiled else None
         self._inference = inference
-        self.engine: Engine = self._built(self.configuration)
+        self.engine: Engine
+        self._build(self.configuration)
 
     @classmethod
     def from_file(cls, path: str | Path, **options: Any) -> StrategyRunnerService:
@@ -99,7 +100,7 @@ class StrategyRunnerService:
                     [Problem("a whole configuration can only be registered before any row; pass its rows one by one")]
                 )
             configuration = configuration_from_mapping(row, self.wiring.catalog, base_dir=self._directory)
-            self.engine = self._built(configuration)
+            self._build(configuration)
             self.configuration = configuration
             return list(self.engine.executors)
         config = row_from_mapping(
@@ -113,21 +114,21 @@ class StrategyRunnerService:
         self._report_models()
         return executors
 
-    def _built(self, configuration: Configuration) -> Engine:
-        engine = build_engine(configuration, self.wiring, sessions=session_clock(configuration))
+    def _build(self, configuration: Configuration) -> None:
+        self.engine = build_engine(configuration, self.wiring, sessions=session_clock(configuration))
+        self._door: Callable[[MarketTick | TickRow], list[EmittedSignal]] = self._past_the_door
         if self._ticks_before_compiling == 0:
-            engine.use_compiler(kernel_compiler(self._log.compiling))
+            self._use_compiler()
         if self._inference is not None:
-            engine.use_inference(self._inference)
+            self.engine.use_inference(self._inference)
         self._report_models()
-        return engine
 
     def _count_uncompiled(self, ticks: int) -> None:
         """Hand the compiler over once so many ticks have passed that it pays."""
         if self._ticks_before_compiling:
             self._ticks_before_compiling = max(0, self._ticks_before_compiling - ticks)
             if not self._ticks_before_compiling:
-                self.engine.use_compiler(kernel_compiler(self._log.compiling))
+                self._use_compiler()
 
     def register(
         self,
@@ -184,29 +185,33 @@ class StrategyRunnerService:
 
         A bad tick, a raising strategy and a refused signal are outcomes, never exceptions.
         """
-        engine = self.engine
-        lane = engine.lanes.get(tick.instrument_token)
-        if lane is not None and not tick.flags:
-            # `Engine.take`, here so that a tick that leads to nothing costs one call less.
-            call, cell, _, keep = lane
-            status = call(cell, tick.ts_ns, tick.price)
-            if not status:
-                keep(tick)
-                return []
-            if not self._everything_is_watched():
-                if status == FILLED:
-                    keep(tick)
-                    return []
-                signals, notes = engine.signals_and_notes(status, lane, tick)
-                if notes:
-                    for observer in self.observers:
-                        observer(notes)
-                return signals
-            outcomes = engine.said(status, lane, tick, fills=True)
-        else:
-            self._count_uncompiled(1)
-            outcomes = engine.take(tick, fills=self._everything_is_watched())
+        return self._door(tick)
+
+    def _past_the_door(self, tick: MarketTick | TickRow) -> list[EmittedSignal]:
+        """Any tick, the slow way."""
+        self._count_uncompiled(1)
+        outcomes = self.engine.take(tick, fills=self._everything_is_watched())
         return self._shown(outcomes) if outcomes else []
+
+    def _said(self, tick: MarketTick | TickRow) -> list[EmittedSignal]:
+        """What came of a tick that went through the door."""
+        engine = self.engine
+        lane, status = engine.lanes[tick.instrument_token], engine.control[STATUS]
+        if self._everything_is_watched():
+            return self._shown(engine.said(status, lane, tick, fills=True))
+        if status == FILLED:
+            lane[3](tick)
+            return []
+        signals, notes = engine.signals_and_notes(status, lane, tick)
+        if notes:
+            for observer in self.observers:
+                observer(notes)
+        return signals
+
+    def _use_compiler(self) -> None:
+        engine = self.engine
+        engine.use_compiler(kernel_compiler(self._log.compiling))
+        self._door = engine.door(self._said, self._past_the_door) or self._past_the_door
 
     def on_market_ticks(self, ticks: TickColumns) -> Sequence[EmittedSignal]:
         """Push a block of ticks in their order, such as a backlog: what `on_market_tick` answers to each, all together.

@@ -28,15 +28,21 @@ import tempfile
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 
 from anystrat.domain.protocols import Compiler
+
+if TYPE_CHECKING:
+    from anystrat.adapters.numba_tables import BoundTables
+    from anystrat.domain.compiling import TickDoor, TickShape
 
 __all__ = ["KernelCompiler", "numba_compiler", "private_folder"]
 
@@ -159,12 +165,51 @@ class KernelCompiler:
             self._asked_for.add(function)
             return BoundKernel(self, function, tables, numbers)
 
-    def entry(self, function: Callable[..., int], kinds: Any, made: Callable[[], Any]) -> Any:
-        """What calls a bound kernel of these types; made once in a process."""
-        key = (function, repr(kinds))
-        if key not in self._entries:
-            self._entries[key] = made()
-        return self._entries[key]
+    def door(
+        self,
+        function: Callable[..., int],
+        tables: tuple[Any, ...],
+        shapes: Sequence[TickShape],
+        said: Callable[[Any], Any],
+        otherwise: Callable[[Any], Any],
+    ) -> TickDoor | None:
+        """A way for ticks straight into the kernel; see `numba_door.Door`. None where this interpreter has none."""
+        doors = importlib.import_module("anystrat.adapters.numba_door")
+        if not doors.may_be_opened():
+            return None
+        with _lock:
+            self._asked_for.add(function)
+            try:
+                return cast("TickDoor", doors.Door(self, function, tables, shapes, said, otherwise))
+            except LookupError:
+                return None
+
+    def wrapped(
+        self, function: Callable[..., Any], tables: BoundTables, source: str, names: dict[str, Any], numbers: str
+    ) -> Any:
+        """A function of numbers, given as its source, around a kernel; compiled once in a process.
+
+        In it `kernel` is the compiled function, and `TABLES` stand for the tables that are written down at `places`.
+        """
+        key = (source, function, repr(tables.layouts), numbers)
+        if key in self._entries:
+            return self._entries[key]
+        numba = importlib.import_module("numba")
+        kernel = self._compiled(function, ())
+        known = {"__name__": function.__module__, "kernel": kernel, **tables.named(), **names}
+        each = [f"table{k}(places)" for k in range(len(tables.layouts))]
+        text = source.replace("TABLES", ", ".join(each))
+        exec(compile(text, "<around a kernel>", "exec"), known)  # noqa: S102  a text of this package's
+        made = known[text.split("(", 1)[0].split()[1]]
+        options = {"error_model": "python", "fastmath": False, "nogil": False, "_nrt": False}
+        compiled = numba.njit(**options)(made)
+        digest = self._digests[function]
+        if digest is not None:
+            digest = hashlib.sha256(f"{digest}\n{text}\n{tables.layouts!r}\n{options!r}".encode()).hexdigest()
+        compiled._cache = _DiskCache(self, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
+        compiled.compile(tuple(numba.int64 if each == "i" else numba.float64 for each in numbers))
+        self._entries[key] = compiled
+        return compiled
 
     def announce(self, function: Callable[..., Any]) -> None:
         """Tell `on_cold` that a kernel is about to be compiled; a callee's compilation is part of its caller's."""
@@ -184,62 +229,33 @@ class BoundKernel:
     def __init__(
         self, compiler: KernelCompiler, function: Callable[..., int], tables: tuple[Any, ...], numbers: str
     ) -> None:
-        self._tables = importlib.import_module("anystrat.adapters.numba_tables")
-        self._layouts = tuple(map(self._tables.layout_of, tables))
-        self._places = np.zeros(2 * len(self._tables.flat(tables)), np.int64)
-        self._held: tuple[Any, ...] = ()
+        self._tables = importlib.import_module("anystrat.adapters.numba_tables").BoundTables(tables)
         self._cells = np.zeros((0, 2), np.int64)
-        self.rebind(tables)
-        self.call = compiler.entry(function, (numbers, self._layouts), lambda: self._entry(compiler, function, numbers))
+        self.call = self._entry(compiler, function, numbers)
 
     def rebind(self, tables: tuple[Any, ...]) -> None:
         """Write down where the arrays are now; they are of the types that they were of."""
-        if tuple(map(self._tables.layout_of, tables)) != self._layouts:
-            raise TypeError("these tables are not of the types that the kernel was bound to")
-        for k, leaf in enumerate(self._tables.flat(tables)):
-            if not isinstance(leaf, np.ndarray):
-                self._places[2 * k] = leaf
-            elif leaf.flags.c_contiguous:
-                self._places[2 * k : 2 * k + 2] = leaf.ctypes.data, len(leaf)
-            else:
-                raise ValueError("a table that a kernel is bound to must be contiguous")
-        self._held = tables
+        self._tables.rebind(tables)
 
     def cells(self, count: int) -> list[int]:
         """Cells for the first numbers 0 to `count - 1`; those of an earlier call do not hold any more."""
         self._cells = np.empty((count, 2), np.int64)
-        self._cells[:, 0] = self._places.ctypes.data
+        self._cells[:, 0] = self._tables.address
         self._cells[:, 1] = np.arange(count)
         start = int(self._cells.ctypes.data)
         return list(range(start, start + self._cells.nbytes, self._cells.strides[0]))
 
     def _entry(self, compiler: KernelCompiler, function: Callable[..., int], numbers: str) -> Any:
         """A compiled wrapper that makes the tables of the address, and calls the kernel."""
-        numba = importlib.import_module("numba")
-        kernel = compiler._compiled(function, ())  # noqa: SLF001  they belong together
-        names: dict[str, Any] = {"__name__": function.__module__, "kernel": kernel}
-        first = 0
-        for k, layout in enumerate(self._layouts):
-            names[f"table{k}"] = self._tables.tables_at(layout, first)
-            first += self._tables.leaves(layout)
-        names["word"] = self._tables.word_at
+        word = importlib.import_module("anystrat.adapters.numba_tables").word_at
         arguments = [f"number{n}" for n in range(1, len(numbers))]
-        tables = [f"table{k}(address)" for k in range(len(self._layouts))]
         source = (
             f"def bound({', '.join(['cell', *arguments])}):\n"
-            f"    address = word(cell, 0)\n"
-            f"    return kernel({', '.join([*tables, 'word(cell, 8)', *arguments])})\n"
+            f"    places = word(cell, 0)\n"
+            f"    return kernel({', '.join(['TABLES', 'word(cell, 8)', *arguments])})\n"
         )
-        exec(compile(source, "<bound kernel>", "exec"), names)  # noqa: S102  the text above, which nobody else wrote
-        options = {"error_model": "python", "fastmath": False, "nogil": False, "_nrt": False}
-        compiled = numba.njit(**options)(names["bound"])
-        digest = compiler._digests[function]  # noqa: SLF001
-        if digest is not None:
-            digest = hashlib.sha256(f"{digest}\n{source}\n{self._layouts!r}\n{options!r}".encode()).hexdigest()
-        compiled._cache = _DiskCache(compiler, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
-        kinds = (numba.int64, *(numba.int64 if each == "i" else numba.float64 for each in numbers[1:]))
-        compiled.compile(kinds)
-        return compiled.overloads[kinds].entry_point
+        compiled = compiler.wrapped(function, self._tables, source, {"word": word}, numbers)
+        return next(iter(compiled.overloads.values())).entry_point
 
 
 def _callees(function: types.FunctionType) -> dict[str, types.FunctionType]:
@@ -375,9 +391,14 @@ def _type_text(argument: Any) -> str:
     return text
 
 
+@cache
 def _versions() -> str:
     numba, llvmlite, numpy = (importlib.import_module(name) for name in ("numba", "llvmlite", "numpy"))
-    return f"{sys.version} {platform.machine()} numba {numba.__version__} {llvmlite.__version__} {numpy.__version__}"
+    parts = [sys.version, platform.machine(), numba.__version__, llvmlite.__version__, numpy.__version__]
+    # What kernels read tables and ticks with is compiled into them.
+    package = resources.files("anystrat.adapters")
+    own = (package / name for name in ("numba_tables.py", "numba_door.py"))
+    return " ".join([*parts, *(hashlib.sha256(each.read_bytes()).hexdigest() for each in own)])
 
 
 # ------------------------------------------------------------------------------------------------------- whose files

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Layout", "Tables", "flat", "layout_of", "leaves", "tables_at", "word_at"]
+__all__ = ["BoundTables", "Layout", "Tables", "layout_of", "tables_at", "word_at"]
 
 # Numba and llvmlite are hardly typed.
 ir: Any = import_module("llvmlite.ir")
@@ -47,6 +47,46 @@ def flat(table: Any) -> list[Any]:
 def leaves(layout: Layout) -> int:
     """How many arrays and numbers there are in a table of this layout."""
     return sum(leaves(part) for _, part in layout) if isinstance(layout, tuple) else 1
+
+
+class BoundTables:
+    """Tables whose places in memory are written down, at `address`.
+
+    The arrays must be contiguous, and have to stay where they are: whoever moves one calls `rebind`.
+    """
+
+    def __init__(self, tables: tuple[Any, ...]) -> None:
+        self.layouts = tuple(map(layout_of, tables))
+        self._places = np.zeros(2 * len(flat(tables)), np.int64)
+        self._held: tuple[Any, ...] = ()
+        self.rebind(tables)
+
+    @property
+    def address(self) -> int:
+        """Where it is written down; the same for good."""
+        return int(self._places.ctypes.data)
+
+    def rebind(self, tables: tuple[Any, ...]) -> None:
+        """Write down where the arrays are now; they are of the types that they were of."""
+        if tuple(map(layout_of, tables)) != self.layouts:
+            raise TypeError("these tables are not of the types that the kernel was bound to")
+        for k, leaf in enumerate(flat(tables)):
+            if not isinstance(leaf, np.ndarray):
+                self._places[2 * k] = leaf
+            elif leaf.flags.c_contiguous:
+                self._places[2 * k : 2 * k + 2] = leaf.ctypes.data, len(leaf)
+            else:
+                raise ValueError("a table that a kernel is bound to must be contiguous")
+        self._held = tables
+
+    def named(self) -> dict[str, Any]:
+        """For compiled code: `table0(address)` and so on."""
+        names: dict[str, Any] = {}
+        first = 0
+        for k, layout in enumerate(self.layouts):
+            names[f"table{k}"] = tables_at(layout, first)
+            first += leaves(layout)
+        return names
 
 
 class Tables(types.Type):  # type: ignore[misc]  # as above
@@ -132,12 +172,14 @@ def _array(context: Any, builder: Any, kind: Any, address: Any, first: int, offs
 
 
 def tables_at(layout: Layout, first: int) -> Any:
-    """An intrinsic for compiled code: the table of this layout whose memory is described at an address."""
-    kind = Tables(layout, first)
+    """An intrinsic for compiled code: the table, or array, of this layout whose memory is described at an address."""
+    kind = _type_of(layout, first)
 
     def table(_context: Any, address: Any) -> Any:  # noqa: ARG001  found by its type
-        def generated(_context: Any, _builder: Any, _signature: Any, arguments: Any) -> Any:
-            return arguments[0]
+        def generated(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            if isinstance(kind, Tables):
+                return arguments[0]
+            return _array(context, builder, kind, arguments[0], first, 0, layout.itemsize)
 
         return kind(types.int64), generated
 

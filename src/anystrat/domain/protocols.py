@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchCapable",
-    "Binder",
-    "BoundKernel",
     "ColumnRule",
     "Compiler",
     "CompilerAware",
@@ -228,32 +226,6 @@ class Compiler(Protocol):
 
     def direct(self, function: F, example: tuple[Any, ...], /) -> F:
         """The compiled function for arguments of the example's types alone, quicker to call; others are not checked."""
-        ...
-
-
-@runtime_checkable
-class Binder(Protocol):
-    """Belongs to `Compiler`: binds compiled functions to memory."""
-
-    def bound(self, function: Callable[..., int], tables: tuple[Any, ...], numbers: str, /) -> BoundKernel:
-        """The compiled function with its first arguments given; `numbers` are the others' types, `i` or `f` each."""
-        ...
-
-
-class BoundKernel(Protocol):
-    """A compiled function of tables and numbers that is called with the numbers alone; see `adapters.numba_kernels`."""
-
-    @property
-    def call(self) -> Callable[..., int]:
-        """`call(cell, *numbers)`, the numbers without the first; nothing is checked."""
-        ...
-
-    def cells(self, count: int, /) -> list[int]:
-        """Cells for the first numbers 0 to `count - 1`; those of an earlier call do not hold any more."""
-        ...
-
-    def rebind(self, tables: tuple[Any, ...], /) -> None:
-        """Say where the tables are now; required before the next call once one of them moved."""
         ...
 
 

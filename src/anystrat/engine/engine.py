@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from anystrat.domain.compiling import Binder
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, StrategyConfig
 from anystrat.domain.errors import OutsideCalendar
 from anystrat.domain.events import (
@@ -37,7 +38,7 @@ from anystrat.domain.events import (
 from anystrat.domain.lifecycle import State as Life
 from anystrat.domain.lifecycle import Trigger
 from anystrat.domain.outcomes import Emitted, Noted, Outcome, TickDrop, TickDropped
-from anystrat.domain.protocols import Binder, CompilerAware
+from anystrat.domain.protocols import CompilerAware
 from anystrat.domain.seeds import derived_seed
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Rings, Window
@@ -313,6 +314,13 @@ class Engine:
             return self.said(status, lane, tick, fills=fills)
         keep(tick)
         return ()
+
+    def door(self, said: Callable[[Any], Any], otherwise: Callable[[Any], Any]) -> Callable[[Any], Any] | None:
+        """A quicker way in for public ticks, see `Live.door`; None without a compiler that has one.
+
+        `said(tick)` is called for an accepted tick of an instrument of `lanes` that something came of: see `said_through`.
+        """
+        return self._live.door(said, otherwise) if self._live is not None else None
 
     def said(self, status: int, lane: Lane, tick: MarketTick | TickRow, *, fills: bool) -> Sequence[Outcome]:
         """What a tick led to whose lane's call did not answer with 0; see `take`."""

@@ -12,6 +12,7 @@ import math
 from collections.abc import MutableSequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from anystrat.domain.compiling import MORE, NOT_HERE
 from anystrat.domain.lifecycle import State
 from anystrat.domain.tick import EXACT_FLAG
 from anystrat.domain.window import COUNT, HEADER, NUMBERS_ALONE, PLACE, SOME_ALONE
@@ -65,7 +66,8 @@ SMA_CROSSOVER: Final = 4
 #: The engine's switches and counters, in one array: ticks accepted; whether the kill switch is on; the age of the tick
 #: and the market it is in, for one call; how many entries the logs have, and how many watchers are listed; when the
 #: latest ticks arrived (`LONG_AGO`: ticks have no age but what a call says); how many decimal places a price had lately;
-#: how many signals were dropped, and how many ticks of a block, since these were set to 0.
+#: how many signals were dropped, and how many ticks of a block, since these were set to 0; what became of the latest tick
+#: that came through a door.
 TICKS: Final = 0
 KILLED: Final = 1
 AGE: Final = 2
@@ -77,7 +79,8 @@ ARRIVED: Final = 7
 DECIMALS: Final = 8
 REFUSED: Final = 9
 DROPPED: Final = 10
-CONTROLS: Final = 11
+STATUS: Final = 11
+CONTROLS: Final = 12
 
 #: What became of a tick: nothing to tell of, paper fills alone, or more. Below zero it was dropped.
 QUIET: Final = 0
@@ -211,6 +214,18 @@ def take_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: 
     return status
 
 
+def take_token(limits: Limits, book: Book, lanes: Lanes, tokens: Ints, token: int, ts: int, price: float) -> int:
+    """As `take_tick`, by the instrument's token, for a door: the row of a quiet tick, or `MORE` or `NOT_HERE`."""
+    i = row_of(tokens, token)
+    if i < 0:
+        return NOT_HERE
+    status = take_tick(limits, book, lanes, i, ts, price)
+    if status == QUIET:
+        return i
+    lanes.control[STATUS] = status
+    return MORE
+
+
 def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, start: int, stop: int) -> int:
     """Take the ticks `start..stop` of a block; answers with the first that was not taken.
 
@@ -219,15 +234,9 @@ def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, s
     control = lanes.control
     control[LISTED] = 0
     arrived = control[ARRIVED]
-    places = len(block.tokens) // 2
-    mask = places - 1
     for j in range(start, stop):
-        token = block.token[j]
         ts = block.ts[j]
-        at = token_place(token, mask)
-        while block.tokens[places + at] != 0 and block.tokens[at] != token:
-            at = (at + 1) & mask
-        i = block.tokens[places + at] - 1
+        i = row_of(block.tokens, block.token[j])
         if i < 0:
             block.place[j] = UNROUTED if EARLIEST < ts < LATEST else MALFORMED
             control[DROPPED] += 1
@@ -246,6 +255,16 @@ def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, s
         if control[LISTED] > 0:
             return j + 1
     return stop
+
+
+def row_of(tokens: Ints, token: int) -> int:
+    """The row of a token in a table as in `Block`; -1 if it is not there."""
+    places = len(tokens) // 2
+    mask = places - 1
+    at = token_place(token, mask)
+    while tokens[places + at] != 0 and tokens[at] != token:
+        at = (at + 1) & mask
+    return tokens[places + at] - 1
 
 
 def token_place(token: int, mask: int) -> int:

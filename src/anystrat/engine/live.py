@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
+from anystrat.domain.compiling import TickShape
 from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Outcome, Reason
 from anystrat.domain.protocols import ColumnRule
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
@@ -37,6 +39,8 @@ from anystrat.engine.lanes import (
     SumColumns,
     WatcherColumns,
     take_tick,
+    take_token,
+    token_place,
 )
 from anystrat.engine.state import table_type, view_of
 from anystrat.strategies.breakout import breakout_fired
@@ -47,7 +51,7 @@ from anystrat.strategies.sma_crossover import sma_crossover_fired
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anystrat.domain.protocols import Binder, BoundKernel
+    from anystrat.domain.compiling import Binder, BoundKernel, TickDoor
     from anystrat.engine.engine import Engine
     from anystrat.engine.executor import StrategyExecutor
 
@@ -67,6 +71,13 @@ _SIGNAL: Final = struct.Struct("<7q2d")
 _FILL: Final = struct.Struct("<7q4d")
 _unpack_signal: Final = _SIGNAL.unpack_from
 _unpack_fill: Final = _FILL.unpack_from
+# Values that each of them has but once.
+_MARKET: Final = MarketTick(10**12, Decimal("1.5"), datetime(2001, 1, 1, tzinfo=UTC), 2.5, 3.5, 4.5, {"halted": 1}, 7)
+_ROW: Final[Any] = TickRow(10**12, 10**18, 1.5, Decimal("2.5"), 3.5, 4.5, 5.5, True, False, {}, _MARKET)
+_SHAPES: Final = (
+    TickShape(_MARKET, ("instrument_token", "ts_ns", "price"), {"flags": 0}),
+    TickShape(_ROW, ("instrument_token", "ts_ns", "price"), {"exact": None, "halted": False, "auction": False}),
+)
 #: Entries of a log, at least.
 _LOG_ROOM: Final = 4_096
 #: Within an executor's tick: what it says between the fills before and after.
@@ -84,6 +95,7 @@ class Live:
         self._engine = engine
         self._compiler = compiler
         self._kernel: BoundKernel | None = None
+        self._doors: list[TickDoor] = []
         #: Every watcher, by its row in the lanes' table.
         self.watchers: list[tuple[StrategyExecutor, int]] = []
         self.signals: NDArray[Any] = np.zeros(0, table_type(SignalLog))
@@ -102,6 +114,8 @@ class Live:
 
     def forget(self, *, watchers: bool) -> None:
         """Something moved; with `watchers`, there are others too."""
+        for door in self._doors:
+            door.close()
         self.lanes.clear()
         self.rows.clear()
         self._outdated |= watchers
@@ -121,7 +135,27 @@ class Live:
             self.rows[engine.tokens[i]] = call, cells[i], i, windows[i].keep
             if i not in timed:
                 self.lanes[engine.tokens[i]] = self.rows[engine.tokens[i]]
+        for door in self._doors:
+            self._open(door)
         self.ready = True
+
+    def door(self, said: Callable[[Any], Any], otherwise: Callable[[Any], Any]) -> Callable[[Any], Any] | None:
+        """A function of a tick, as quick as can be: an empty list where nothing came of the tick that is to be told.
+
+        `said(tick)` says what did, by `control[STATUS]`, and `otherwise(tick)` takes ticks that are not for the lanes.
+        """
+        self.find()
+        door = self._compiler.door(take_token, (*self.tables, token_table({})), _SHAPES, said, otherwise)
+        if door is None:
+            return None
+        self._doors.append(door)
+        if self.ready:
+            self._open(door)
+        return door.call
+
+    def _open(self, door: TickDoor) -> None:
+        rows = {token: lane[2] for token, lane in self.lanes.items()}
+        door.open((*self.tables, token_table(rows)), {lane[2]: lane[3] for lane in self.lanes.values()})
 
     def find(self) -> None:
         """Find every table where it is now."""
@@ -302,6 +336,18 @@ class Live:
         )
         strategy_id, broker, *_ = self._facts[e]
         return Filled(strategy_id, broker, token, ts, quantity, price, fee, realised, position, average, trip != 0)
+
+
+def token_table(rows: Mapping[int, int]) -> NDArray[np.int64]:
+    """The hash table of tokens and their rows that compiled code looks into; see `lanes.Block`."""
+    places = max(8, 1 << (2 * len(rows)).bit_length())
+    table = np.zeros(2 * places, np.int64)
+    for token, i in rows.items():
+        at = token_place(token, places - 1)
+        while table[places + at]:
+            at = (at + 1) & (places - 1)
+        table[at], table[places + at] = token, i + 1
+    return table
 
 
 def with_room(table: NDArray[Any], rows: int) -> NDArray[Any]:

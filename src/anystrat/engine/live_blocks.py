@@ -22,9 +22,8 @@ from anystrat.engine.lanes import (
     FillLog,
     SignalLog,
     take_block,
-    token_place,
 )
-from anystrat.engine.live import SESSION_FLAG
+from anystrat.engine.live import SESSION_FLAG, token_table
 from anystrat.engine.taken import TakenBlock
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anystrat.domain.columns import TickColumns
+    from anystrat.domain.compiling import Binder, BoundKernel
     from anystrat.domain.outcomes import Outcome
-    from anystrat.domain.protocols import Binder, BoundKernel
     from anystrat.domain.tick import TickRow
     from anystrat.engine.engine import Engine
     from anystrat.engine.live import Live
@@ -145,7 +144,7 @@ class Blocks:
         live.find()
         if len(self._known) != len(self._engine.tokens):
             self._known = list(self._engine.tokens)
-            self._tokens = _hashed(self._known)
+            self._tokens = token_table({token: i for i, token in enumerate(self._known)})
             columns: Any = (*self._block[:-1], self._tokens)
             self._block = Block._make(columns)
         tables = (*live.tables, self._block)
@@ -188,17 +187,6 @@ class Blocks:
 def _numbers_alone(block: TickColumns) -> bool:
     """Whether there is nothing in a block that a window would have to keep beside numbers and flags."""
     return block.exact is None and block.volume is None and block.bid is None and block.ask is None
-
-
-def _hashed(tokens: Sequence[int]) -> NDArray[np.int64]:
-    places = max(8, 1 << (2 * len(tokens)).bit_length())
-    table = np.zeros(2 * places, np.int64)
-    for i, token in enumerate(tokens):
-        at = token_place(token, places - 1)
-        while table[places + at]:
-            at = (at + 1) & (places - 1)
-        table[at], table[places + at] = token, i + 1
-    return table
 
 
 def _joined(parts: list[NDArray[np.int64]], none: NDArray[np.int64]) -> NDArray[np.int64]:
