@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -35,6 +36,7 @@ from benchmarks.timing import Clock, arguments, emit, repeated
 from benchmarks.workloads import Ticks, rows_of, ticks_of
 
 BLOCK = 65_536
+Take = Callable[[Sequence[EmittedSignal]], object]
 VARIANTS = ("tick", "built", "rows", "blocks64", "blocks256", "columns", "replay")
 
 
@@ -50,17 +52,18 @@ def service_of(rows: list[dict[str, Any]]) -> StrategyRunnerService:
     return service
 
 
-def by_block(workload: str, ticks: Ticks, size: int) -> tuple[Clock, list[EmittedSignal], Engine]:
-    """`on_market_ticks` with blocks that are made of columns as they come; signals are kept, and made when looked at."""
+def by_block(workload: str, ticks: Ticks, take: Take, *, size: int) -> tuple[Clock, Engine]:
+    """`on_market_ticks` with blocks that are made of columns as they come; signals are made when looked at."""
     service = service_of(rows_of(workload))
     ts, token, price = ticks
+    kept: list[Sequence[EmittedSignal]] = []
     with Clock() as clock:
-        push = service.on_market_ticks
-        kept = [
-            push(TickColumns(ts[i : i + size], token[i : i + size], price[i : i + size]))
-            for i in range(0, len(price), size)
-        ]
-    return clock, [signal for signals in kept for signal in signals], service.engine
+        push, keep = service.on_market_ticks, kept.append
+        for i in range(0, len(price), size):
+            keep(push(TickColumns(ts[i : i + size], token[i : i + size], price[i : i + size])))
+    for found in kept:
+        take(found)
+    return clock, service.engine
 
 
 def market_ticks(ticks: Ticks) -> list[MarketTick]:
@@ -74,53 +77,53 @@ def market_ticks(ticks: Ticks) -> list[MarketTick]:
 # ------------------------------------------------------------------------------------------------------ tick by tick
 
 
-def by_tick(workload: str, ticks: Ticks) -> tuple[Clock, list[EmittedSignal], Engine]:
+def by_tick(workload: str, ticks: Ticks, take: Take) -> tuple[Clock, Engine]:
     """`on_market_tick` with ticks that are there already."""
     service = service_of(rows_of(workload))
     prepared = market_ticks(ticks)
-    signals: list[EmittedSignal] = []
     with Clock() as clock:
         push = service.on_market_tick
         for tick in prepared:
             found = push(tick)
             if found:
-                signals += found
-    return clock, signals, service.engine
+                take(found)
+    return clock, service.engine
 
 
-def by_built_tick(workload: str, ticks: Ticks) -> tuple[Clock, list[EmittedSignal], Engine]:
+def by_built_tick(workload: str, ticks: Ticks, take: Take) -> tuple[Clock, Engine]:
     """`on_market_tick` with ticks that are built from numbers and texts as they come."""
     service = service_of(rows_of(workload))
     texts = [repr(price) for price in ticks.price.tolist()]
-    signals: list[EmittedSignal] = []
     with Clock() as clock:
         push, second = service.on_market_tick, 1_000_000_000
         for token, text, ts in zip(ticks.token.tolist(), texts, ticks.ts_ns.tolist(), strict=True):
             stamp = datetime.fromtimestamp(ts // second, UTC).replace(microsecond=ts % second // 1_000)
             found = push(MarketTick(token, Decimal(text), stamp, nanosecond=ts % 1_000))
             if found:
-                signals += found
-    return clock, signals, service.engine
+                take(found)
+    return clock, service.engine
 
 
-def by_row(workload: str, ticks: Ticks) -> tuple[Clock, list[EmittedSignal], Engine]:
+def by_row(workload: str, ticks: Ticks, take: Take) -> tuple[Clock, Engine]:
     """`on_market_tick` with the engine's own form of a tick, built as it comes."""
     service = service_of(rows_of(workload))
-    signals: list[EmittedSignal] = []
     with Clock() as clock:
         push = service.on_market_tick
         for token, price, ts in zip(ticks.token.tolist(), ticks.price.tolist(), ticks.ts_ns.tolist(), strict=True):
             found = push(TickRow(token, ts, price))
             if found:
-                signals += found
-    return clock, signals, service.engine
+                take(found)
+    return clock, service.engine
 
 
-def scalar(workload: str, ticks: Ticks, run: Callable[..., tuple[Clock, list[EmittedSignal], Engine]]) -> None:
-    run(workload, Ticks(*(column[:2_000] for column in ticks)))
-    clock, signals, engine = run(workload, ticks)
-    ids = b"".join(bytes.fromhex(signal.signal_id) for signal in signals)
-    report(ticks, clock.wall, clock.cpu, engine, hashlib.sha256(ids).hexdigest()[:16])
+def scalar(workload: str, ticks: Ticks, run: Callable[[str, Ticks, Take], tuple[Clock, Engine]]) -> None:
+    """What comes is passed on, as to a sink, and the latest 1,000 signals kept; a run without a clock keeps all ids."""
+    run(workload, Ticks(*(column[:2_000] for column in ticks)), list)
+    latest: deque[EmittedSignal] = deque(maxlen=1_000)
+    clock, engine = run(workload, ticks, latest.extend)
+    ids = hashlib.sha256()
+    run(workload, ticks, lambda found: ids.update(bytes.fromhex("".join(each.signal_id for each in found))))
+    report(ticks, clock.wall, clock.cpu, engine, ids.hexdigest()[:16])
 
 
 # -------------------------------------------------------------------------------------------------------- in columns

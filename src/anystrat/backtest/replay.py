@@ -106,11 +106,12 @@ class _Drive:
         taken = self._timed(lambda: self.engine.step_block(block))
         if self.on_outcomes is None:
             return
-        if self.on_signals is None or self.reasons or taken.said_signals:
+        if self.on_signals is None or self.reasons:
             self.on_outcomes(taken.outcomes())
             return
-        if len(taken.raw_words):
-            self.on_signals(taken.columns())
+        columns = taken.columns()
+        if len(columns.ts_ns):
+            self.on_signals(columns)
         notes = taken.notes()
         if notes:
             self.on_outcomes(notes)

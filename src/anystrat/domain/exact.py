@@ -51,3 +51,8 @@ def plain_text(value: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def as_int64(value: int) -> int:
+    """What is left of a whole number in 64 bits, in two's complement."""
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from anystrat.domain.configuration import ExecutionContext, Session
-from anystrat.domain.exact import floor_product, floor_ratio
+from anystrat.domain.exact import as_int64, floor_product, floor_ratio
 from anystrat.domain.lifecycle import Trigger
 from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Held, Outcome
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from anystrat.engine.supervision import Supervision
 
 _HOLD: Final = 3
-_WRAP: Final = 1 << 64
 SESSION_CODE: Final = {Session.REGULAR: REGULAR, Session.PREOPEN: PREOPEN, Session.CLOSED: CLOSED}
 _SESSION_OF: Final = {code: session for session, code in SESSION_CODE.items()}
 _NOTHING: Final = (None, 0, 0.0, 0, Decimal(0), 0.0)
@@ -227,7 +226,7 @@ class Decisions:
         )
         if not code:
             bucket = floor_ratio(price, executor.risk.price_bucket)
-            code = check_gate(limits, book, e, s, ts, side, _as_int64(bucket))
+            code = check_gate(limits, book, e, s, ts, side, as_int64(bucket))
         if code:
             book.drops[e * REASON_COLUMNS + code] += 1
             reason = REASONS[code]
@@ -242,7 +241,7 @@ class Decisions:
                     executor, Trigger.THROTTLED, ts, executor.risk.throttle_pause_ns, out, row.instrument_token
                 )
             return
-        remember(limits, book, e, s, ts, side, _as_int64(bucket))
+        remember(limits, book, e, s, ts, side, as_int64(bucket))
         book.executor.signals[e] += 1
         out.append(
             Emitted(
@@ -288,7 +287,3 @@ def _with_quantity(signal: SignalResult, quantity: int) -> SignalResult:
     return SignalResult(
         signal.signal_type, signal.confidence, quantity, signal.price, signal.reasoning, signal.metadata
     )
-
-
-def _as_int64(value: int) -> int:
-    return (value + (_WRAP >> 1)) % _WRAP - (_WRAP >> 1)

@@ -69,7 +69,6 @@ _REASONS: Final = cast("tuple[Reason, ...]", REASONS)
 _NO_RULE: Final = (OTHER, 0, 0, 0.0)
 _SIGNAL: Final = struct.Struct("<7q2d")
 _FILL: Final = struct.Struct("<7q4d")
-_unpack_signal: Final = _SIGNAL.unpack_from
 _unpack_fill: Final = _FILL.unpack_from
 # Values that each of them has but once.
 _MARKET: Final = MarketTick(10**12, Decimal("1.5"), datetime(2001, 1, 1, tzinfo=UTC), 2.5, 3.5, 4.5, {"halted": 1}, 7)
@@ -188,7 +187,7 @@ class Live:
             lane, watcher, rule, sums, rings.prices, rings.numbers, signals, fills, listed, engine.control_array
         )
         self.tables = (limits, book, lanes)
-        self._signal_bytes, self._fill_bytes = view_of(self.signals), view_of(self.fills)
+        self._signal_bytes, self._fill_bytes = view_of(self.signals.view(np.uint8)), view_of(self.fills)
         # To copy structured arrays takes many times as long as to copy their words.
         self.signal_words = self.signals.view(np.int64).reshape(len(self.signals), -1)
         self.fill_words = self.fills.view(np.int64).reshape(len(self.fills), -1)
@@ -268,12 +267,14 @@ class Live:
         control = self._engine.control
         listed, filled = control[LISTED], control[FILLS] if fills else 0
         token, ts, exact = tick.instrument_token, tick.ts_ns, tick.last_price
-        signals = [self._outcome(k, token, ts, exact) for k in range(control[SIGNALS])]
+        made = self._signals(token, ts, exact)
+        signals: list[Outcome] = [(each if isinstance(each, Dropped) else Emitted(each)) for each in made]
         if not filled and not listed:
             return signals
-        keyed: list[tuple[int, float, Outcome]] = []
-        for k, signal in enumerate(signals):
-            keyed.append((int(self.signals["executor"][k]), _MIDDLE, signal))
+        owners = self.signals["executor"][: len(signals)].tolist()
+        keyed: list[tuple[int, float, Outcome]] = [
+            (owner, _MIDDLE, signal) for owner, signal in zip(owners, signals, strict=True)
+        ]
         keyed += [
             (int(self.fills["executor"][k]), int(self.fills["stage"][k]), self._fill(k, token, ts))
             for k in range(filled)
@@ -296,39 +297,43 @@ class Live:
             return signals, [outcome for outcome in outcomes if not isinstance(outcome, Emitted | Filled)]
         lane[3](tick)
         token, ts, exact = tick.instrument_token, tick.ts_ns, tick.last_price
-        made = [self._signal(k, token, ts, exact) for k in range(control[SIGNALS])]
+        made = self._signals(token, ts, exact)
         if not control[REFUSED]:
             return made, []  # type: ignore[return-value]  # none was dropped
         control[REFUSED] = 0
         dropped: list[Outcome] = [each for each in made if isinstance(each, Dropped)]
         return [each for each in made if isinstance(each, EmittedSignal)], dropped
 
-    def _outcome(self, k: int, token: int, ts: int, exact: Decimal) -> Outcome:
-        made = self._signal(k, token, ts, exact)
-        return made if isinstance(made, Dropped) else Emitted(made)
-
-    def _signal(self, k: int, token: int, ts: int, exact: Decimal) -> EmittedSignal | Dropped:
-        _, e, _, side, quantity, bucket, code, confidence, value = _unpack_signal(self._signal_bytes, k * _SIGNAL.size)
-        strategy_id, broker, bases, window, describe = self._facts[e]
-        reasoning, metadata = describe(side, value)
-        if code:
-            signal = SignalResult(SIDE_NAME[side], confidence, quantity, exact, reasoning, metadata)
-            return Dropped(signal, _REASONS[code], strategy_id, broker, token, ts)
-        return EmittedSignal(
-            SIDE_NAME[side],
-            confidence,
-            quantity,
-            exact,
-            reasoning,
-            metadata,
-            strategy_id=strategy_id,
-            broker=broker,
-            instrument_token=token,
-            ts_ns=ts,
-            id_bases=bases,
-            price_bucket=bucket,
-            dedupe_epoch=ts // window,
-        )
+    def _signals(self, token: int, ts: int, exact: Decimal) -> list[EmittedSignal | Dropped]:
+        """What the log of signals has of one tick."""
+        made: list[EmittedSignal | Dropped] = []
+        facts = self._facts
+        size = self._engine.control[SIGNALS] * _SIGNAL.size
+        for _, e, _, side, quantity, bucket, code, confidence, value in _SIGNAL.iter_unpack(self._signal_bytes[:size]):
+            strategy_id, broker, bases, window, describe = facts[e]
+            reasoning, metadata = describe(side, value)
+            if code:
+                signal = SignalResult(SIDE_NAME[side], confidence, quantity, exact, reasoning, metadata)
+                made.append(Dropped(signal, _REASONS[code], strategy_id, broker, token, ts))
+            else:
+                made.append(
+                    EmittedSignal(
+                        SIDE_NAME[side],
+                        confidence,
+                        quantity,
+                        exact,
+                        reasoning,
+                        metadata,
+                        strategy_id=strategy_id,
+                        broker=broker,
+                        instrument_token=token,
+                        ts_ns=ts,
+                        id_bases=bases,
+                        price_bucket=bucket,
+                        dedupe_epoch=ts // window,
+                    )
+                )
+        return made
 
     def _fill(self, k: int, token: int, ts: int) -> Outcome:
         _, e, _, _, quantity, position, trip, price, fee, realised, average = _unpack_fill(

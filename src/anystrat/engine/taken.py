@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from anystrat.domain.columns import SignalColumns
-from anystrat.domain.exact import to_decimal
-from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Outcome
-from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
+from anystrat.domain.exact import as_int64, floor_ratio, to_decimal
+from anystrat.domain.outcomes import REASON_CODE, REASONS, Dropped, Emitted, Filled, Outcome, Reason
+from anystrat.domain.signal import SIDE_CODE, SIDE_NAME, EmittedSignal, SignalResult
 from anystrat.engine.dropped_ticks import dropped_ticks
 from anystrat.engine.lanes import FillLog, SignalLog
 from anystrat.engine.state import table_type
@@ -72,11 +72,6 @@ class TakenBlock:
         keyed.sort(key=_order)
         return [entry[-1] for entry in keyed]
 
-    @property
-    def said_signals(self) -> bool:
-        """Whether the engine's own steps emitted or dropped a signal: what `columns` does not have."""
-        return any(isinstance(outcome, Emitted | Dropped) for _, _, outcome in self.own)
-
     def notes(self, *, ticks: int = 16) -> list[Outcome]:
         """What a person may want to be told: transitions, failures, and the first dropped ticks of each kind."""
         keyed = self._dropped(ticks)
@@ -94,8 +89,8 @@ class TakenBlock:
         return Signals(self)
 
     def columns(self) -> SignalColumns:
-        """Signals and drops of the lanes as columns, in their order; those of the engine's own steps are not among them."""
-        raw, block, executors = self.raw, self.block, self.executors
+        """Signals and drops as columns, in their order."""
+        raw, block, executors = self._all_raw(), self.block, self.executors
         tick, owner = raw["tick"], raw["executor"]
         ts = block.ts_ns[tick]
         windows = np.array([one.risk.dedupe_window_ns for one in executors], np.int64)
@@ -115,6 +110,19 @@ class TakenBlock:
             tuple((one.strategy_id, one.broker) for one in executors),
             np.array([one.id_bases for one in executors], np.uint64).reshape(len(executors), 2),
         )
+
+    def _all_raw(self) -> NDArray[Any]:
+        """`raw` with the signals and drops of the engine's own steps."""
+        own = [self._entry(tick, e, one) for tick, e, one in self.own if isinstance(one, Emitted | Dropped)]
+        if not own:
+            return self.raw
+        entries = np.concatenate([self.raw, np.array(own, table_type(SignalLog))])
+        return entries[np.lexsort((entries["executor"], entries["tick"]))]
+
+    def _entry(self, tick: int, e: int, outcome: Emitted | Dropped) -> tuple[Any, ...]:
+        signal, code = outcome.signal, 0 if isinstance(outcome, Emitted) else REASON_CODE[Reason(outcome.reason)]
+        bucket = as_int64(floor_ratio(signal.price, self.executors[e].risk.price_bucket))
+        return tick, e, 0, SIDE_CODE[signal.signal_type], signal.quantity, bucket, code, signal.confidence, 0.0
 
     def _price(self, tick: int) -> Decimal:
         exact = self.block.exact[tick] if self.block.exact is not None else None

@@ -165,7 +165,8 @@ class Breakout:
 
     def describe(self, side: int, value: float) -> tuple[str, Mapping[str, Any] | None]:
         level = "above the high" if side == 1 else "below the low"
-        return f"price {value:.2%} {level} of the {self.parameters.lookback_periods} ticks before", {"excess": value}
+        words = "price %.2f%% %s of the %d ticks before" % (value * 100.0, level, self.parameters.lookback_periods)  # noqa: UP031  half an f-string's time, which is most of a signal's
+        return words, {"excess": value}
 
 
 def _build(parameters: BreakoutParameters, context: BuildContext) -> Breakout:  # noqa: ARG001  rules need no model

@@ -121,7 +121,8 @@ class Momentum:
         return self.parameters.position_size
 
     def describe(self, side: int, value: float) -> tuple[str, Mapping[str, Any] | None]:  # noqa: ARG002
-        return f"price moved {value:+.2%} over {self.parameters.lookback_periods} ticks", {"change": value}
+        words = "price moved %+.2f%% over %d ticks" % (value * 100.0, self.parameters.lookback_periods)  # noqa: UP031  half an f-string's time, which is most of a signal's
+        return words, {"change": value}
 
 
 def _build(parameters: MomentumParameters, context: BuildContext) -> Momentum:  # noqa: ARG001  rules need no model
