@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anystrat.adapters.numba_kernels import numba_compiler
-from anystrat.domain.outcomes import Emitted
+from anystrat.domain.columns import SignalColumns
+from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Outcome
 from anystrat.engine.columns.outcomes import outcomes_of
 from anystrat.engine.columns.runner import BlockRunner
 from anystrat.engine.engine import Engine
@@ -31,6 +32,19 @@ def accounts(engine: Engine) -> Any:
     engine.settle()
     windows = [[(row.ts_ns, row.price, row.decimal, row.halted) for row in window.rows()] for window in engine.windows]
     return summary(engine), engine.tick_drops, engine.ticks, windows, [e.counters() for e in engine.executors]
+
+
+def assert_columns_say(columns: SignalColumns, outcomes: list[Outcome]) -> None:
+    """Every signal with its id and every drop with its reason, in their order, and nothing else."""
+    said = [one for one in outcomes if isinstance(one, Emitted | Dropped)]
+    names = [REASONS[code] for code in columns.code.tolist()]
+    assert names == [None if isinstance(one, Emitted) else one.reason for one in said]
+    ids = columns.ids().tolist()
+    emitted = [(k, one.signal) for k, one in enumerate(said) if isinstance(one, Emitted)]
+    assert ["".join(f"{half:016x}" for half in ids[k]) for k, _ in emitted] == [one.signal_id for _, one in emitted]
+    assert [(columns.confidence[k], columns.quantity[k]) for k in range(len(said))] == [
+        (one.signal.confidence, one.signal.quantity) for one in said
+    ]
 
 
 @settings(max_examples=200, phases=PHASES)
@@ -69,8 +83,11 @@ def test_blocks_through_the_lanes_lead_to_what_single_ticks_lead_to(case: Case, 
             compiled.settle()
             outcomes = [outcome for row in part.rows() for outcome in compiled.step_row(row)]
         else:
+            whole = compiled.in_lanes(part)
             taken = compiled.step_block(part)
             outcomes = taken.outcomes()
+            if whole:
+                assert_columns_say(taken.columns(), outcomes)
             assert list(taken.signals()) == [one.signal for one in outcomes if isinstance(one, Emitted)]
             assert len(taken.signals()) == len(list(taken.signals()))
         found += [plain(outcome) for outcome in outcomes]

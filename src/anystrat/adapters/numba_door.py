@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from anystrat.adapters.numba_kernels import KernelCompiler
     from anystrat.domain.compiling import TickShape
 
-__all__ = ["Door", "may_be_opened"]
+__all__ = ["Door", "may_be_opened", "shape_words"]
 
 # Numba and llvmlite are hardly typed.
 ir: Any = import_module("llvmlite.ir")
@@ -130,7 +130,7 @@ class Door:
         words = np.zeros(_SHAPES + _SHAPE * _KINDS, np.int64)
         words[[_SAID, _OTHERWISE, _LONG, _FLOAT]] = id(said), id(otherwise), id(int), id(float)
         for k, shape in enumerate(shapes):
-            words[_SHAPES + _SHAPE * k : _SHAPES + _SHAPE * (k + 1)] = _shape_words(shape)
+            words[_SHAPES + _SHAPE * k : _SHAPES + _SHAPE * (k + 1)] = shape_words(shape)
         self._tables = BoundTables(tables)
         words[_PLACES] = self._tables.address
         self._words = words
@@ -174,7 +174,8 @@ def _entry_of(compiled: Any) -> int:
     return address
 
 
-def _shape_words(shape: TickShape) -> list[int]:
+def shape_words(shape: TickShape) -> list[int]:
+    """A shape as a door reads it. Raises `LookupError` where an attribute's place cannot be told."""
     example = shape.example
     conditions = [*shape.plain.items()]
     conditions += conditions[:1] * (_CONDITIONS - len(conditions))
