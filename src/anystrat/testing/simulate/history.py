@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from anystrat.adapters.signal_files.jsonl import signal_bodies
 from anystrat.adapters.source_watch import WatchedFeed
 from anystrat.bootstrap.models import ModelWatch
-from anystrat.domain.errors import AnystratError
 from anystrat.domain.intake import SourceFailed
 from anystrat.domain.journal import JournalFailed, JournalRefused
 from anystrat.domain.notices import Recovered
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from anystrat.domain.journal import Journal, OutboxSignal
     from anystrat.domain.notices import Notice
 
-TICKS: Final = 240
+TICKS: Final = 200
 #: After the last fault, everything has to be done within so many simulated seconds.
 _LIVELY_SEC: Final = 600.0
 _LOOK_SEC: Final = 0.25
@@ -250,8 +249,7 @@ class _Lives:
         world.trace.say(f"{process} fails: {type(error).__name__}: {error}")
         expected = isinstance(error, JournalFailed | JournalRefused | SourceFailed)
         if not expected or process.number > self._healed_from:
-            kind = "I8" if isinstance(error, AnystratError) else "I5"
-            world.broken(kind, f"a run ended with {type(error).__name__}: {error}")
+            world.broken("I8", f"a run ended with {type(error).__name__}: {error}")
 
     def _runner(self, process: Process) -> Runner:
         world, seams, scenario = self.world, self._seams, self.world.scenario

@@ -143,6 +143,11 @@ def _effects(world: World) -> None:
                 world.broken("I3", f"{name}: signal {signal_id} had {effects} effects")
             if world.ledger.fate_of(name, signal_id) is None:
                 world.broken("I2", f"{name}: signal {signal_id} had an effect, and was never accepted")
+        for number in broker.overtaken:
+            if (name, number) not in world.ledger.wanted_again:
+                world.broken(
+                    "I3", f"{name} {number}: had its effect after a later signal of its strategy and instrument"
+                )
         for number, signal in world.ledger.signals.get(name, {}).items():
             fate, effect = fates[number], signal.signal_id in broker.effects
             world.trace.happened(f"fate {fate.name}{' with an effect' if effect else ''}")

@@ -132,6 +132,7 @@ class Operator:
         if runner.open:
             self._world.switching(process, on=on)
             await runner.kill(on=on)
+            self._world.switch_returned(process, on=on)
 
     async def _reload(self, runner: Runner, choice: float) -> None:
         world = self._world

@@ -28,6 +28,9 @@ class Broker:
         self.model = model
         self.effects: dict[str, int] = {}
         self.bodies: dict[str, bytes] = {}
+        #: The last signal of each strategy on each instrument that had an effect; those that later ones had overtaken.
+        self.last: dict[tuple[str, int], int] = {}
+        self.overtaken: list[int] = []
         self.recent: deque[tuple[float, int]] = deque()
         self._seed = seed
 
@@ -41,6 +44,10 @@ class Broker:
         if self.model.refuses and signal_id not in self.effects and self.refuses(signal_id):
             return SendResult(Verdict.REJECTED, "refused by the simulated broker")
         known = signal_id in self.effects
+        key = (signal.strategy_id, signal.instrument_token)
+        if not known and self.last.get(key, 0) > signal.number:
+            self.overtaken.append(signal.number)
+        self.last[key] = max(self.last.get(key, 0), signal.number)
         if not known or not isinstance(self.model.guarantee, Idempotent):
             self.effects[signal_id] = self.effects.get(signal_id, 0) + 1
         return TAKEN

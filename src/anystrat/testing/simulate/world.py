@@ -84,6 +84,7 @@ class World:
         self.forgotten: set[int] = set()
         self._journals: dict[Process | None, Journal] = {}
         self._malformed = sum(not each.places for all_ in scenario.messages.values() for each in all_)
+        self._looks = 0
         self._cut = Dice(scenario.seed, "power cuts")
         self.torn = Dice(scenario.seed, "torn writes")
         self._switch: dict[Process, list[bool]] = {}  # [the kill switch is on, it was asked to be]
@@ -294,6 +295,11 @@ class World:
         if not on and not state[1]:
             state[0] = False
 
+    def switch_returned(self, process: Process, *, on: bool) -> None:
+        """The service says that it is durable."""
+        if process.alive and on and not self.ledger.killed and self._switch[process][1]:
+            self.broken("I6", "the kill switch was said to be on, and is not durable")
+
     # -- bounds ----------------------------------------------------------------------------------------------------
 
     def look(self, process: Process) -> None:
@@ -304,6 +310,9 @@ class World:
         for mailbox in runner.mailboxes:
             if mailbox.waiting_ticks > mailbox.capacity + _PIECE:
                 self.broken("I7", f"{mailbox.waiting_ticks} ticks wait in a mailbox for {mailbox.capacity}")
+        self._looks += 1
+        if self._looks % 8:
+            return  # asking for health takes as long as a tick
         health = runner.health()
         waiting = 0 if health.journal is None else health.journal.waiting
         if waiting > _STEPS + len(runner.shards):
