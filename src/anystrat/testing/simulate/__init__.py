@@ -4,6 +4,7 @@
 """
 
 from anystrat.testing.simulate.history import History, Seams, history
+from anystrat.testing.simulate.scenario import Subject
 from anystrat.testing.simulate.world import Violation
 
-__all__ = ["History", "Seams", "Violation", "history"]
+__all__ = ["History", "Seams", "Subject", "Violation", "history"]

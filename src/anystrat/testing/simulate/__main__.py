@@ -7,15 +7,23 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final
 
+from anystrat.bootstrap import default_catalog
+from anystrat.config import load_configuration
+from anystrat.domain.errors import AnystratError
 from anystrat.testing.simulate.history import TICKS, History, history
 from anystrat.testing.simulate.minimise import minimised
+from anystrat.testing.simulate.scenario import LIVE_NS, Subject
+
+Live = Callable[..., History]
 
 _CHUNK: Final = 10
 _SHOWN: Final = 400
@@ -32,6 +40,11 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     which.add_argument("--seed", type=int, metavar="N", help="one history, printed line by line")
     which.add_argument("--seeds", type=_range, metavar="A..B", help="many histories, A to B, both included")
     parser.add_argument("--ticks", type=int, default=TICKS, metavar="N", help=f"ticks of each history ({TICKS})")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="simulate the strategies of this configuration")
+    parser.add_argument(
+        "--start", type=_moment, default=None, metavar="TIME", help="the first tick's time with --config, such as "
+        "2024-03-05T15:00Z: a session's time where instruments have a calendar"
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that share the seeds (1)")
     parser.add_argument("--minimise", action="store_true", help="make the first history that fails small, and print it")
     parser.add_argument("--json", action="store_true", help="the result as JSON, for programs")
@@ -49,13 +62,34 @@ def _range(text: str) -> range:
     return found
 
 
+def _moment(text: str) -> int:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found {text!r}, allowed: a time such as 2024-03-05T15:00Z") from None
+    return int(found.replace(tzinfo=found.tzinfo or UTC).timestamp()) * 1_000_000_000
+
+
+def _subject(path: Path | None, start_ns: int | None) -> Subject | None:
+    if path is None:
+        return None
+    known = default_catalog()
+    return Subject(load_configuration(path, known), known, LIVE_NS if start_ns is None else start_ns)
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     arguments = _arguments(given)
+    try:
+        subject = _subject(arguments.config, arguments.start)
+    except AnystratError as error:
+        print(error, file=sys.stderr)
+        return 2
+    live = partial(_live, arguments.ticks, subject)
     if arguments.seed is not None:
-        return _one(arguments)
+        return _one(arguments, live)
     began = time.perf_counter()
-    found = list(_many(arguments.seeds, arguments.ticks, arguments.workers))
+    found = list(_many(arguments.seeds, live, arguments.workers))
     seconds = time.perf_counter() - began
     failed = [each for each in found if each.violations]
     summary = _summary(found, seconds)
@@ -64,16 +98,16 @@ def main(given: Sequence[str] | None = None) -> int:
         for each in failed[:_SHOWN]:
             print(f"seed {each.seed}: {'; '.join(map(str, each.violations[:3]))}")
         if arguments.minimise:
-            _print(_small(failed[0]))
+            _print(_small(failed[0], live))
         else:
             print(f"See one: python -m anystrat.testing.simulate --seed {failed[0].seed} --minimise")
     return 1 if failed else 0
 
 
-def _one(arguments: argparse.Namespace) -> int:
-    found = history(arguments.seed, ticks=arguments.ticks, keep=True)
+def _one(arguments: argparse.Namespace, live: Live) -> int:
+    found = live(arguments.seed, keep=True)
     if found.violations and arguments.minimise:
-        found = _small(found)
+        found = _small(found, live)
     if arguments.json:
         print(json.dumps({**asdict(found), "sometimes": dict(found.sometimes)}))
     else:
@@ -81,8 +115,8 @@ def _one(arguments: argparse.Namespace) -> int:
     return 1 if found.violations else 0
 
 
-def _small(failed: History) -> History:
-    return minimised(failed, lambda ticks, only: history(failed.seed, ticks=ticks, only=only, keep=True))
+def _small(failed: History, live: Live) -> History:
+    return minimised(failed, lambda ticks, only: live(failed.seed, ticks=ticks, only=only, keep=True))
 
 
 def _print(found: History) -> None:
@@ -92,8 +126,7 @@ def _print(found: History) -> None:
     print("\n".join(f"VIOLATED {each}" for each in found.violations) or "I1 to I9 hold.")
 
 
-def _many(seeds: range, ticks: int, workers: int) -> Iterator[History]:
-    live = partial(_live, ticks)
+def _many(seeds: range, live: Live, workers: int) -> Iterator[History]:
     if workers <= 1:
         yield from map(live, seeds)
         return
@@ -101,8 +134,8 @@ def _many(seeds: range, ticks: int, workers: int) -> Iterator[History]:
         yield from pool.map(live, seeds, chunksize=_CHUNK)
 
 
-def _live(ticks: int, seed: int) -> History:
-    return history(seed, ticks=ticks)
+def _live(planned: int, subject: Subject | None, seed: int, *, ticks: int | None = None, **options: Any) -> History:
+    return history(seed, ticks=planned if ticks is None else ticks, subject=subject, **options)
 
 
 def _summary(found: Sequence[History], seconds: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from anystrat.testing.simulate.invariants import check
 from anystrat.testing.simulate.journal_port import SimulatedJournal
 from anystrat.testing.simulate.operator import Operator
 from anystrat.testing.simulate.process import Process, adopting, first_of
-from anystrat.testing.simulate.scenario import drawn, engines_of
+from anystrat.testing.simulate.scenario import Scenario, Subject, drawn, engines_of
 from anystrat.testing.simulate.sink_port import SimulatedSink
 from anystrat.testing.simulate.source_port import SimulatedSource
 from anystrat.testing.simulate.trace import Trace
@@ -83,10 +83,12 @@ def history(
     only: Collection[str] | None = None,
     keep: bool = False,
     seams: Seams | None = None,
+    subject: Subject | None = None,
 ) -> History:
     """Live through the history of a seed, and check it. The same arguments give the same one, anywhere.
 
     `only`: the faults that may happen, by name; None: all that the seed has. `keep`: with all its lines.
+    `subject`: strategies of one's own in the place of drawn ones; their brokers are simulated, whatever their type.
     """
     loop = SimulatedLoop(turns=_MOST_TURNS)
     loop.set_exception_handler(lambda *_: None)  # what a killed process leaves behind is nobody's
@@ -94,7 +96,8 @@ def history(
     trace = Trace(loop.time, keep=keep)
     try:
         asyncio.set_event_loop(loop)
-        lives = _Lives(seed, ticks, only, trace, loop, seams or Seams())
+        scenario = drawn(seed, ticks, subject)
+        lives = _Lives(scenario, Faults(seed, only=only), trace, loop, seams or Seams())
         try:
             loop.run_until_complete(lives.run())
         except (Deadlock, Livelock) as error:
@@ -127,19 +130,18 @@ class _Lives:
 
     def __init__(
         self,
-        seed: int,
-        ticks: int,
-        only: Collection[str] | None,
+        scenario: Scenario,
+        faults: Faults,
         trace: Trace,
         loop: asyncio.AbstractEventLoop,
         seams: Seams,
     ) -> None:
-        self.world = World(drawn(seed, ticks), Faults(seed, only=only), trace, loop)
+        self.world = World(scenario, faults, trace, loop)
         self.processes = self.crashes = 0
         #: The runner that ended well.
         self.last: Runner | None = None
         self._seams = seams
-        self._dice = Dice(seed, "lives")
+        self._dice = Dice(scenario.seed, "lives")
         self._taken = asyncio.Event()
         self._retiring: list[tuple[Process, asyncio.Task[None]]] = []
         self._aside: list[asyncio.Future[None]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from anystrat.bootstrap import Wiring, default_catalog
+from anystrat.bootstrap import Wiring, default_catalog, default_wiring
 from anystrat.bootstrap.running import build_engines, run_fingerprint
 from anystrat.config import configuration_from_mapping
 from anystrat.domain.columns import TickColumns
@@ -59,11 +59,21 @@ class SinkModel:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A configuration with what follows from it."""
+    """A configuration with what follows from it. `catalog` is None for those that the simulator draws."""
 
     configuration: Configuration
     plan: ShardPlan
     fingerprint: str
+    catalog: Catalog | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Strategies of one's own, to be simulated in the place of drawn ones. The first tick comes at `start_ns`."""
+
+    configuration: Configuration
+    catalog: Catalog
+    start_ns: int = LIVE_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,7 @@ class Scenario:
 
     seed: int
     live: bool
+    start_ns: int
     block: TickColumns
     messages: Mapping[str, tuple[Message, ...]]
     last_second: float
@@ -106,17 +117,47 @@ def catalog() -> Catalog:
 
 def engines_of(setting: Setting, file: ModelFile) -> tuple[list[Engine], Wiring]:
     """New engines of a setting, which take their models from this file."""
-    wiring = Wiring(catalog(), SimulatedShelf(file))
+    own = setting.catalog
+    wiring = Wiring(catalog(), SimulatedShelf(file)) if own is None else default_wiring(own)
     return build_engines(setting.configuration, wiring, setting.plan), wiring
 
 
-def drawn(seed: int, ticks: int) -> Scenario:
-    """The scenario of a seed, with `ticks` ticks."""
+def drawn(seed: int, ticks: int, subject: Subject | None = None) -> Scenario:
+    """The scenario of a seed, with `ticks` ticks; with a `subject`, of its strategies."""
     dice = Dice(seed, "scenario")
     live = dice.chance(0.5)
     partitions = ["feed"] if dice.chance(0.6) else ["feed.a", "feed.b"]
     brokers = ["alpha"] if dice.chance(0.6) else ["alpha", "beta"]
-    block, messages, last = _ticks(Dice(seed, "ticks"), ticks, partitions, live=live)
+    start_ns = (LIVE_NS if live else RECORDED_NS) if subject is None else subject.start_ns
+    settings = _drawn_settings(dice, seed, brokers, live=live) if subject is None else (_own_setting(subject, seed),)
+    configuration = settings[0].configuration
+    tokens = TOKENS if subject is None else tuple(sorted(settings[0].plan.shard_of))
+    block, messages, last = _ticks(Dice(seed, "ticks"), ticks, partitions, tokens, start_ns)
+    return Scenario(
+        seed=seed,
+        live=live or subject is not None,
+        start_ns=start_ns if live or subject is not None else LIVE_NS,
+        block=block,
+        messages=messages,
+        last_second=last,
+        feed=FeedSettings(
+            stale_after_sec=dice.one_of([None, 0.5, 2.0]),
+            on_stale=dice.one_of([OnStale.GATE, OnStale.PAUSE]),
+            on_gap=dice.one_of([OnGap.NOTE, OnGap.REWARM, OnGap.PAUSE]),
+        ),
+        settings=settings,
+        sinks={name: _sink(dice) for name, each in configuration.brokers.items() if each.costs is None},
+        sqlite=dice.chance(0.25),
+        keep_inputs=dice.one_of([0, 50, 1_000_000]),
+        checkpoint_inputs=dice.one_of([7, 40, 65_536]),
+    )
+
+
+def _own_setting(subject: Subject, seed: int) -> Setting:
+    return _with_fingerprint(subject.configuration, subject.catalog, seed)
+
+
+def _drawn_settings(dice: Dice, seed: int, brokers: list[str], *, live: bool) -> tuple[Setting, ...]:
     rows = _rows(dice, brokers, live=live)
     top = {
         "version": 1,
@@ -130,23 +171,7 @@ def drawn(seed: int, ticks: int) -> Scenario:
     }
     first = _setting({**top, "strategies": rows}, seed)
     others = [_setting({**top, "strategies": each}, seed) for each in _changed(dice, rows)]
-    return Scenario(
-        seed=seed,
-        live=live,
-        block=block,
-        messages=messages,
-        last_second=last,
-        feed=FeedSettings(
-            stale_after_sec=dice.one_of([None, 0.5, 2.0]),
-            on_stale=dice.one_of([OnStale.GATE, OnStale.PAUSE]),
-            on_gap=dice.one_of([OnGap.NOTE, OnGap.REWARM, OnGap.PAUSE]),
-        ),
-        settings=(first, *(each for each in others if _fits(first, each))),
-        sinks={each: _sink(dice) for each in brokers},
-        sqlite=dice.chance(0.25),
-        keep_inputs=dice.one_of([0, 50, 1_000_000]),
-        checkpoint_inputs=dice.one_of([7, 40, 65_536]),
-    )
+    return (first, *(each for each in others if _fits(first, each)))
 
 
 def _fits(first: Setting, other: Setting) -> bool:
@@ -168,10 +193,13 @@ def _changed(dice: Dice, rows: list[dict[str, Any]]) -> list[list[dict[str, Any]
 
 
 def _setting(mapping: Mapping[str, Any], seed: int) -> Setting:
-    configuration = configuration_from_mapping(mapping, catalog(), base_dir=_NOWHERE)
+    return _with_fingerprint(configuration_from_mapping(mapping, catalog(), base_dir=_NOWHERE), None, seed)
+
+
+def _with_fingerprint(configuration: Configuration, own: Catalog | None, seed: int) -> Setting:
     run = configuration.run
     plan = plan_shards(configuration.strategies, run.shards, run.sharding)
-    setting = Setting(configuration, plan, "")
+    setting = Setting(configuration, plan, "", own)
     engines, _ = engines_of(setting, ModelFile(seed))
     return replace(setting, fingerprint=run_fingerprint(plan, engines))
 
@@ -242,13 +270,13 @@ def _sink(dice: Dice) -> SinkModel:
 
 
 def _ticks(
-    dice: Dice, count: int, partitions: list[str], *, live: bool
+    dice: Dice, count: int, partitions: list[str], watched: Sequence[int], start: int
 ) -> tuple[TickColumns, dict[str, tuple[Message, ...]], float]:
     """Random walks; `volume` says which tick it is. Now and then a tick that must be dropped, or a message that holds none."""
-    start = LIVE_NS if live else RECORDED_NS
+    stranger = max(STRANGER, *(token + 1 for token in watched))
     pause = dice.scale(0.02, 0.2)
     bursts, strange = dice.one_of([0.2, 0.6, 0.95]), dice.one_of([0.0, 0.04])
-    levels = {token: 2_000 + 20 * token for token in (*TOKENS, STRANGER)}
+    levels = {token: 2_000 + 20 * (token % 100) for token in (*watched, stranger)}
     second = 0.0
     rows: list[tuple[int, int, float, bool]] = []
     messages: dict[str, list[Message]] = {name: [] for name in partitions}
@@ -262,10 +290,10 @@ def _ticks(
             second += pause * 2 * dice.random() / (1 - bursts)
         size = min(1 if dice.chance(0.7) else dice.integer(2, 4), count - len(rows))
         at = dice.integer(0, len(partitions) - 1)
-        own = [token for token in levels if token % len(partitions) == at]
+        own = [token for token in levels if token % len(partitions) == at] or list(levels)
         first = len(rows)
         for _ in range(size):
-            token = STRANGER if dice.chance(strange) and STRANGER in own else dice.one_of(own)
+            token = stranger if dice.chance(strange) and stranger in own else dice.one_of(own)
             levels[token] = max(100, levels[token] + dice.integer(-3, 3))
             price = levels[token] * _TICK
             stamp = start + round(second * 1e9)

@@ -18,7 +18,6 @@ from anystrat.testing.simulate.dice import Dice
 from anystrat.testing.simulate.journal_port import all_inputs, at_once
 from anystrat.testing.simulate.ledger import Ledger
 from anystrat.testing.simulate.models import ModelFile
-from anystrat.testing.simulate.scenario import LIVE_NS
 from anystrat.testing.simulate.sink_port import Broker
 from anystrat.testing.simulate.source_port import Server
 
@@ -66,7 +65,7 @@ class World:
         self.faults = faults
         self.trace = trace
         self.loop = loop
-        self.clock = SimulatedClock(loop, LIVE_NS)
+        self.clock = SimulatedClock(loop, scenario.start_ns)
         self.ledger = Ledger()
         self.server = Server(scenario.messages)
         self.brokers = {name: Broker(name, model, scenario.seed) for name, model in scenario.sinks.items()}
