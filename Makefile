@@ -34,7 +34,7 @@ install = $(uv) $(1) || { echo "uv could not install; pip tries" >&2; $(pip) $(1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types layers hygiene docs bench torture simulate lock clean
+.PHONY: help run test check lint types layers hygiene supply docs bench torture simulate lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +45,7 @@ run: $(run_ready) ## the quickstart: replay real prices through a strategy
 test: $(dev_ready) ## all tests
 	@$(TEST)
 
-check: lint types layers docs hygiene ## what must hold before a commit, tests apart
+check: lint types layers docs hygiene supply ## what must hold before a commit, tests apart
 
 lint: $(dev_ready)
 	$(PY) -m ruff check .
@@ -61,6 +61,9 @@ layers: $(dev_ready)
 
 hygiene: $(dev_ready)
 	$(PY) tools/hygiene.py
+
+supply: $(dev_ready)  # known vulnerabilities, hashes, and out/sbom.cdx.json
+	$(PY) tools/supply_chain.py
 
 docs: $(dev_ready) ## the documentation, into site/
 	$(DOCS)
