@@ -58,7 +58,9 @@ def test_every_answer_to_whatever_is_asked_is_one_that_the_document_names(desk, 
             if isinstance(kwargs.get("data"), bytes | str):
                 kwargs["content"] = kwargs.pop("data")
             kwargs["headers"] = {
-                name: value for name, value in kwargs["headers"].items() if name.lower() not in {"authorization", "host"}
+                name: value
+                for name, value in kwargs["headers"].items()
+                if name.lower() not in {"authorization", "host"}
             }
             response = desk.do(desk.api.request(**kwargs))
             case.validate_response(response)
