@@ -7,6 +7,7 @@ where the places and lengths of all arrays are written down. `book.executor.stat
 
 from __future__ import annotations
 
+import operator
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +21,7 @@ cgutils: Any = import_module("numba.core.cgutils")
 types: Any = import_module("numba.core.types")
 models: Any = import_module("numba.core.datamodel.models")
 extending: Any = import_module("numba.core.extending")
+imputils: Any = import_module("numba.core.imputils")
 templates: Any = import_module("numba.core.typing.templates")
 numpy_support: Any = import_module("numba.np.numpy_support")
 arrays: Any = import_module("numba.np.arrayobj")
@@ -107,11 +109,28 @@ class Tables(types.Type):  # type: ignore[misc]  # as above
         return None
 
 
+class Column(types.Type):  # type: ignore[misc]  # as above
+    """The type of a column: a value every `stride` bytes from `offset` on in the array number `first`.
+
+    An index is taken as it is: to count negative ones from the end, as Numba's arrays do, costs more than the access.
+    """
+
+    def __init__(self, value: np.dtype[Any], first: int, offset: int, stride: int) -> None:
+        self.value = numpy_support.from_dtype(value)
+        self.first = first
+        self.offset = offset
+        self.stride = stride
+        super().__init__(name=f"Column({value}, {first}, {offset}, {stride})")
+
+
 def _type_of(layout: Layout, first: int) -> Any:
     if isinstance(layout, np.dtype):
-        if layout.names is None:
+        if layout.names is not None:
+            return Tables(layout, first)
+        # Kernels take slices of prices.
+        if layout == np.float64:
             return types.Array(numpy_support.from_dtype(layout), 1, "C")
-        return Tables(layout, first)
+        return Column(layout, first, 0, layout.itemsize)
     return types.int64 if layout == "number" else Tables(layout, first)
 
 
@@ -127,24 +146,22 @@ class _TablesAttributes(templates.AttributeTemplate):  # type: ignore[misc]  # a
         """The type of an attribute: a part, or a column of a structured array."""
         if isinstance(kind.layout, np.dtype):
             fields: Any = kind.layout.fields
-            return types.Array(numpy_support.from_dtype(fields[name][0]), 1, "A") if name in fields else None
+            if name not in fields:
+                return None
+            column, offset = fields[name][:2]
+            return Column(column, kind.first, offset, kind.layout.itemsize)
         found = kind.part(name)
         return _type_of(*found) if found is not None else None
 
 
 def _attribute(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
     if isinstance(kind.layout, np.dtype):
-        fields: Any = kind.layout.fields
-        column, offset = fields[name][:2]
-        array_type = types.Array(numpy_support.from_dtype(column), 1, "A")
-        return _array(context, builder, array_type, value, kind.first, offset, kind.layout.itemsize)
+        return value
     layout, first = kind.part(name)
     made = _type_of(layout, first)
-    if isinstance(made, Tables):
-        return value
     if isinstance(made, types.Array):
-        return _array(context, builder, made, value, first, 0, layout.itemsize)
-    return _word(builder, value, 2 * first)
+        return _array(context, builder, made, value, first)
+    return _word(builder, value, 2 * first) if made is types.int64 else value
 
 
 def _word(builder: Any, address: Any, word: int) -> Any:
@@ -155,20 +172,69 @@ def _word(builder: Any, address: Any, word: int) -> Any:
     return loaded
 
 
-def _array(context: Any, builder: Any, kind: Any, address: Any, first: int, offset: int, stride: int) -> Any:
-    size = ir.IntType(64)
-    start = builder.add(_word(builder, address, 2 * first), ir.Constant(size, offset))
+def _array(context: Any, builder: Any, kind: Any, address: Any, first: int) -> Any:
     array = arrays.make_array(kind)(context, builder)
-    data_type = context.get_data_type(kind.dtype).as_pointer()
+    item = ir.Constant(ir.IntType(64), context.get_abi_sizeof(context.get_data_type(kind.dtype)))
     arrays.populate_array(
         array,
-        data=builder.inttoptr(start, data_type),
+        data=builder.inttoptr(_word(builder, address, 2 * first), context.get_data_type(kind.dtype).as_pointer()),
         shape=cgutils.pack_array(builder, [_word(builder, address, 2 * first + 1)]),
-        strides=cgutils.pack_array(builder, [ir.Constant(size, stride)]),
-        itemsize=ir.Constant(size, context.get_abi_sizeof(context.get_data_type(kind.dtype))),
+        strides=cgutils.pack_array(builder, [item]),
+        itemsize=item,
         meminfo=None,
     )
     return array._getvalue()  # noqa: SLF001  Numba's own way
+
+
+class _ColumnIndexed(templates.AbstractTemplate):  # type: ignore[misc]  # as above
+    key = operator.getitem
+
+    def generic(self, arguments: Any, _keywords: Any) -> Any:
+        """The type of `column[index]`."""
+        column, index = arguments
+        if isinstance(column, Column) and isinstance(index, types.Integer):
+            return templates.signature(column.value, column, types.int64)
+        return None
+
+
+class _ColumnSet(templates.AbstractTemplate):  # type: ignore[misc]  # as above
+    key = operator.setitem
+
+    def generic(self, arguments: Any, _keywords: Any) -> Any:
+        """The type of `column[index] = value`."""
+        column, index, _ = arguments
+        if isinstance(column, Column) and isinstance(index, types.Integer):
+            return templates.signature(types.none, column, types.int64, column.value)
+        return None
+
+
+class _ColumnLength(templates.AbstractTemplate):  # type: ignore[misc]  # as above
+    key = len
+
+    def generic(self, arguments: Any, _keywords: Any) -> Any:
+        """The type of `len(column)`."""
+        return templates.signature(types.int64, *arguments) if isinstance(arguments[0], Column) else None
+
+
+def _place(context: Any, builder: Any, kind: Any, address: Any, index: Any) -> Any:
+    size = ir.IntType(64)
+    start = builder.add(_word(builder, address, 2 * kind.first), ir.Constant(size, kind.offset))
+    place = builder.add(start, builder.mul(index, ir.Constant(size, kind.stride), flags=("nsw",)))
+    return builder.inttoptr(place, context.get_data_type(kind.value).as_pointer())
+
+
+def _get(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.load(_place(context, builder, signature.args[0], *arguments))
+
+
+def _set(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    address, index, value = arguments
+    builder.store(value, _place(context, builder, signature.args[0], address, index))
+    return context.get_dummy_value()
+
+
+def _length(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return _word(builder, arguments[0], 2 * signature.args[0].first + 1)
 
 
 def tables_at(layout: Layout, first: int) -> Any:
@@ -177,9 +243,9 @@ def tables_at(layout: Layout, first: int) -> Any:
 
     def table(_context: Any, address: Any) -> Any:  # noqa: ARG001  found by its type
         def generated(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            if isinstance(kind, Tables):
-                return arguments[0]
-            return _array(context, builder, kind, arguments[0], first, 0, layout.itemsize)
+            if isinstance(kind, types.Array):
+                return _array(context, builder, kind, arguments[0], first)
+            return arguments[0]
 
         return kind(types.int64), generated
 
@@ -199,5 +265,12 @@ def _word_at(_context: Any, address: Any, offset: Any) -> Any:  # noqa: ARG001  
 #: In compiled code, `word_at(address, offset)`: the whole number there.
 word_at: Any = extending.intrinsic(_word_at)
 extending.register_model(Tables)(_TablesModel)
+extending.register_model(Column)(_TablesModel)
+templates.infer_global(operator.getitem)(_ColumnIndexed)
+templates.infer_global(operator.setitem)(_ColumnSet)
+templates.infer_global(len)(_ColumnLength)
+imputils.lower_builtin(operator.getitem, Column, types.int64)(_get)
+imputils.lower_builtin(operator.setitem, Column, types.int64, types.Any)(_set)
+imputils.lower_builtin(len, Column)(_length)
 extending.infer_getattr(_TablesAttributes)
 extending.lower_getattr_generic(Tables)(_attribute)
