@@ -11,7 +11,6 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from anystrat.domain.outcomes import REASON_CODE, Reason
-from anystrat.engine.recent import recent_place
 from anystrat.engine.state import LONG_AGO
 
 if TYPE_CHECKING:
@@ -119,11 +118,13 @@ def exposure(limits: Limits, book: Book, e: int, s: int) -> float:
     return total
 
 
-def check_gate(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, bucket: int) -> int:
-    """Checks 10 to 13: cool-down, duplicates, spacing and rate of what this executor already emitted."""
+def check_gate(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, k: int) -> int:
+    """Checks 10 to 13: cool-down, duplicates, spacing and rate of what this executor already emitted.
+
+    `k` is the `recent_place` of the signal's side and price bucket.
+    """
     if book.slot.last_emit[s] != LONG_AGO and ts - book.slot.last_emit[s] < limits.cooldown[e]:
         return COOLDOWN
-    k = recent_place(book, s, side, bucket)
     if book.recent.side[k] == side and ts - book.recent.ts[k] < limits.dedupe[e]:
         return DUPLICATE
     if book.executor.last_emit[e] != LONG_AGO and ts - book.executor.last_emit[e] < limits.min_interval[e]:
@@ -136,11 +137,10 @@ def check_gate(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, b
     return EMITTED
 
 
-def remember(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, bucket: int) -> None:
-    """Enter an emission into the gate. The slot's table must have room."""
+def remember(limits: Limits, book: Book, e: int, s: int, ts: int, side: int, bucket: int, k: int) -> None:
+    """Enter an emission into the gate, at its `recent_place` `k`. The slot's table must have room."""
     book.slot.last_emit[s] = ts
     book.executor.last_emit[e] = ts
-    k = recent_place(book, s, side, bucket)
     if book.recent.side[k] == 0:
         book.slot.recent_count[s] += 1
         book.recent.side[k] = side

@@ -29,6 +29,7 @@ from anystrat.engine.checks import (
 from anystrat.engine.columns.grouping import CLOSED_BIT, PREOPEN_BIT
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.fills import enqueue, fill
+from anystrat.engine.recent import recent_place
 from anystrat.engine.state import REASON_COLUMNS, State
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class Decisions:
         limits, book, e, ts = self._state.limits, self._state.book, executor.row, row.ts_ns
         plain = float(price) if not price.is_snan() else math.nan
         signed = quantity if side == 1 else -quantity
-        bucket = 0
+        bucket = place = 0
         code = (
             check_market(limits, e, moment.killed, moment.session, row.halted, row.auction, moment.age_ns)
             or check_signal(limits, e, confidence, quantity, plain)
@@ -226,7 +227,8 @@ class Decisions:
         )
         if not code:
             bucket = floor_ratio(price, executor.risk.price_bucket)
-            code = check_gate(limits, book, e, s, ts, side, as_int64(bucket))
+            place = recent_place(book, s, side, as_int64(bucket))
+            code = check_gate(limits, book, e, s, ts, side, place)
         if code:
             book.drops[e * REASON_COLUMNS + code] += 1
             reason = REASONS[code]
@@ -241,7 +243,7 @@ class Decisions:
                     executor, Trigger.THROTTLED, ts, executor.risk.throttle_pause_ns, out, row.instrument_token
                 )
             return
-        remember(limits, book, e, s, ts, side, as_int64(bucket))
+        remember(limits, book, e, s, ts, side, as_int64(bucket), place)
         book.executor.signals[e] += 1
         out.append(
             Emitted(

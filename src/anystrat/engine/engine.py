@@ -47,7 +47,7 @@ from anystrat.engine.columns.grouping import DROP_OF_PLACE
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.decision import SESSION_CODE, Decisions, Moment, session_of
 from anystrat.engine.executor import Kind, StrategyExecutor, limits_of
-from anystrat.engine.lanes import ARRIVED, CONTROLS, FLAGS, KILLED, TICKS
+from anystrat.engine.lanes import ARRIVED, BUCKET_TICK, CONTROLS, FLAGS, KILLED, TICKS
 from anystrat.engine.live import Lane, Live
 from anystrat.engine.live_blocks import Blocks
 from anystrat.engine.models import swap_models
@@ -237,7 +237,7 @@ class Engine:
 
     @ticks.setter
     def ticks(self, count: int) -> None:
-        self.control[TICKS] = count
+        self.control[TICKS], self.control[BUCKET_TICK] = count, 0
 
     @property
     def arrived_ns(self) -> int | None:

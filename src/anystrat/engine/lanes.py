@@ -43,7 +43,7 @@ from anystrat.engine.columns.grouping import (
     floor_bucket,
 )
 from anystrat.engine.fills import enqueue, fill
-from anystrat.engine.recent import has_room
+from anystrat.engine.recent import has_room, recent_place
 from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, REASON_COLUMNS, Floats, Ints
 from anystrat.strategies.breakout import breakout_kernel
 from anystrat.strategies.mean_reversion import mean_reversion_kernel, stretch_of, surely_none
@@ -67,7 +67,7 @@ SMA_CROSSOVER: Final = 4
 #: and the market it is in, for one call; how many entries the logs have, and how many watchers are listed; when the
 #: latest ticks arrived (`LONG_AGO`: ticks have no age but what a call says); how many decimal places a price had lately;
 #: how many signals were dropped, and how many ticks of a block, since these were set to 0; what became of the latest tick
-#: that came through a door.
+#: that came through a door; the price bucket of the tick number `BUCKET_TICK`, for a step of so many digits and decimals.
 TICKS: Final = 0
 KILLED: Final = 1
 AGE: Final = 2
@@ -80,7 +80,11 @@ DECIMALS: Final = 8
 REFUSED: Final = 9
 DROPPED: Final = 10
 STATUS: Final = 11
-CONTROLS: Final = 12
+BUCKET: Final = 12
+BUCKET_TICK: Final = 13
+BUCKET_DIGITS: Final = 14
+BUCKET_SCALE: Final = 15
+CONTROLS: Final = 16
 
 #: What became of a tick: nothing to tell of, paper fills alone, or more. Below zero it was dropped.
 QUIET: Final = 0
@@ -387,15 +391,15 @@ def conclude(
     e = lanes.watcher.executor[k]
     s = lanes.watcher.slot[k]
     rule = lanes.watcher.rule[k]
-    bucket, sure, places = floor_bucket(price, lanes.rule.digits[rule], lanes.rule.scale[rule], lanes.control[DECIMALS])
-    lanes.control[DECIMALS] = places
+    bucket, sure = bucket_of(lanes, price, lanes.rule.digits[rule], lanes.rule.scale[rule])
     if not sure or book.slot.pending_count[s] >= book.pending_room or not has_room(limits, book, e, s, ts):
         return True
     quantity = lanes.watcher.quantity[k]
     signed = quantity if side == 1 else -quantity
     code = checked(limits, book, lanes, e, s, i, ts, price, flags, confidence, quantity, signed)
+    place = recent_place(book, s, side, bucket)
     if code == 0:
-        code = check_gate(limits, book, e, s, ts, side, bucket)
+        code = check_gate(limits, book, e, s, ts, side, place)
     if code == CIRCUIT_OPEN or (code == RATE_LIMITED and limits.pause_on_throttle[e] != 0):
         return True
     book.executor.evaluations[e] += 1
@@ -414,13 +418,28 @@ def conclude(
         lanes.control[REFUSED] += 1
         book.drops[e * REASON_COLUMNS + code] += 1
         return False
-    remember(limits, book, e, s, ts, side, bucket)
+    remember(limits, book, e, s, ts, side, bucket, place)
     book.executor.signals[e] += 1
     if limits.same_tick[e] != 0 and flags & BLOCKED_BITS == 0:
         fill_one(limits, book, lanes, e, s, ts, signed, price, tick, AFTER_SIGNAL)
     else:
         enqueue(book, s, signed, price)
     return False
+
+
+def bucket_of(lanes: Lanes, price: float, digits: int, scale: int) -> tuple[int, bool]:
+    """(the tick's price bucket, whether it is sure); worked out once a tick for all watchers with the same step."""
+    control = lanes.control
+    if control[BUCKET_TICK] != control[TICKS] or control[BUCKET_DIGITS] != digits or control[BUCKET_SCALE] != scale:
+        bucket, sure, places = floor_bucket(price, digits, scale, control[DECIMALS])
+        control[DECIMALS] = places
+        if not sure:
+            return 0, False
+        control[BUCKET] = bucket
+        control[BUCKET_TICK] = control[TICKS]
+        control[BUCKET_DIGITS] = digits
+        control[BUCKET_SCALE] = scale
+    return control[BUCKET], True
 
 
 def quiet_score(lanes: Lanes, rule: int, k: int, ticks: int, end: int, count: int, gone: float) -> bool:

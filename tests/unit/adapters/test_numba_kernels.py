@@ -22,7 +22,7 @@ from anystrat.adapters.numba_kernels import KernelCompiler, numba_compiler, priv
 from anystrat.domain.configuration import PaperCosts, RiskLimits
 from anystrat.engine import checks, fills
 from anystrat.engine.executor import limits_of
-from anystrat.engine.recent import has_room
+from anystrat.engine.recent import has_room, recent_place
 from anystrat.engine.state import State
 from anystrat.paper.fills import position_after
 
@@ -362,9 +362,11 @@ def test_the_engines_kernels_are_the_same_compiled(seed: int) -> None:
             each.widen(pending=False)
     limits, book = quick.for_compiled()
 
-    def both(function: Callable[..., Any], *arguments: Any, with_book: bool = True) -> Any:
-        mine = (plain.limits, plain.book) if with_book else (plain.limits,)
-        theirs = (limits, book) if with_book else (limits,)
+    def both(
+        function: Callable[..., Any], *arguments: Any, with_book: bool = True, with_limits: bool = True
+    ) -> Any:
+        mine = (plain.limits,) * with_limits + (plain.book,) * with_book
+        theirs = (limits,) * with_limits + (book,) * with_book
         expected = function(*mine, *arguments)
         assert compiler(function)(*theirs, *arguments) == expected
         return expected
@@ -385,10 +387,13 @@ def test_the_engines_kernels_are_the_same_compiled(seed: int) -> None:
             both(checks.check_signal, e, float(rng.uniform(-0.1, 1.1)), quantity, price, with_book=False),
             both(checks.check_prices, e, price, 100.0, float(rng.uniform(95.0, 105.0)), with_book=False),
             both(checks.check_position, e, s, ts, signed, price),
-            both(checks.check_gate, e, s, ts, side, int(rng.integers(0, 3))),
         ]
+        bucket = int(rng.integers(0, 3))
+        place = both(recent_place, s, side, bucket, with_limits=False)
+        codes.append(both(checks.check_gate, e, s, ts, side, place))
         if not codes[3] and not codes[4] and quantity and both(has_room, e, s, ts):
-            both(checks.remember, e, s, ts, side, int(price))
+            place = both(recent_place, s, side, int(price), with_limits=False)
+            both(checks.remember, e, s, ts, side, int(price), place)
             both(fills.fill, e, s, ts, signed, price)
         assert plain.dump() == quick.dump()
 

@@ -26,7 +26,7 @@ from anystrat.engine.checks import (
 )
 from anystrat.engine.columns.grouping import AUCTION_BIT, BLOCKED_BITS, CLOSED_BIT, HALTED_BIT, PREOPEN_BIT
 from anystrat.engine.fills import enqueue, fill
-from anystrat.engine.recent import has_room
+from anystrat.engine.recent import has_room, recent_place
 from anystrat.engine.state import NEVER, REASON_COLUMNS
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def judge(
             mark_to_market(limits, book, walk, e, walk.grouped.tick[p])
         code = check_position(limits, book, e, s, ts, signed, price)
     if code == 0:
-        code = check_gate(limits, book, e, s, ts, side, walk.fired.bucket[k])
+        code = check_gate(limits, book, e, s, ts, side, recent_place(book, s, side, walk.fired.bucket[k]))
     if code != 0:
         return code
     if not has_room(limits, book, e, s, ts):
@@ -185,7 +185,8 @@ def judge(
     now_fill = limits.same_tick[e] != 0 and flags & BLOCKED_BITS == 0
     if not now_fill and book.slot.pending_count[s] >= book.pending_room:
         return -(1 + NEED_PENDING_ROOM)
-    remember(limits, book, e, s, ts, side, walk.fired.bucket[k])
+    bucket = walk.fired.bucket[k]
+    remember(limits, book, e, s, ts, side, bucket, recent_place(book, s, side, bucket))
     book.executor.signals[e] += 1
     if now_fill:
         fill_one(limits, book, walk, e, s, p, signed, AFTER_SIGNAL)
