@@ -101,7 +101,9 @@ def cautions(result: BacktestResult) -> list[str]:
     if stats.costs > 0.0 and stats.profit <= 0.0 < stats.profit + stats.costs:
         found.append(f"Before costs of {amount(stats.costs)} this was a profit; after them it is a loss.")
     if not stats.costs:
-        found.append("No costs are configured: real fills are never free (brokers: paper: fee_bps, slippage_bps).")
+        found.append(
+            "No costs are configured: real fills are never free (brokers: paper: fee_bps, slippage_bps, schedule, charges)."
+        )
     unseen = [result.symbol(token) for token, first in _firsts(result) if not first]
     if unseen:
         found.append(f"No ticks for {', '.join(unseen[:5])}: their share of buy-and-hold stays cash.")

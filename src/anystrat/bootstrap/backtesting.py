@@ -91,6 +91,8 @@ def backtest(
     fee_bps: float | None = None,
     slippage_bps: float | None = None,
     fill: str | None = None,
+    schedule: str | None = None,
+    charges: Sequence[Mapping[str, Any]] | None = None,
     speed: str = "columns",
 ) -> BacktestResult:
     """Run strategies over recorded ticks, and account for every paper fill: `backtest("anystrat.yaml", frame).stats.sharpe`.
@@ -105,9 +107,11 @@ def backtest(
         shared: One account for all, which starts with `cash` once.
         days_per_year: Daily marks that make a year. None: 365 where ticks come at weekends, else 252.
         instruments: What strategies watch that do not say so, and whose the ticks are that do not say so. None: all of the ticks.
-        fee_bps: A fill's fee; with strategies alone, a configuration has its own. So have the next two.
+        fee_bps: A fill's fee; with strategies alone, a configuration has its own. So have the next four.
         slippage_bps: How much worse than its tick a fill is.
         fill: `next_tick` or `same_tick`.
+        schedule: An example of a market's charges: `nse_intraday_2024`, `nse_delivery_2024`, `us_stocks_2024`.
+        charges: Parts of what a fill is charged, as under `brokers: paper: charges:`.
         speed: `columns`, `scalar` or `auto`; what comes out is the same.
 
     Raises:
@@ -117,7 +121,13 @@ def backtest(
     """
     wiring = default_wiring()
     named = list(instruments) if instruments is not None else None
-    costs = {"fee_bps": fee_bps, "slippage_bps": slippage_bps, "fill": fill}
+    costs = {
+        "fee_bps": fee_bps,
+        "slippage_bps": slippage_bps,
+        "fill": fill,
+        "schedule": schedule,
+        "charges": list(charges) if charges is not None else None,
+    }
     given = {name: value for name, value in costs.items() if value is not None}
     configured = _configured(strategies, wiring)
     if configured is not None and given:

@@ -47,6 +47,7 @@ _MESSAGES = {
     "bool_type": "must be true or false",
     "dict_type": "must be a mapping",
     "finite_number": "must be a finite number",
+    "extra_forbidden": "unknown key",
     "float_type": "must be a number",
     "frozen_set_type": "must be a list",
     "greater_than": "out of bounds",
@@ -136,14 +137,15 @@ def _made(
     try:
         return shape(**values)
     except ParameterError as error:
-        place = where.get(error.field, (*path, *error.field.split(".")))
-        given = error.field in node.entries
+        steps = [int(step) if step.isdigit() else step for step in error.field.split(".")]
+        place = where.get(error.field, (*path, *steps))
+        given = str(steps[0]) in node.entries
         field = next((each for each in fields_of(shape) if each.name == error.field), None)
         secret = field is not None and holds_secret(field.annotation)
         shown = None if given else "" if error.found is None else f"{error.found}, by default"
         if secret and shown != "":
             shown = MASK
-        problems.add(node.at(error.field.split(".")), place, error.message, found=shown)
+        problems.add(node.at(steps), place, error.message, found=shown)
     except (ValueError, TypeError, ArithmeticError) as error:
         problems.add(node, path, str(error) or type(error).__name__, found="")
     return None
@@ -168,7 +170,7 @@ def _add(
         elif details["type"] == "missing" and step == details["loc"][-1]:
             steps.append(step)
     field = described.get(str(details["loc"][0])) if details["loc"] else None
-    kind, message = details["type"], details["msg"]
+    kind, message = details["type"], details["msg"].removeprefix("Value error, ")
     if kind == "too_short" and here.items:
         return  # Pydantic counts only the items that are right; what is wrong with the others is said of them
     place = (*where[str(steps[0])], *steps[1:]) if steps and steps[0] in where else (*path, *steps)

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from anystrat.domain.charges import SCHEDULES, ChargePart, Schedule, check_parts
 from anystrat.domain.parameters import Doc, Ge, Gt, Le, ParameterError, Unit
 from anystrat.domain.sessions import SessionSettings
 
@@ -152,7 +153,7 @@ class RiskLimits:
 
 @dataclass(frozen=True, slots=True)
 class PaperCosts:
-    """What a paper fill costs: basis points on the price and on the turnover, and when it happens."""
+    """What a paper fill costs, and when it happens: basis points on the price, basis points and charges on the turnover."""
 
     fee_bps: Annotated[float, Ge(0), Unit("basis points"), Doc("Fee on a fill's turnover.")] = 0.0
     slippage_bps: Annotated[
@@ -161,6 +162,18 @@ class PaperCosts:
     fill: Annotated[
         FillTiming, Doc("The tick that fills an order: the instrument's next one, or the signal's own.")
     ] = FillTiming.NEXT_TICK
+    schedule: Annotated[
+        Schedule | None, Doc("What a fill is charged beside `fee_bps`: an example of a market's charges at a date.")
+    ] = None
+    charges: Annotated[tuple[ChargePart, ...], Doc("Parts of your own, after those of the schedule.")] = ()
+
+    def __post_init__(self) -> None:
+        check_parts(SCHEDULES[self.schedule] if self.schedule else (), self.charges)
+
+    @property
+    def parts(self) -> tuple[ChargePart, ...]:
+        """All that a fill is charged beside `fee_bps`, in order."""
+        return (*(SCHEDULES[self.schedule] if self.schedule else ()), *self.charges)
 
 
 @dataclass(frozen=True, slots=True)

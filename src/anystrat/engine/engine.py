@@ -46,7 +46,7 @@ from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
 from anystrat.engine.columns.grouping import DROP_OF_PLACE
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.decision import SESSION_CODE, Decisions, Moment, session_of
-from anystrat.engine.executor import Kind, StrategyExecutor, limits_of
+from anystrat.engine.executor import Kind, StrategyExecutor, charges_of, limits_of
 from anystrat.engine.lanes import ARRIVED, BUCKET_TICK, CONTROLS, FLAGS, KILLED, TICKS
 from anystrat.engine.live import Lane, Live
 from anystrat.engine.live_blocks import Blocks
@@ -149,7 +149,7 @@ class Engine:
         slots = [(row, float(spec.multiplier) if spec else 1.0) for row, spec in zip(rows, specs, strict=True)]
         first = self.state.slots
         executor.row = self.state.add_executor(
-            limits_of(executor.risk, executor.costs) | {"need": executor.need}, slots
+            limits_of(executor.risk, executor.costs) | {"need": executor.need}, slots, charges_of(executor.costs)
         )
         for k, (token, row, spec) in enumerate(zip(watched, rows, specs, strict=True)):
             executor.slots[token] = first + k

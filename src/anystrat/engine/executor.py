@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+from anystrat.domain.charges import ChargedSide
 from anystrat.domain.configuration import FillTiming, PaperCosts, PortfolioState, RiskLimits, Session, StrategyConfig
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.lifecycle import State
@@ -225,6 +226,28 @@ def limits_of(risk: RiskLimits, costs: PaperCosts) -> dict[str, float]:
         "slippage_bps": costs.slippage_bps,
         "same_tick": int(costs.fill is FillTiming.SAME_TICK),
     }
+
+
+def charges_of(costs: PaperCosts) -> list[tuple[float, ...]]:
+    """The parts of what fills are charged, as rows of `state.ChargeColumns`."""
+    parts = costs.parts
+    names = [part.name for part in parts]
+    sides = {ChargedSide.BUY: 1, ChargedSide.SELL: 2, ChargedSide.BOTH: 3}
+    return [
+        (
+            sides[part.side],
+            part.per_trade,
+            part.per_unit,
+            part.bps,
+            sum(1 << names.index(name) for name in set(part.of)),
+            part.percent / 100.0,
+            part.minimum,
+            _or(part.maximum, math.inf),
+            _or(part.max_bps, math.inf),
+            0.0,
+        )
+        for part in parts
+    ]
 
 
 def _or(value: float | None, off: float) -> float:

@@ -8,7 +8,7 @@ Either way a cell is `book.executor.state[e]`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
@@ -74,6 +74,8 @@ class Limits(NamedTuple):
     max_age: Ints
     fee_bps: Floats
     slippage_bps: Floats
+    first_charge: Ints
+    last_charge: Ints
     same_tick: Ints
     need: Ints
     first_slot: Ints
@@ -147,6 +149,25 @@ class RecentColumns(NamedTuple):
     bucket: Ints
 
 
+class ChargeColumns(NamedTuple):
+    """A row a part of what an executor's fills are charged, `Limits.first_charge..last_charge` without the last.
+
+    `side` has a bit for buys (1) and one for sells (2), `of` one for each part, from the executor's first on, whose
+    `amount` (the latest fill's) this one takes the share `share` of. No `maximum` is infinity, no `max_bps` too.
+    """
+
+    side: Ints
+    per_trade: Floats
+    per_unit: Floats
+    bps: Floats
+    of: Ints
+    share: Floats
+    minimum: Floats
+    maximum: Floats
+    max_bps: Floats
+    amount: Floats
+
+
 class Book(NamedTuple):
     """Everything that changes.
 
@@ -159,6 +180,7 @@ class Book(NamedTuple):
     instrument: InstrumentColumns
     pending: PendingColumns
     recent: RecentColumns
+    charges: ChargeColumns
     drops: Ints
     rate_ts: Ints
     pending_room: int
@@ -189,6 +211,7 @@ _TABLES: Final[dict[str, Any]] = {
     "instrument": InstrumentColumns,
     "pending": PendingColumns,
     "recent": RecentColumns,
+    "charges": ChargeColumns,
 }
 #: What a fresh row holds where that is not 0.
 _FRESH: Final[dict[str, dict[str, float]]] = {
@@ -238,6 +261,7 @@ class State:
             views(InstrumentColumns, rooms["instrument"]),
             views(PendingColumns, rooms["pending"]),
             views(RecentColumns, rooms["recent"]),
+            views(ChargeColumns, rooms["charges"]),
             view_of(rooms["drops"]),
             view_of(rooms["rate_ts"]),
             self.pending_room,
@@ -276,16 +300,25 @@ class State:
             self._bind()
         return len(self.tables["instrument"]) - 1
 
-    def add_executor(self, limits: dict[str, float], slots: list[tuple[int, float]]) -> int:
-        """Room for one more executor, with a slot for each (instrument row, multiplier); its row."""
+    def add_executor(
+        self, limits: dict[str, float], slots: list[tuple[int, float]], charges: Sequence[tuple[float, ...]] = ()
+    ) -> int:
+        """Room for one more executor, with a slot for each (instrument row, multiplier); its row.
+
+        `charges` are rows of `ChargeColumns`.
+        """
         places = {
             "first_slot": self.slots,
             "last_slot": self.slots + len(slots),
             "rate_start": len(self.tables["rate_ts"]),
+            "first_charge": len(self.tables["charges"]),
+            "last_charge": len(self.tables["charges"]) + len(charges),
         }
         values = {**limits, **places}
         rate, rate_moved = self._extend("rate_ts", int(limits["per_minute"]))
         rate[:] = LONG_AGO
+        charged, charges_moved = self._extend("charges", len(charges))
+        charged[:] = list(charges)
         row, row_moved = self._extend("limits", 1)
         row[0] = tuple(values.get(name, 0) for name in Limits._fields)
         slot, slot_moved = self._extend("slot", len(slots))
@@ -298,7 +331,7 @@ class State:
             "recent": len(slots) * 2 * self.recent_room,
         }
         moved = [self._extend(name, count)[1] for name, count in others.items()]
-        if rate_moved or row_moved or slot_moved or any(moved):
+        if rate_moved or row_moved or slot_moved or charges_moved or any(moved):
             self._bind()
         return self.executors - 1
 

@@ -362,9 +362,7 @@ def test_the_engines_kernels_are_the_same_compiled(seed: int) -> None:
             each.widen(pending=False)
     limits, book = quick.for_compiled()
 
-    def both(
-        function: Callable[..., Any], *arguments: Any, with_book: bool = True, with_limits: bool = True
-    ) -> Any:
+    def both(function: Callable[..., Any], *arguments: Any, with_book: bool = True, with_limits: bool = True) -> Any:
         mine = (plain.limits,) * with_limits + (plain.book,) * with_book
         theirs = (limits,) * with_limits + (book,) * with_book
         expected = function(*mine, *arguments)

@@ -32,6 +32,7 @@ from anystrat.strategies.catalog import Part
 if TYPE_CHECKING:
     from anystrat.backtest.figures import Figures
     from anystrat.backtest.result import BacktestResult
+    from anystrat.domain.configuration import PaperCosts
 
 _SIDES: Final = ("no signal", "BUY", "SELL")
 _MOST_ROWS: Final = 500
@@ -313,7 +314,7 @@ def costs_table(result: BacktestResult) -> str:
     if not stats.fills:
         return ""
     before = stats.profit + stats.costs
-    rates = {f"{_number(one.costs.fee_bps)} bp fee, {_number(one.costs.slippage_bps)} bp slippage, filled at the {one.costs.fill.value.replace('_', ' ')}" for one in result.executors}  # fmt: skip
+    rates = {_rates(one.costs) for one in result.executors}
     items = [
         ("Fees", amount(stats.fees)),
         ("Slippage", amount(stats.slippage)),
@@ -324,6 +325,15 @@ def costs_table(result: BacktestResult) -> str:
         ("Paper fills", "; ".join(sorted(rates))),
     ]
     return _items(items)
+
+
+def _rates(costs: PaperCosts) -> str:
+    said = [f"{_number(costs.fee_bps)} bp fee", f"{_number(costs.slippage_bps)} bp slippage"]
+    if costs.schedule is not None:
+        said.append(f"charges of {costs.schedule.value}")
+    if costs.charges:
+        said.append(f"{len(costs.charges)} charge{'s' * (len(costs.charges) > 1)} of its own")
+    return ", ".join([*said, f"filled at the {costs.fill.value.replace('_', ' ')}"])
 
 
 def strategy_settings(result: BacktestResult) -> str:
