@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anystrat.domain.configuration import Session
@@ -86,13 +87,31 @@ def test_it_is_a_session_clock(clock: CalendarClock):
     assert found.session(1, _ns("2024-01-02T05:00:00")) is REGULAR
 
 
-@given(st.integers(_ns("1998-01-01T00:00:00"), _ns("2026-06-01T00:00:00")), st.sampled_from(sorted(TOKENS)))
-def test_the_order_of_questions_does_not_matter(moment: int, token: int):
-    name = {token: TOKENS[token]}
-    fresh, wandering = CalendarClock(name), CalendarClock(name)
-    for other in ("2024-01-02T05:00:00", "2005-05-05T05:00:00"):
-        wandering.session(token, _ns(other))
-    assert fresh.session(token, moment) is wandering.session(token, moment)
+# In and around what a clock loads at once, and at the ends of what calendars know: each costs a calendar's computation.
+MOMENTS = [
+    _ns(text)
+    for text in (
+        "1998-06-15T06:00:00",
+        "2005-05-05T05:00:00",
+        "2024-01-02T05:00:00",
+        "2024-12-24T18:30:00",
+        "2026-05-29T07:00:00",
+    )
+]
+
+
+@cache
+def alone(token: int, moment: int) -> Session:
+    """What a clock answers that was asked nothing before."""
+    return CalendarClock({token: TOKENS[token]}).session(token, moment)
+
+
+@settings(max_examples=12)
+@given(st.sampled_from(sorted(TOKENS)), st.permutations(MOMENTS))
+def test_the_order_of_questions_does_not_matter(token: int, moments: list[int]):
+    clock = CalendarClock({token: TOKENS[token]})
+    for moment in moments:
+        assert clock.session(token, moment) is alone(token, moment)
 
 
 @pytest.mark.filterwarnings("ignore")  # what the library and pandas say to each other
