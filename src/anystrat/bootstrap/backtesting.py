@@ -93,6 +93,9 @@ def backtest(
     fill: str | None = None,
     schedule: str | None = None,
     charges: Sequence[Mapping[str, Any]] | None = None,
+    fill_at: str | None = None,
+    impact_bps: float | None = None,
+    latency_ms: int | None = None,
     speed: str = "columns",
 ) -> BacktestResult:
     """Run strategies over recorded ticks, and account for every paper fill: `backtest("anystrat.yaml", frame).stats.sharpe`.
@@ -107,11 +110,14 @@ def backtest(
         shared: One account for all, which starts with `cash` once.
         days_per_year: Daily marks that make a year. None: 365 where ticks come at weekends, else 252.
         instruments: What strategies watch that do not say so, and whose the ticks are that do not say so. None: all of the ticks.
-        fee_bps: A fill's fee; with strategies alone, a configuration has its own. So have the next four.
+        fee_bps: A fill's fee; with strategies alone, a configuration has its own. So have the next seven.
         slippage_bps: How much worse than its tick a fill is.
         fill: `next_tick` or `same_tick`.
         schedule: An example of a market's charges: `nse_intraday_2024`, `nse_delivery_2024`, `us_stocks_2024`.
         charges: Parts of what a fill is charged, as under `brokers: paper: charges:`.
+        fill_at: `price`, or `quote`: the tick's ask for a BUY, its bid for a SELL.
+        impact_bps: How much worse a fill is that is as large as its tick's volume.
+        latency_ms: No tick fills an order sooner after its signal.
         speed: `columns`, `scalar` or `auto`; what comes out is the same.
 
     Raises:
@@ -127,6 +133,9 @@ def backtest(
         "fill": fill,
         "schedule": schedule,
         "charges": list(charges) if charges is not None else None,
+        "fill_at": fill_at,
+        "impact_bps": impact_bps,
+        "latency_ms": latency_ms,
     }
     given = {name: value for name, value in costs.items() if value is not None}
     configured = _configured(strategies, wiring)

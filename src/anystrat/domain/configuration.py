@@ -166,9 +166,30 @@ class PaperCosts:
         Schedule | None, Doc("What a fill is charged beside `fee_bps`: an example of a market's charges at a date.")
     ] = None
     charges: Annotated[tuple[ChargePart, ...], Doc("Parts of your own, after those of the schedule.")] = ()
+    fill_at: Annotated[
+        Literal["price", "quote"],
+        Doc("A fill is at the tick's price, or a BUY at its ask and a SELL at its bid (its price where it has none)."),
+    ] = "price"
+    impact_bps: Annotated[
+        float,
+        Ge(0),
+        Le(10_000),
+        Unit("basis points"),
+        Doc("How much worse a fill is that is as large as its tick's volume; half as large, a quarter of it."),
+    ] = 0.0
+    latency_ms: Annotated[
+        int, Ge(0), Le(86_400_000), Unit("milliseconds"), Doc("No tick fills an order sooner after its signal.")
+    ] = 0
 
     def __post_init__(self) -> None:
+        if self.latency_ms and self.fill is FillTiming.SAME_TICK:
+            raise ParameterError("latency_ms", "an order that its own tick fills knows no latency", self.latency_ms)
         check_parts(SCHEDULES[self.schedule] if self.schedule else (), self.charges)
+
+    @property
+    def by_tick(self) -> bool:
+        """Whether fills depend on more than the tick's price, so that no compiled code knows them."""
+        return self.fill_at != "price" or self.impact_bps > 0.0 or self.latency_ms > 0
 
     @property
     def parts(self) -> tuple[ChargePart, ...]:

@@ -31,8 +31,10 @@ from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.recent import recent_place
 from anystrat.engine.state import REASON_COLUMNS, State
+from anystrat.paper.fills import impacted_price, quoted_price
 
 if TYPE_CHECKING:
+    from anystrat.domain.configuration import PaperCosts
     from anystrat.domain.tick import TickRow
     from anystrat.domain.window import Window
     from anystrat.engine.executor import StrategyExecutor
@@ -84,17 +86,32 @@ class Decisions:
         self.deadlines = Deadlines()
 
     def fill_waiting(self, executor: StrategyExecutor, s: int, row: TickRow, out: list[Outcome]) -> None:
-        """Fill every order that waits on slot `s`, in the order of acceptance."""
+        """Fill every order that waits on slot `s` and is due, in the order of acceptance."""
+        for signed in self._due(executor.costs.latency_ms * 1_000_000, s, row.ts_ns):
+            self._fill(executor, s, signed, row, out)
+
+    def _due(self, latency: int, s: int, ts: int) -> list[int]:
+        """Take the orders off slot `s` that are no younger than `latency`; with none, all, whatever time they are of."""
         book = self._state.book
-        start = s * book.pending_room
-        waiting = book.slot.pending_count[s]
-        book.slot.pending_count[s] = 0
-        for k in range(start, start + waiting):
-            self._fill(executor, s, book.pending.quantity[k], row, out)
+        pending, start = book.pending, s * book.pending_room
+        due: list[int] = []
+        kept = start
+        for k in range(start, start + book.slot.pending_count[s]):
+            if not latency or ts - pending.ts[k] >= latency:
+                due.append(pending.quantity[k])
+                continue
+            pending.quantity[kept], pending.price[kept], pending.ts[kept] = (
+                pending.quantity[k],
+                pending.price[k],
+                pending.ts[k],
+            )
+            kept += 1
+        book.slot.pending_count[s] = kept - start
+        return due
 
     def _fill(self, executor: StrategyExecutor, s: int, signed: int, row: TickRow, out: list[Outcome]) -> None:
-        book = self._state.book
-        price, fee, realised, round_trip = fill(self._state.limits, book, executor.row, s, row.ts_ns, signed, row.price)
+        book, at = self._state.book, _price_for(executor.costs, row, signed)
+        price, fee, realised, round_trip = fill(self._state.limits, book, executor.row, s, row.ts_ns, signed, at)
         out.append(
             Filled(
                 executor.strategy_id,
@@ -267,7 +284,7 @@ class Decisions:
         if limits.same_tick[e] and moment.fillable:
             self._fill(executor, s, signed, row, out)
         else:
-            enqueue(book, s, signed, plain)
+            enqueue(book, s, ts, signed, plain)
 
     def _minute_open(self, i: int, ts: int) -> float:
         book = self._state.book
@@ -283,6 +300,20 @@ def sized(executor: StrategyExecutor, token: int, quantity: int) -> int:
         quantity = quantity // lot * lot
     # One beyond the largest is as invalid as any larger one, and fits a column.
     return min(quantity, LARGEST_QUANTITY + 1)
+
+
+def _price_for(costs: PaperCosts, row: TickRow, signed: int) -> float:
+    """What the tick offers an order, before slippage."""
+    price = row.price
+    if costs.fill_at == "quote":
+        price = quoted_price(price, signed, _number(row.bid), _number(row.ask))
+    if costs.impact_bps:
+        price = impacted_price(price, signed, _number(row.volume), costs.impact_bps)
+    return price
+
+
+def _number(value: float | Decimal | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _with_quantity(signal: SignalResult, quantity: int) -> SignalResult:

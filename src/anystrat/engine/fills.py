@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from anystrat.engine.state import Book, Limits
 
 
-def enqueue(book: Book, s: int, signed: int, price: float) -> None:
-    """Let an accepted signal wait for its fill. The slot's ring must have room."""
+def enqueue(book: Book, s: int, ts: int, signed: int, price: float) -> None:
+    """Let a signal that was accepted at `ts` wait for its fill. The slot's ring must have room."""
     k = s * book.pending_room + book.slot.pending_count[s]
     book.pending.quantity[k] = signed
     book.pending.price[k] = price
+    book.pending.ts[k] = ts
     book.slot.pending_count[s] += 1
 
 

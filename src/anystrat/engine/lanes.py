@@ -423,7 +423,7 @@ def conclude(
     if limits.same_tick[e] != 0 and flags & BLOCKED_BITS == 0:
         fill_one(limits, book, lanes, e, s, ts, signed, price, tick, AFTER_SIGNAL)
     else:
-        enqueue(book, s, signed, price)
+        enqueue(book, s, ts, signed, price)
     return False
 
 

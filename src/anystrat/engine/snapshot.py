@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anystrat.engine.engine import Engine
     from anystrat.engine.executor import StrategyExecutor
 
-VERSION: Final = 4
+VERSION: Final = 5
 _DIGEST: Final = hashlib.sha256().digest_size
 _DECIMAL: Final = "$decimal"
 

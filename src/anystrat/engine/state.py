@@ -135,6 +135,7 @@ class PendingColumns(NamedTuple):
 
     quantity: Ints
     price: Floats
+    ts: Ints
 
 
 class RecentColumns(NamedTuple):

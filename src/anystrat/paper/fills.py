@@ -6,12 +6,31 @@ All prices are doubles; quantities are whole units, signed (below zero for a SEL
 
 from __future__ import annotations
 
+import math
+
 
 def fill_price(price: float, signed_quantity: int, slippage_bps: float) -> float:
     """The tick's price, moved against the order: `p * (1 + bps/10^4)` for a BUY, `p * (1 - bps/10^4)` for a SELL."""
     if signed_quantity > 0:
         return price * (1.0 + slippage_bps / 10_000.0)
     return price * (1.0 - slippage_bps / 10_000.0)
+
+
+def quoted_price(price: float, signed_quantity: int, bid: float, ask: float) -> float:
+    """The ask for a BUY, the bid for a SELL; the price where that is no positive number (NaN: there is none)."""
+    quote = ask if signed_quantity > 0 else bid
+    return quote if 0.0 < quote < math.inf else price
+
+
+def impacted_price(price: float, signed_quantity: int, volume: float, impact_bps: float) -> float:
+    """The price moved against the order by `impact_bps` times the square of its share of the tick's volume, at most 1.
+
+    The square is that of Zipline's `VolumeShareSlippage`. Without a positive volume (NaN: there is none) nothing moves.
+    """
+    if not volume > 0.0:
+        return price
+    share = min(1.0, abs(signed_quantity) / volume)
+    return fill_price(price, signed_quantity, impact_bps * share * share)
 
 
 def fill_fee(price: float, quantity: int, fee_bps: float) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
+from typing import Any
 
+import numpy as np
 import pytest
 
-from anystrat.domain.configuration import InstrumentSpec, PaperCosts
+import anystrat
+from anystrat.domain.configuration import FillTiming, InstrumentSpec, PaperCosts
+from anystrat.domain.parameters import ParameterError
 from anystrat.engine.fills import enqueue, fill
-from anystrat.paper.fills import fill_fee, fill_price, position_after
+from anystrat.paper.fills import fill_fee, fill_price, impacted_price, position_after, quoted_price
 
 from .scripted import Rig
 
@@ -97,7 +102,7 @@ def test_orders_wait_in_their_ring_and_leave_it_in_order() -> None:
     rig = Rig()
     for quantity in (1, 2, 3, 4, 5):
         rig.engine.state.make_room(0, 0, 0)
-        enqueue(rig.engine.state.book, 0, quantity, 100.0)
+        enqueue(rig.engine.state.book, 0, 0, quantity, 100.0)
     book = rig.engine.state.book
     assert [book.pending.quantity[k] for k in range(book.slot.pending_count[0])] == [1, 2, 3, 4, 5]
     rig.tick(0, 100)
@@ -111,7 +116,7 @@ def test_room_for_one_instruments_orders_moves_no_other_ones() -> None:
         rig.tick(0, 100, "BUY", token * 10, token=token)
     for quantity in (7, 8, 9):
         rig.engine.state.make_room(0, 1, 0)
-        enqueue(rig.engine.state.book, 1, quantity, 100.0)
+        enqueue(rig.engine.state.book, 1, 0, quantity, 100.0)
     for token, quantities in ((1, [10]), (2, [20, 7, 8, 9]), (3, [30])):
         rig.tick(1, 100, token=token)
         assert [filled.quantity for filled in rig.fills] == quantities
@@ -122,3 +127,61 @@ def test_a_fill_can_be_entered_into_the_book_directly() -> None:
     state = rig.engine.state
     assert fill(state.limits, state.book, 0, 0, 5, 10, 100.0) == (101.0, 101.0 * 10 * 10.0 / 10_000.0, 0.0, False)
     assert state.book.slot.changed_at[0] == 5
+
+
+def test_an_order_that_is_on_its_way_is_filled_by_the_first_tick_that_is_late_enough() -> None:
+    rig = Rig(costs=PaperCosts(latency_ms=1_500))
+    rig.tick(0, 100, "BUY", 10)
+    rig.tick(1, 101, "BUY", 5)
+    assert rig.executor.portfolio.positions == {}
+    rig.tick(2, 102)
+    assert rig.executor.portfolio.positions == {1: 10}
+    rig.tick(3, 103)
+    portfolio = rig.executor.portfolio
+    assert portfolio.positions == {1: 15}
+    assert portfolio.cash == -(10 * 102 + 5 * 103)
+
+
+def test_an_order_filled_by_its_own_tick_knows_no_latency() -> None:
+    with pytest.raises(ParameterError, match="knows no latency"):
+        PaperCosts(fill=FillTiming.SAME_TICK, latency_ms=5)
+
+
+def test_fills_at_the_quote_pay_the_spread_and_at_the_price_where_there_is_none() -> None:
+    assert quoted_price(100.0, 5, 99.5, 100.5) == 100.5
+    assert quoted_price(100.0, -5, 99.5, 100.5) == 99.5
+    for missing in (math.nan, 0.0, -1.0, math.inf):
+        assert quoted_price(100.0, 5, 99.5, missing) == 100.0
+
+
+@pytest.mark.parametrize(
+    ("signed", "volume", "expected"),
+    [(100, 100.0, 101.0), (50, 100.0, 100.25), (-50, 100.0, 99.75), (500, 100.0, 101.0), (5, 0.0, 100.0)],
+)
+def test_impact_grows_with_the_square_of_the_share_of_the_volume(signed: int, volume: float, expected: float) -> None:
+    assert impacted_price(100.0, signed, volume, 100.0) == pytest.approx(expected)
+    assert impacted_price(100.0, signed, math.nan, 100.0) == 100.0
+
+
+@pytest.mark.parametrize("speed", ["scalar", "columns"])
+def test_both_speeds_fill_at_the_quote_with_impact_and_latency(speed: str) -> None:
+    rng = np.random.default_rng(3)
+    price = np.round(100.0 * np.exp(np.cumsum(0.004 * rng.standard_normal(400))), 2)
+    ticks = {
+        "ts_ns": np.arange(400) * 1_000_000_000,
+        "price": price,
+        "bid": price - 0.05,
+        "ask": price + 0.05,
+        "size": np.full(400, 40.0),
+    }
+    row = {"strategy_type": "momentum", "parameters": {"lookback_periods": 3, "threshold": 0.004, "position_size": 20}}
+    costs: dict[str, Any] = {"fill_at": "quote", "impact_bps": 40.0, "latency_ms": 2_000}
+    result = anystrat.backtest(row, ticks, instruments=[1], speed=speed, **costs)
+    fills, signals = result.fills, result.signals
+    assert len(fills["price"]) > 20
+    # An order needs a tick of its own for each of the two seconds.
+    assert fills["ts_ns"].tolist() == [ts + 2_000_000_000 for ts in signals["ts_ns"][: len(fills["price"])].tolist()]
+    at = fills["ts_ns"] // 1_000_000_000
+    buys = fills["quantity"] > 0
+    wanted = np.where(buys, (price[at] + 0.05) * 1.001, (price[at] - 0.05) * 0.999)
+    np.testing.assert_allclose(fills["price"], wanted, rtol=1e-12)

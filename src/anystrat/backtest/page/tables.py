@@ -329,11 +329,15 @@ def costs_table(result: BacktestResult) -> str:
 
 def _rates(costs: PaperCosts) -> str:
     said = [f"{_number(costs.fee_bps)} bp fee", f"{_number(costs.slippage_bps)} bp slippage"]
+    if costs.impact_bps:
+        said.append(f"{_number(costs.impact_bps)} bp impact of a tick's whole volume")
     if costs.schedule is not None:
         said.append(f"charges of {costs.schedule.value}")
     if costs.charges:
         said.append(f"{len(costs.charges)} charge{'s' * (len(costs.charges) > 1)} of its own")
-    return ", ".join([*said, f"filled at the {costs.fill.value.replace('_', ' ')}"])
+    at = "the quote of " if costs.fill_at == "quote" else ""
+    later = f", {costs.latency_ms:,} ms later at least" if costs.latency_ms else ""
+    return ", ".join([*said, f"filled at {at}the {costs.fill.value.replace('_', ' ')}{later}"])
 
 
 def strategy_settings(result: BacktestResult) -> str:

@@ -191,7 +191,7 @@ def judge(
     if now_fill:
         fill_one(limits, book, walk, e, s, p, signed, AFTER_SIGNAL)
     else:
-        enqueue(book, s, signed, price)
+        enqueue(book, s, ts, signed, price)
         if book.slot.pending_count[s] == 1:
             i = book.slot.instrument[s]
             expect_fill(walk, s, p + 1, walk.instruments.last[i])
