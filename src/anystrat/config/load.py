@@ -38,6 +38,7 @@ from anystrat.domain.configuration import (
     StrategyConfig,
     TracingSettings,
 )
+from anystrat.domain.endpoints import JsonlBroker
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.sessions import SessionSettings
 from anystrat.strategies.catalog import Catalog
@@ -276,8 +277,23 @@ class _Assembly:
             delivery = self._shared(DeliveryOptions, beside, child, path)
             if made is not None and delivery is not None:
                 brokers[name] = BrokerSettings(name, *made, delivery)
+                self._own_file(brokers, name, child.entries.get("path", child))
         brokers.setdefault("paper", BrokerSettings("paper", "paper", PaperCosts()))
         return brokers
+
+    def _own_file(self, brokers: Mapping[str, BrokerSettings], name: str, node: Node) -> None:
+        """Two brokers that append to one file would cut off what looks like the other's torn last line."""
+        options = brokers[name].options
+        if not isinstance(options, JsonlBroker):
+            return
+        place = options.path.resolve()
+        if place.exists() and not place.is_file():
+            return  # a pipe or a terminal has no last line
+        for other, settings in brokers.items():
+            shared = isinstance(settings.options, JsonlBroker) and settings.options.path.resolve() == place
+            if other != name and shared:
+                message = f"broker {other!r} writes to this file already; give each its own"
+                self.problems.add(node, ("brokers", name, "path"), message)
 
     def _shared(self, shape: type[T], keys: Collection[str], node: Node, path: tuple[str, ...]) -> T | None:
         """What every type takes beside its own options; None after adding what is wrong with it."""

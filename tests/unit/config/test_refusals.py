@@ -343,3 +343,19 @@ class TestWords:
 
         assert (problem.path, problem.found) == ("strategies[0].instruments[0]", "-1")
         assert "whole number ≥ 0" in problem.allowed
+
+
+class TestBrokersOfOneFile:
+    def test_two_brokers_that_append_to_one_file_are_refused_at_the_second(self, refuse) -> None:
+        problem = only(
+            refuse(
+                "strategies: []\nbrokers:\n  first: {type: jsonl, path: out/s.jsonl}\n"
+                "  second:\n    type: jsonl\n    path: out/../out/s.jsonl\n"
+            )
+        )
+
+        assert (problem.path, problem.line) == ("brokers.second.path", 6)
+        assert "broker 'first' writes to this file already" in problem.message
+
+    def test_brokers_may_share_what_is_no_file(self, load) -> None:
+        load("strategies: []\nbrokers:\n  a: {type: jsonl, path: /dev/null}\n  b: {type: jsonl, path: /dev/null}\n")
