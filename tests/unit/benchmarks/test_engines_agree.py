@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pytest
 from benchmarks import tables
-from benchmarks.own import blocks, by_built_tick, by_row, by_tick, engine_of
+from benchmarks.own import blocks, by_block, by_built_tick, by_row, by_tick, engine_of
 from benchmarks.workloads import python_rules, rows_of, ticks_of
+
+from anystrat.domain.signal import EmittedSignal
 
 COUNT = 15_000
 
@@ -26,8 +29,9 @@ def test_every_speed_and_the_loop_give_the_same_ids_and_cash(workload: str) -> N
     wanted = limit.digest_of(workload, kept)
     assert limit.raw(workload, ticks) == hits >= len(kept.ts) > 100
 
-    for way in (by_tick, by_built_tick, by_row):
-        _, signals, engine = way(workload, ticks)
+    for way in (by_tick, by_built_tick, by_row, partial(by_block, size=64)):
+        signals: list[EmittedSignal] = []
+        _, engine = way(workload, ticks, signals.extend)
         assert digest(b"".join(bytes.fromhex(signal.signal_id) for signal in signals)) == wanted
         assert sum(one.portfolio.cash for one in engine.executors) == pytest.approx(accounts.cash.sum(), rel=1e-12)
     for size in (256, COUNT):
