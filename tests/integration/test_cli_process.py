@@ -20,14 +20,18 @@ from tests.integration.cli_project import GOOD, SECOND_NS, START_NS, Project, cl
 import anystrat
 
 # Its own signals, or those of a shell around it, end it; what was written is said either way.
+# A replay writes after each block of 131,072 ticks: quick until the first is written, then slow enough to be interrupted.
 SLOW = """
-import time
+import itertools, time
 from anystrat import rule
+
+calls = itertools.count()
 
 @rule(history=1)
 def slow(prices):
     "Slow enough to be interrupted."
-    time.sleep(0.0002)
+    if next(calls) > 140_000:
+        time.sleep(0.01)
     return ("BUY", 0.5) if int(prices[0]) % 2 else ("SELL", 0.5)
 """
 

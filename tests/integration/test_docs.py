@@ -87,7 +87,6 @@ class Reader:
             PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
             NO_COLOR="1",
             COLUMNS="200",
-            XDG_CACHE_HOME=str(directory / ".cache"),
         )
 
     def follow(self, block: Block, page: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import unittest
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -45,6 +46,15 @@ POLICY_PARAMETERS: dict[str, Mapping[str, Any]] = {"threshold_escalation": {"vol
 
 
 # -------------------------------------------------------------------------------------------- what anystrat brings along
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_what_these_tests_make() -> Iterator[None]:
+    """One check looks through every object of the process: what other tests left behind need not be among them."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
