@@ -10,6 +10,8 @@ from anystrat.engine.snapshot import identity
 from anystrat.engine.state import REASON_COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anystrat.engine.engine import Engine
     from anystrat.engine.executor import StrategyExecutor
 
@@ -18,7 +20,8 @@ def carry_over(old: Engine, new: Engine) -> list[StrategyExecutor]:
     """Take over what `old` knows, into `new`, which has seen nothing; the executors of `new` that go on.
 
     An executor goes on (state, gate, positions, waiting orders, counters) where its row, its broker, its costs and its
-    instruments are what they were; any other begins anew. Windows go on by instrument, as far back as they are needed; the
+    instruments are what they were; any other begins anew, but keeps what its strategy emitted to its broker lately, so that
+    no two decisions share a signal id. Windows go on by instrument, as far back as they are needed; the
     kill switch and what is known of the feed, too. Both engines have the same instruments configured. Raises
     `SnapshotRefused`, with `new` to be thrown away and `old` as it was, for a model version that served and cannot be had.
     """
@@ -35,8 +38,10 @@ def carry_over(old: Engine, new: Engine) -> list[StrategyExecutor]:
     serve_again([after for _, after in pairs], serving([earlier for earlier, _ in pairs]))
     for earlier, after in pairs:
         _carry_executor(old, new, earlier, after)
+    goes_on = [after for _, after in pairs]
+    _carry_emissions(old, new, [each for each in new.executors if each not in goes_on])
     new.look_again()
-    return [after for _, after in pairs]
+    return goes_on
 
 
 def _carry_feed(old: Engine, new: Engine) -> None:
@@ -58,6 +63,22 @@ def _carry_instruments(old: Engine, new: Engine) -> None:
         window = new.windows[row]
         for tick in old.windows[earlier].rows()[-window.capacity :]:
             window.push(tick)
+
+
+def _carry_emissions(old: Engine, new: Engine, fresh: Sequence[StrategyExecutor]) -> None:
+    """An id is of the strategy's name, broker, instrument, side, price bucket and time: whatever else changed, it is taken."""
+    before = {(one.config.strategy_id, one.broker, one.risk.price_bucket): one for one in old.executors}
+    room = 2 * old.state.recent_room
+    for after in fresh:
+        earlier = before.get((after.config.strategy_id, after.broker, after.risk.price_bucket))
+        if earlier is None:
+            continue
+        for token in earlier.slots.keys() & after.slots.keys():
+            there, slot = earlier.slots[token], after.slots[token]
+            new.state.tables["slot"]["recent_count"][slot] = old.state.tables["slot"]["recent_count"][there]
+            new.state.tables["recent"][slot * room : (slot + 1) * room] = old.state.tables["recent"][
+                there * room : (there + 1) * room
+            ]
 
 
 def _carry_executor(old: Engine, new: Engine, earlier: StrategyExecutor, after: StrategyExecutor) -> None:

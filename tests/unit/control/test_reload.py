@@ -101,6 +101,28 @@ def test_rows_come_go_and_change_and_what_is_the_same_goes_on(tmp_path):
     asyncio.run(restarted())
 
 
+def test_a_strategy_that_begins_anew_does_not_emit_again_under_an_id_that_is_taken(tmp_path):
+    long = {"risk": {"dedupe_window_sec": 1000}}
+
+    async def story():
+        rows = [{**ROWS[0], "parameters": {"lookback_periods": 2, "threshold": 0.0001, **long}}]
+        async with Desk(tmp_path, rows=rows) as desk:
+            await desk.ticks(100, 101, 102)
+
+            def other_threshold(old):
+                old[0]["parameters"]["threshold"] = 0.0002
+                return old
+
+            changed(desk, strategies=other_threshold)
+            assert (await reload(desk)).status_code == 200
+            await desk.ticks(100, 101, 102, 103)
+            return [each["signal_id"] for each in (await desk.api.get("/v1/signals")).json()["signals"]]
+
+    ids = asyncio.run(story())
+    assert len(ids) == len(set(ids))
+    assert len(ids) >= 3
+
+
 def test_it_is_an_input_among_the_ticks(tmp_path):
     async def story():
         async with Desk(tmp_path) as desk:
