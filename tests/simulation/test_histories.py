@@ -13,7 +13,7 @@ from anystrat.testing.simulate import history
 from anystrat.testing.simulate.__main__ import main
 
 #: The long form is `make simulate`.
-SEEDS = range(24)
+SEEDS = range(40)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -25,7 +25,7 @@ from anystrat.domain.notices import PartFailed
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
 from anystrat.runner.delivery import BrokerDelivery, PaperDelivery
-from anystrat.runner.parts import Delivery, RunnerParts
+from anystrat.runner.parts import Delivery, OnDead, RunnerParts
 from anystrat.runner.plan import ShardPlan, in_shard, plan_shards
 from anystrat.runner.runner import Runner
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from anystrat.bootstrap.observing import Observation
     from anystrat.control.stream import OutcomeStream
     from anystrat.domain.clock import Clock
-    from anystrat.domain.journal import Journal, OutboxSignal
+    from anystrat.domain.journal import Journal
     from anystrat.domain.notices import Listener, Notice
     from anystrat.domain.protocols import Compiler, HistoryProvider
     from anystrat.runner.shard import Observer
@@ -100,8 +100,12 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
     if watching is not None:
         watching.outcome_log.registered([executor for engine in engines for executor in engine.executors])
 
-    def deliveries(on_dead: Callable[[OutboxSignal], None]) -> Sequence[Delivery]:
+    def deliveries(on_dead: OnDead) -> Sequence[Delivery]:
         return [_delivery(settings, wiring.catalog, journal, on_dead, options) for settings in used]
+
+    def left_over(broker: str, on_dead: OnDead) -> Delivery | None:
+        settings = configuration.brokers.get(broker)
+        return None if settings is None else _delivery(settings, wiring.catalog, journal, on_dead, options)
 
     return Runner(
         RunnerParts(
@@ -114,6 +118,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             clock=options.clock,
             encode=signal_bodies,
             deliveries=deliveries,
+            left_over=left_over,
             lifetime_ns={
                 each.name: round(each.delivery.expire_sec * 1e9)
                 for each in used
@@ -220,7 +225,7 @@ def _delivery(
     settings: BrokerSettings,
     catalog: Catalog,
     journal: Journal,
-    on_dead: Callable[[OutboxSignal], None],
+    on_dead: OnDead,
     options: RunOptions,
 ) -> Delivery:
     if settings.costs is not None:

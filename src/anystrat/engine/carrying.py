@@ -67,18 +67,20 @@ def _carry_instruments(old: Engine, new: Engine) -> None:
 
 def _carry_emissions(old: Engine, new: Engine, fresh: Sequence[StrategyExecutor]) -> None:
     """An id is of the strategy's name, broker, instrument, side, price bucket and time: whatever else changed, it is taken."""
-    before = {(one.config.strategy_id, one.broker, one.risk.price_bucket): one for one in old.executors}
+    # A strategy may have several executors of a broker, one for each instrument.
+    before = {
+        (one.config.strategy_id, one.broker, one.risk.price_bucket, token): slot
+        for one in old.executors
+        for token, slot in one.slots.items()
+    }
+    source, target = old.state.tables, new.state.tables
     room = 2 * old.state.recent_room
     for after in fresh:
-        earlier = before.get((after.config.strategy_id, after.broker, after.risk.price_bucket))
-        if earlier is None:
-            continue
-        for token in earlier.slots.keys() & after.slots.keys():
-            there, slot = earlier.slots[token], after.slots[token]
-            new.state.tables["slot"]["recent_count"][slot] = old.state.tables["slot"]["recent_count"][there]
-            new.state.tables["recent"][slot * room : (slot + 1) * room] = old.state.tables["recent"][
-                there * room : (there + 1) * room
-            ]
+        for token, slot in after.slots.items():
+            there = before.get((after.config.strategy_id, after.broker, after.risk.price_bucket, token))
+            if there is not None:
+                target["slot"]["recent_count"][slot] = source["slot"]["recent_count"][there]
+                target["recent"][slot * room : (slot + 1) * room] = source["recent"][there * room : (there + 1) * room]
 
 
 def _carry_executor(old: Engine, new: Engine, earlier: StrategyExecutor, after: StrategyExecutor) -> None:

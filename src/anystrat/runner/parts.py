@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from anystrat.domain.configuration import FeedSettings
 from anystrat.runner.committer import Recorder
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from anystrat.domain.protocols import Compiler, HistoryProvider, InferencePort
     from anystrat.engine.engine import Engine
     from anystrat.runner.plan import ShardPlan
+
+
+OnDead: TypeAlias = "Callable[[OutboxSignal], None]"
 
 
 class Delivery(Protocol):
@@ -89,7 +92,9 @@ class RunnerParts:
     journal: Journal
     clock: Clock
     encode: Encode
-    deliveries: Callable[[Callable[[OutboxSignal], None]], Sequence[Delivery]]
+    deliveries: Callable[[OnDead], Sequence[Delivery]]
+    #: The delivery of a broker that no executor sends to any more; None for one that is not configured.
+    left_over: Callable[[str, OnDead], Delivery | None]
     lifetime_ns: Mapping[str, int] = field(default_factory=dict)
     compiler: Compiler | None = None
     observers: Sequence[Observer] = ()

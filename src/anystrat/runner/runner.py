@@ -22,7 +22,7 @@ from anystrat.domain.events import (
 from anystrat.domain.health import ExecutorTally, HealthReport, JournalHealth, Phase, ShardHealth
 from anystrat.domain.inputs import decoded_inputs
 from anystrat.domain.intake import NoticeKind, SourceNotice
-from anystrat.domain.journal import JournalRefused
+from anystrat.domain.journal import Fate, JournalRefused
 from anystrat.domain.notices import (
     Draining,
     HistoryReady,
@@ -121,6 +121,7 @@ class Runner:
     async def _recover(self) -> None:
         parts, loop = self._parts, asyncio.get_running_loop()
         self.phase = Phase.RECOVERING
+        await self._take_up_left_over()
         executors = sum(len(engine.executors) for engine in parts.engines)
         self._say(
             Started(
@@ -174,6 +175,24 @@ class Runner:
                 shard.mailbox.put_event(event)
         self._preload()
         self._measure_inference()
+
+    async def _take_up_left_over(self) -> None:
+        """What was accepted for a broker is delivered, also where no executor sends to it any more."""
+        for broker, fates in (await self._parts.journal.fates()).items():
+            waiting = fates.get(Fate.PENDING, 0) + fates.get(Fate.SENDING, 0)
+            if not waiting or broker in self.deliveries:
+                continue
+            delivery = self._parts.left_over(broker, self._dead)
+            if delivery is not None:
+                self.deliveries[broker] = delivery
+                continue
+            self._say(
+                PartFailed(
+                    f"broker {broker}",
+                    f"{waiting} accepted signals wait for it, and the configuration has no broker of this name",
+                    "they stay in the journal until a start with that broker",
+                )
+            )
 
     async def _complete_recording(self, shard: Shard) -> None:
         """What was committed and not recorded before a crash is recorded now."""

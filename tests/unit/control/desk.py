@@ -130,17 +130,24 @@ class Desk:
         built = build_runner(self.configuration, wiring, RunOptions(clock, stream=self.stream))
         parts = built._parts
 
+        def slow(each, on_dead):
+            if each is None or each.broker != "out":
+                return each
+            return BrokerDelivery(
+                each.broker, "slow", self.sink, parts.journal, clock=clock, random=random.Random(0),
+                options=self.configuration.brokers["out"].delivery, on_dead=on_dead, listener=parts.listener,
+            )  # fmt: skip
+
         def deliveries(on_dead):
-            return [
-                BrokerDelivery(
-                    each.broker, "slow", self.sink, parts.journal, clock=clock, random=random.Random(0),
-                    options=self.configuration.brokers["out"].delivery, on_dead=on_dead, listener=parts.listener,
-                ) if each.broker == "out" else each
-                for each in parts.deliveries(on_dead)
-            ]  # fmt: skip
+            return [slow(each, on_dead) for each in parts.deliveries(on_dead)]
+
+        def left_over(broker, on_dead):
+            return slow(parts.left_over(broker, on_dead), on_dead)
 
         self.source = HandSource()
-        self.runner = Runner(replace(parts, deliveries=deliveries, source=self.source, drain_sec=0.2))
+        self.runner = Runner(
+            replace(parts, deliveries=deliveries, left_over=left_over, source=self.source, drain_sec=0.2)
+        )
         self.places = places_of(self.configuration)
         tokens = [
             Token("ada", Scope.OPERATE, hashed(OPERATOR), 0),

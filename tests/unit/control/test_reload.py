@@ -10,18 +10,21 @@ import random
 import msgspec
 import pytest
 
+from anystrat.adapters.sqlite_journal import JournalFile
 from anystrat.bootstrap import default_wiring
 from anystrat.bootstrap.running import build_engines, run_fingerprint
 from anystrat.config import configuration_from_mapping
 from anystrat.domain.events import Reconfigured
 from anystrat.domain.inputs import decoded_inputs
+from anystrat.domain.journal import Fate
+from anystrat.domain.notices import PartFailed
 from anystrat.domain.outcomes import Emitted
 from anystrat.engine.carrying import carry_over
 from anystrat.engine.snapshot import snapshot
 from anystrat.runner.plan import plan_shards
 from anystrat.testing.ticks import row
 
-from .desk import ROWS, Desk, mapping_of, told
+from .desk import ROWS, Desk, SlowSink, mapping_of, told
 
 
 def changed(desk, **keys):
@@ -30,6 +33,12 @@ def changed(desk, **keys):
     for key, value in keys.items():
         mapping[key] = value(copy.deepcopy(mapping[key])) if callable(value) else value
     desk.file.write_text(json.dumps(mapping))
+
+
+def fates_in(path):
+    """What became of every signal, broker by broker."""
+    with JournalFile(path) as journal:
+        return journal.fates()
 
 
 async def reload(desk):
@@ -121,6 +130,56 @@ def test_a_strategy_that_begins_anew_does_not_emit_again_under_an_id_that_is_tak
     ids = asyncio.run(story())
     assert len(ids) == len(set(ids))
     assert len(ids) >= 3
+
+
+def test_what_was_accepted_for_a_broker_that_no_strategy_has_any_more_is_still_delivered(tmp_path):
+    journal = {"type": "sqlite", "path": str(tmp_path / "journal.db")}
+
+    async def removed():
+        async with Desk(tmp_path, journal=journal, sink=SlowSink(3600)) as desk:
+            await desk.ticks(100, 101, 102, 103)
+            changed(desk, strategies=lambda old: old[1:])
+            assert (await reload(desk)).status_code == 200
+        return desk.runner.health().brokers[0].queued
+
+    waiting = asyncio.run(removed())
+    assert waiting >= 2
+
+    async def restarted():
+        sink = SlowSink()
+        async with Desk(tmp_path, rows=ROWS[1:], journal=journal, sink=sink) as desk:
+            async with asyncio.timeout(5):
+                while len(sink.began) < waiting:  # noqa: ASYNC110  a list tells nobody when it grows
+                    await asyncio.sleep(0.001)
+            await desk.runner.deliveries["out"].drain(1)
+        return fates_in(tmp_path / "journal.db")
+
+    assert asyncio.run(restarted())["out"] == {Fate.ACKED: waiting}
+
+
+def test_signals_for_a_broker_that_is_not_configured_any_more_stay_in_the_journal_and_are_named(tmp_path):
+    journal = {"type": "sqlite", "path": str(tmp_path / "journal.db")}
+
+    async def removed():
+        async with Desk(tmp_path, journal=journal, sink=SlowSink(3600)) as desk:
+            await desk.ticks(100, 101, 102, 103)
+            changed(desk, strategies=lambda old: old[1:])
+            assert (await reload(desk)).status_code == 200
+
+    async def restarted():
+        said = []
+        desk = Desk(tmp_path, rows=ROWS[1:], journal=journal)
+        del desk.configuration.brokers["out"]
+        desk.runner._parts.listener = said.append
+        async with desk:
+            assert list(desk.runner.deliveries) == ["paper"]
+        return [each for each in said if isinstance(each, PartFailed)]
+
+    asyncio.run(removed())
+    (notice,) = asyncio.run(restarted())
+    assert notice.part == "broker out"
+    assert "the configuration has no broker of this name" in notice.error
+    assert Fate.ACKED not in fates_in(tmp_path / "journal.db")["out"]
 
 
 def test_it_is_an_input_among_the_ticks(tmp_path):

@@ -157,6 +157,9 @@ class Rig:
             self.deliveries = [NotingDelivery(broker, journal) for broker in brokers]
             return self.deliveries
 
+        def left_over(broker, on_dead):
+            return NotingDelivery(broker, journal) if broker in self.configuration.brokers else None
+
         return Runner(
             RunnerParts(
                 settings=settings,
@@ -168,6 +171,7 @@ class Rig:
                 clock=SimulatedClock(asyncio.get_running_loop()),
                 encode=signal_bodies,
                 deliveries=deliveries,
+                left_over=left_over,
                 listener=self.heard.append,
                 **self.options,
             )

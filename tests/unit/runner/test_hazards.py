@@ -110,7 +110,7 @@ def test_a_feed_that_was_silent_when_the_process_ended_is_heard_after_the_restar
     async def silent():
         source = ListSource(block, [10], notices={60: SourceNotice(NoticeKind.STALE, "list")})
         runner = rig.start(source)
-        asyncio.get_running_loop().call_later(0.05, runner.stop, "asked to")
+        asyncio.get_running_loop().call_later(0.1, runner.stop, "asked to")
         await runner.run()
         return any(shard.driver.engine.waits_for_feed for shard in runner.shards)
 

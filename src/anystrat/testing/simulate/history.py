@@ -15,7 +15,7 @@ from anystrat.domain.intake import SourceFailed
 from anystrat.domain.journal import JournalFailed, JournalRefused
 from anystrat.domain.notices import Recovered
 from anystrat.runner.delivery import BrokerDelivery, PaperDelivery
-from anystrat.runner.parts import Delivery, RunnerParts
+from anystrat.runner.parts import Delivery, OnDead, RunnerParts
 from anystrat.runner.runner import Runner
 from anystrat.testing.loop import Deadlock, Livelock, SimulatedLoop
 from anystrat.testing.simulate.dice import Dice
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from anystrat.domain.delivery import Sink
     from anystrat.domain.intake import LiveSource
-    from anystrat.domain.journal import Journal, OutboxSignal
+    from anystrat.domain.journal import Journal
     from anystrat.domain.notices import Notice
 
 TICKS: Final = 200
@@ -268,29 +268,30 @@ class _Lives:
             if process.alive and isinstance(notice, Recovered) and notice.diverged:
                 world.broken("I5", f"shard {notice.shard}: the inputs since the checkpoint led to other signals")
 
-        def deliveries(on_dead: Callable[[OutboxSignal], None]) -> Sequence[Delivery]:
-            made: list[Delivery] = []
-            for name, settings in configuration.brokers.items():
-                if name not in used:
-                    continue
-                if settings.costs is not None:
-                    made.append(PaperDelivery(name, journal))
-                    continue
-                sink = seams.sink(SimulatedSink(world.brokers[name], process, world))
-                random = Random(scenario.seed * 1_000 + process.number)  # noqa: S311  how long a retry waits
-                made.append(
-                    BrokerDelivery(
-                        name,
-                        "simulated",
-                        sink,
-                        journal,
-                        clock=world.clock,
-                        random=random,
-                        options=settings.delivery,
-                        on_dead=on_dead,
-                    )
+        def delivery(name: str, on_dead: OnDead) -> Delivery | None:
+            settings = configuration.brokers.get(name)
+            if settings is None:
+                return None
+            if settings.costs is not None:
+                return seams.deliveries(PaperDelivery(name, journal))
+            sink = seams.sink(SimulatedSink(world.brokers[name], process, world))
+            random = Random(scenario.seed * 1_000 + process.number)  # noqa: S311  how long a retry waits
+            return seams.deliveries(
+                BrokerDelivery(
+                    name,
+                    "simulated",
+                    sink,
+                    journal,
+                    clock=world.clock,
+                    random=random,
+                    options=settings.delivery,
+                    on_dead=on_dead,
                 )
-            return [seams.deliveries(each) for each in made]
+            )
+
+        def deliveries(on_dead: OnDead) -> Sequence[Delivery]:
+            made = (delivery(name, on_dead) for name in configuration.brokers if name in used)
+            return [each for each in made if each is not None]
 
         return seams.runner(
             RunnerParts(
@@ -303,6 +304,7 @@ class _Lives:
                 clock=world.clock,
                 encode=signal_bodies,
                 deliveries=deliveries,
+                left_over=delivery,
                 lifetime_ns={
                     name: round(each.delivery.expire_sec * 1e9)
                     for name, each in configuration.brokers.items()
