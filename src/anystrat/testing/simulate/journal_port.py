@@ -72,7 +72,7 @@ class SimulatedJournal:
     async def sending(self, broker: str, first: int, last: int) -> None:
         def note() -> None:
             self._world.wrote(self._process, f"sending {broker} {first}..{last}")
-            self._world.ledger.sending(broker, first, last)
+            self._world.ledger.sending(self._process.number, broker, first, last)
 
         await self._do("sending", lambda: at_once(self._journal.sending(broker, first, last)), note)
 

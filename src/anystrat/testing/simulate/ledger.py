@@ -30,6 +30,7 @@ class Ledger:
         self.watermarks: dict[int, dict[str, int]] = {}
         self.signals: dict[str, dict[int, OutboxSignal]] = {}
         self.fates: dict[str, dict[int, Fate]] = {}
+        self.intents: set[tuple[int, str, int]] = set()  # (process, broker, signal's number)
         self.number_of: dict[tuple[str, str], int] = {}
         self.expires: dict[tuple[str, int], int] = {}
         #: Signals that an operator wanted to be sent again, knowing that they may have had their effect.
@@ -70,10 +71,11 @@ class Ledger:
                 self.fates.setdefault(signal.broker, {})[signal.number] = Fate.PENDING
                 self.number_of[signal.broker, signal.signal_id] = signal.number
 
-    def sending(self, broker: str, first: int, last: int) -> None:
-        """The intent is durable."""
+    def sending(self, process: int, broker: str, first: int, last: int) -> None:
+        """The intent of the process of this number is durable."""
         for number in range(first, last + 1):
             self.fates[broker][number] = Fate.SENDING
+            self.intents.add((process, broker, number))
 
     def settled(self, outcomes: Sequence[Settled]) -> None:
         """These fates are durable."""
