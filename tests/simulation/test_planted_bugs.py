@@ -87,7 +87,7 @@ def test_acknowledging_before_the_commit(monkeypatch):
 def test_acknowledging_when_the_first_of_several_shards_is_done(monkeypatch):
     issue = Tickets.issue
     monkeypatch.setattr(Tickets, "issue", lambda self, partition, last, parts: issue(self, partition, last, 1))
-    caught("I4", "I8", near=649, ticks=200)
+    caught("I4", near=1099)
 
 
 def test_acknowledging_although_the_commit_failed():

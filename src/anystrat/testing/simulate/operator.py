@@ -141,6 +141,8 @@ class Operator:
         if not runner.open or not runner.shards or setting.fingerprint == runner.fingerprint:
             return
         engines, wiring = engines_of(setting, world.model_file)
+        if not {one.broker for engine in engines for one in engine.executors} <= set(runner.deliveries):
+            return  # refused, as by the control API: a broker that nothing is sent to yet needs a restart
         event = Reconfigured(runner.now_ns, before=runner.fingerprint, after=setting.fingerprint)
         await runner.reconfigure(setting.plan, engines, event, ModelWatch(wiring.models, engines))
 
