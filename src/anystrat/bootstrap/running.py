@@ -121,7 +121,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             left_over=left_over,
             lifetime_ns={
                 each.name: round(each.delivery.expire_sec * 1e9)
-                for each in used
+                for each in configuration.brokers.values()
                 if each.delivery.expire_sec is not None
             },
             compiler=options.compiler,

@@ -38,10 +38,10 @@ def carry_over(old: Engine, new: Engine) -> list[StrategyExecutor]:
     serve_again([after for _, after in pairs], serving([earlier for earlier, _ in pairs]))
     for earlier, after in pairs:
         _carry_executor(old, new, earlier, after)
-    goes_on = [after for _, after in pairs]
-    _carry_emissions(old, new, [each for each in new.executors if each not in goes_on])
+    goes_on = {after.row for _, after in pairs}
+    _carry_emissions(old, new, [each for each in new.executors if each.row not in goes_on])
     new.look_again()
-    return goes_on
+    return [after for _, after in pairs]
 
 
 def _carry_feed(old: Engine, new: Engine) -> None:

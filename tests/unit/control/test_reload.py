@@ -132,17 +132,19 @@ def test_a_strategy_that_begins_anew_does_not_emit_again_under_an_id_that_is_tak
     assert len(ids) >= 3
 
 
+async def removed_while_signals_wait(folder, journal):
+    """The one strategy that sends to the slow broker is removed; how many signals that broker has not taken."""
+    async with Desk(folder, journal=journal, sink=SlowSink(3600)) as desk:
+        await desk.ticks(100, 101, 102, 103)
+        changed(desk, strategies=lambda old: old[1:])
+        assert (await reload(desk)).status_code == 200
+    return desk.runner.health().brokers[0].queued
+
+
 def test_what_was_accepted_for_a_broker_that_no_strategy_has_any_more_is_still_delivered(tmp_path):
     journal = {"type": "sqlite", "path": str(tmp_path / "journal.db")}
 
-    async def removed():
-        async with Desk(tmp_path, journal=journal, sink=SlowSink(3600)) as desk:
-            await desk.ticks(100, 101, 102, 103)
-            changed(desk, strategies=lambda old: old[1:])
-            assert (await reload(desk)).status_code == 200
-        return desk.runner.health().brokers[0].queued
-
-    waiting = asyncio.run(removed())
+    waiting = asyncio.run(removed_while_signals_wait(tmp_path, journal))
     assert waiting >= 2
 
     async def restarted():
@@ -160,12 +162,6 @@ def test_what_was_accepted_for_a_broker_that_no_strategy_has_any_more_is_still_d
 def test_signals_for_a_broker_that_is_not_configured_any_more_stay_in_the_journal_and_are_named(tmp_path):
     journal = {"type": "sqlite", "path": str(tmp_path / "journal.db")}
 
-    async def removed():
-        async with Desk(tmp_path, journal=journal, sink=SlowSink(3600)) as desk:
-            await desk.ticks(100, 101, 102, 103)
-            changed(desk, strategies=lambda old: old[1:])
-            assert (await reload(desk)).status_code == 200
-
     async def restarted():
         said = []
         desk = Desk(tmp_path, rows=ROWS[1:], journal=journal)
@@ -175,7 +171,7 @@ def test_signals_for_a_broker_that_is_not_configured_any_more_stay_in_the_journa
             assert list(desk.runner.deliveries) == ["paper"]
         return [each for each in said if isinstance(each, PartFailed)]
 
-    asyncio.run(removed())
+    asyncio.run(removed_while_signals_wait(tmp_path, journal))
     (notice,) = asyncio.run(restarted())
     assert notice.part == "broker out"
     assert "the configuration has no broker of this name" in notice.error
