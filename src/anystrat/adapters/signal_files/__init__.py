@@ -57,4 +57,4 @@ def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: 
         rows: Rows = form(partial, reasons=reasons, drops=drops)
     except OSError as error:
         raise SignalFileError(f"{path}: cannot be written: {error}") from error
-    return SignalWriter(target, partial, rows, drops=drops)
+    return SignalWriter(target, partial, rows, reasons=reasons, drops=drops)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,6 @@ _DECIMALS: Final = 18
 _FACTORS: Final = np.array([10 ** (_DECIMALS - scale) for scale in range(_DECIMALS + 1)], np.uint64)
 _LOW: Final = np.uint64(0xFFFF_FFFF)
 _HALF: Final = np.uint64(32)
-_HEX: Final = np.array([int.from_bytes(b"%02x" % value, "little") for value in range(256)], "<u2")
 _COMMA: Final = ord(",")
 _encode = msgspec.json.Encoder().encode
 
@@ -85,7 +85,7 @@ def doubles_say_all(columns: SignalColumns) -> NDArray[np.bool_]:
 
 def hex_ids(columns: SignalColumns) -> NDArray[np.uint8]:
     """The ids' characters, 32 a row."""
-    return _HEX[columns.ids().astype(">u8").view(np.uint8)].view(np.uint8).reshape(-1)
+    return np.frombuffer(hexlify(columns.ids().astype(">u8").tobytes()), np.uint8)
 
 
 def decimal_limbs(price: NDArray[np.float64]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:

@@ -16,7 +16,6 @@ from anystrat.adapters.signal_files.columns import (
     doubles_say_all,
     hex_ids,
     objects_of,
-    places_of,
     prices_of,
     printed,
     without_point,
@@ -33,6 +32,8 @@ from anystrat.domain.outcomes import Dropped
 from anystrat.domain.signal import EmittedSignal
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from anystrat.domain.columns import SignalColumns
 
 #: Rows that are made text at once; more would leave the processor's caches.
@@ -78,7 +79,6 @@ class JsonlRows:
     def __init__(self, partial: Path, *, reasons: bool, drops: bool) -> None:
         self._file = partial.open("wb")
         self._drops = drops
-        self._reasons = reasons
         self._rows: Callable[[Any], Sequence[_Row]] = _drop_rows if drops else _signal_rows
         if reasons:
             self._rows = _drop_rows_with_reasons if drops else _signal_rows_with_reasons
@@ -91,10 +91,7 @@ class JsonlRows:
             text = _lines([_plain(row) for row in rows])
         self._file.write(text)
 
-    def add_columns(self, columns: SignalColumns) -> int:
-        if self._reasons:
-            raise ValueError("columns do not say why; a file with reasons takes objects")
-        places = places_of(columns, drops=self._drops)
+    def add_columns(self, columns: SignalColumns, places: NDArray[np.int64]) -> None:
         lines = _lines_of(columns, drops=self._drops) if len(places) else None
         for at in range(0, len(places), _AT_ONCE):
             part = columns.taken(places[at : at + _AT_ONCE])
@@ -102,7 +99,6 @@ class JsonlRows:
                 self.add(list(objects_of(part, drops=self._drops)))
             else:
                 self._file.write(lines(part))
-        return len(places)
 
     def finish(self) -> None:
         if self._file.closed:

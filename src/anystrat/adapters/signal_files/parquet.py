@@ -22,7 +22,6 @@ from anystrat.adapters.signal_files.columns import (
     doubles_say_all,
     hex_ids,
     objects_of,
-    places_of,
     prices_of,
 )
 from anystrat.adapters.signal_files.errors import SignalFileError
@@ -30,6 +29,8 @@ from anystrat.adapters.signal_files.values import clean_text, confidence_of, enc
 from anystrat.domain.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from anystrat.domain.columns import SignalColumns
 
 _ROW_GROUP = 65_536
@@ -68,14 +69,10 @@ class ParquetRows:
             piece += rows[at]
             self._waited(len(rows[at]))
 
-    def add_columns(self, columns: SignalColumns) -> int:
-        if self._reasons:
-            raise ValueError("columns do not say why; a file with reasons takes objects")
-        places = places_of(columns, drops=self._drops)
+    def add_columns(self, columns: SignalColumns, places: NDArray[np.int64]) -> None:
         for at in self._parts(len(places)):
             self._pending.append(columns.taken(places[at]))
             self._waited(len(places[at]))
-        return len(places)
 
     def finish(self) -> None:
         if self._writer is None:
@@ -211,7 +208,17 @@ class ParquetRows:
         repeated += ["reason"] if self._drops else []
         if self._reasons:
             repeated += ["reasoning", "metadata"]
-        return self._pq.ParquetWriter(self._partial, self._schema(), compression="zstd", use_dictionary=repeated)
+        # The smallest and largest of what nobody looks up by range cost more than to write it. Ids, all of a length, lie
+        # behind each other this way, which leaves less to compress.
+        encodings = {} if self._drops else {"signal_id": "DELTA_LENGTH_BYTE_ARRAY"}
+        return self._pq.ParquetWriter(
+            self._partial,
+            self._schema(),
+            compression="zstd",
+            use_dictionary=repeated,
+            column_encoding=encodings,
+            write_statistics=["ts_ns", *repeated],
+        )
 
     def _write(self, rows: list[tuple[Any, ...]]) -> None:
         columns = list(zip(*rows, strict=True))

@@ -7,11 +7,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from anystrat.adapters.signal_files.behind import Behind
+from anystrat.adapters.signal_files.columns import places_of
 from anystrat.adapters.signal_files.errors import SignalFileError
 from anystrat.domain.outcomes import Dropped, Emitted
 from anystrat.domain.signal import EmittedSignal
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from anystrat.domain.columns import SignalColumns
 
 _BATCH = 8_192
@@ -24,8 +29,8 @@ class Rows(Protocol):
         """Append emitted signals or, in a file of drops, `Dropped`."""
         ...
 
-    def add_columns(self, columns: SignalColumns) -> int:
-        """Append those of the columns that belong into the file, and say how many they were."""
+    def add_columns(self, columns: SignalColumns, places: NDArray[np.int64]) -> None:
+        """Append those at `places`."""
         ...
 
     def finish(self) -> None:
@@ -40,14 +45,16 @@ class SignalWriter:
     `partial_path` and leaves `path` as it was.
     """
 
-    def __init__(self, path: Path, partial: Path, rows: Rows, *, drops: bool) -> None:
+    def __init__(self, path: Path, partial: Path, rows: Rows, *, reasons: bool, drops: bool) -> None:
         self.path = path
         self.partial_path = partial
         #: How many rows were written so far.
         self.rows = 0
         self._format = rows
+        self._reasons = reasons
         self._drops = drops
         self._open = True
+        self._behind = Behind()
 
     def write(self, items: Iterable[object]) -> int:
         """Write what belongs into this file, and say how many rows that was; other outcomes are passed over.
@@ -80,16 +87,20 @@ class SignalWriter:
     def write_columns(self, columns: SignalColumns) -> int:
         """As `write`, for signals and drops that were never made objects; the file comes out the same.
 
-        Columns do not say why, so a file with reasons takes objects only.
+        Columns do not say why, so a file with reasons takes objects only. They are written behind, on a thread, and must
+        not change any more; what goes wrong there is raised by the next call.
         """
         if not self._open:
             raise SignalFileError(f"{self.path}: the writer is closed")
+        if self._reasons:
+            raise ValueError("columns do not say why; a file with reasons takes objects")
+        places = places_of(columns, drops=self._drops)
         try:
-            written = self._format.add_columns(columns)
+            self._behind.run(lambda: self._format.add_columns(columns, places))
         except OSError as error:
             raise self._unwritable(error) from error
-        self.rows += written
-        return written
+        self.rows += len(places)
+        return len(places)
 
     def close(self) -> None:
         """End the file and give it its name; the second call does nothing."""
@@ -127,6 +138,7 @@ class SignalWriter:
         if not batch:
             return
         try:
+            self._behind.wait()
             self._format.add(batch)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -135,7 +147,10 @@ class SignalWriter:
     def _finish(self) -> None:
         self._open = False
         try:
-            self._format.finish()
+            try:
+                self._behind.close()
+            finally:
+                self._format.finish()
         except OSError as error:
             raise self._unwritable(error) from error
 
