@@ -134,7 +134,9 @@ def blocks(engine: Engine, ticks: Ticks, size: int) -> list[SignalColumns]:
     engine.use_compiler(kernel_compiler())
     ts, token, price = ticks
     return [
-        engine.step_block(TickColumns(ts[i : i + size], token[i : i + size], price[i : i + size])).columns()
+        engine.step_block(
+            TickColumns(ts[i : i + size], token[i : i + size], price[i : i + size]), fills=False
+        ).columns()
         for i in range(0, len(price), size)
     ]
 

@@ -219,7 +219,7 @@ class StrategyRunnerService:
         The signals are counted at once, and made when they are looked at.
         """
         self._count_uncompiled(len(ticks))
-        taken = self.engine.step_block(ticks)
+        taken = self.engine.step_block(ticks, fills=self._everything_is_watched())
         for observer in self.observers:
             everything = not getattr(observer, "notes_only", False)
             outcomes = taken.outcomes(signals=everything, fills=everything)

@@ -124,7 +124,7 @@ class KernelCompiler:
         )
         rebuilt.__module__, rebuilt.__qualname__ = function.__module__, function.__qualname__
         # nogil: a kernel touches nothing but its arguments, so that other shards' threads may run beside it.
-        options = {"error_model": "python", "fastmath": False, "nogil": True}
+        options = {"error_model": "python", "fastmath": False, "nogil": True, "forceinline": True}
         if self._allocates_nothing(function, callees):
             # No counting of references to arrays: a third of the time to compile for kernels over many of them.
             options["_nrt"] = False
@@ -156,14 +156,17 @@ class KernelCompiler:
             compiled.compile(types_of)
             return cast("F", compiled.overloads[types_of].entry_point)
 
-    def bound(self, function: Callable[..., int], tables: tuple[Any, ...], numbers: str) -> BoundKernel:
+    def bound(
+        self, function: Callable[..., int], tables: tuple[Any, ...], numbers: str, *, others_run: bool = False
+    ) -> BoundKernel:
         """The compiled function with its first arguments given: arrays, numbers, and named tuples of such, nested.
 
-        `numbers` are the types of the remaining ones, `i` or `f` each, the first of them `i`. See `BoundKernel`.
+        `numbers` are the types of the remaining ones, `i` or `f` each, the first of them `i`. With `others_run` a call
+        lets the GIL go. See `BoundKernel`.
         """
         with _lock:
             self._asked_for.add(function)
-            return BoundKernel(self, function, tables, numbers)
+            return BoundKernel(self, function, tables, numbers, others_run=others_run)
 
     def door(
         self,
@@ -185,13 +188,20 @@ class KernelCompiler:
                 return None
 
     def wrapped(
-        self, function: Callable[..., Any], tables: BoundTables, source: str, names: dict[str, Any], numbers: str
+        self,
+        function: Callable[..., Any],
+        tables: BoundTables,
+        source: str,
+        names: dict[str, Any],
+        numbers: str,
+        *,
+        others_run: bool = False,
     ) -> Any:
         """A function of numbers, given as its source, around a kernel; compiled once in a process.
 
         In it `kernel` is the compiled function, and `TABLES` stand for the tables that are written down at `places`.
         """
-        key = (source, function, repr(tables.layouts), numbers)
+        key = (source, function, repr(tables.layouts), numbers, others_run)
         if key in self._entries:
             return self._entries[key]
         numba = importlib.import_module("numba")
@@ -201,7 +211,7 @@ class KernelCompiler:
         text = source.replace("TABLES", ", ".join(each))
         exec(compile(text, "<around a kernel>", "exec"), known)  # noqa: S102  a text of this package's
         made = known[text.split("(", 1)[0].split()[1]]
-        options = {"error_model": "python", "fastmath": False, "nogil": False, "_nrt": False}
+        options = {"error_model": "python", "fastmath": False, "nogil": others_run, "_nrt": False}
         compiled = numba.njit(**options)(made)
         digest = self._digests[function]
         if digest is not None:
@@ -222,16 +232,22 @@ class BoundKernel:
 
     `call(cell, *numbers)` is quick: handing structured arrays over costs more than a small kernel does, so that their
     places in memory are written down once, and the first number, a whole one, in a cell. Nothing is checked, and the GIL
-    is kept. The arrays must be contiguous, and have to stay where they are: whoever moves one calls `rebind` before the
+    is kept unless others may run. The arrays must be contiguous, and have to stay where they are: whoever moves one calls `rebind` before the
     next call.
     """
 
     def __init__(
-        self, compiler: KernelCompiler, function: Callable[..., int], tables: tuple[Any, ...], numbers: str
+        self,
+        compiler: KernelCompiler,
+        function: Callable[..., int],
+        tables: tuple[Any, ...],
+        numbers: str,
+        *,
+        others_run: bool,
     ) -> None:
         self._tables = importlib.import_module("anystrat.adapters.numba_tables").BoundTables(tables)
         self._cells = np.zeros((0, 2), np.int64)
-        self.call = self._entry(compiler, function, numbers)
+        self.call = self._entry(compiler, function, numbers, others_run=others_run)
 
     def rebind(self, tables: tuple[Any, ...]) -> None:
         """Write down where the arrays are now; they are of the types that they were of."""
@@ -245,7 +261,7 @@ class BoundKernel:
         start = int(self._cells.ctypes.data)
         return list(range(start, start + self._cells.nbytes, self._cells.strides[0]))
 
-    def _entry(self, compiler: KernelCompiler, function: Callable[..., int], numbers: str) -> Any:
+    def _entry(self, compiler: KernelCompiler, function: Callable[..., int], numbers: str, *, others_run: bool) -> Any:
         """A compiled wrapper that makes the tables of the address, and calls the kernel."""
         word = importlib.import_module("anystrat.adapters.numba_tables").word_at
         arguments = [f"number{n}" for n in range(1, len(numbers))]
@@ -254,7 +270,7 @@ class BoundKernel:
             f"    places = word(cell, 0)\n"
             f"    return kernel({', '.join(['TABLES', 'word(cell, 8)', *arguments])})\n"
         )
-        compiled = compiler.wrapped(function, self._tables, source, {"word": word}, numbers)
+        compiled = compiler.wrapped(function, self._tables, source, {"word": word}, numbers, others_run=others_run)
         return next(iter(compiled.overloads.values())).entry_point
 
 

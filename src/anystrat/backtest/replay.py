@@ -103,10 +103,11 @@ class _Drive:
         self.done.column_rows += len(block)
 
     def _through_lanes(self, block: TickColumns) -> None:
-        taken = self._timed(lambda: self.engine.step_block(block))
+        everything = self.on_outcomes is not None and (self.on_signals is None or self.reasons)
+        taken = self._timed(lambda: self.engine.step_block(block, fills=everything))
         if self.on_outcomes is None:
             return
-        if self.on_signals is None or self.reasons:
+        if everything or self.on_signals is None:
             self.on_outcomes(taken.outcomes())
             return
         columns = taken.columns()

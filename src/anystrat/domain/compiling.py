@@ -28,8 +28,13 @@ class TickShape(NamedTuple):
 class Binder(Protocol):
     """Belongs to `Compiler`: binds compiled functions to memory."""
 
-    def bound(self, function: Callable[..., int], tables: tuple[Any, ...], numbers: str, /) -> BoundKernel:
-        """The compiled function with its first arguments given; `numbers` are the others' types, `i` or `f` each."""
+    def bound(
+        self, function: Callable[..., int], tables: tuple[Any, ...], numbers: str, /, *, others_run: bool = False
+    ) -> BoundKernel:
+        """The compiled function with its first arguments given; `numbers` are the others' types, `i` or `f` each.
+
+        With `others_run` other threads go on during a call, which is for long ones.
+        """
         ...
 
     def door(

@@ -334,10 +334,13 @@ class Engine:
         assert self._live is not None
         return self._live.signals_and_notes(status, lane, tick, tick.flags)
 
-    def step_block(self, block: TickColumns) -> TakenBlock:
-        """Take many ticks, in one compiled call where there is a compiler: what `step` says to each, made when asked for."""
+    def step_block(self, block: TickColumns, *, fills: bool = True) -> TakenBlock:
+        """Take many ticks, in one compiled call where there is a compiler: what `step` says to each, made when asked for.
+
+        With `fills=False` paper fills are booked and not told of, which is quicker.
+        """
         self.settle()
-        return self._blocks.take(block)
+        return self._blocks.take(block, fills=fills)
 
     def in_lanes(self, block: TickColumns) -> bool:
         """Whether `step_block` takes the block in compiled calls alone, whatever it is compared with the quickest way."""

@@ -67,7 +67,8 @@ SMA_CROSSOVER: Final = 4
 #: and the market it is in, for one call; how many entries the logs have, and how many watchers are listed; when the
 #: latest ticks arrived (`LONG_AGO`: ticks have no age but what a call says); how many decimal places a price had lately;
 #: how many signals were dropped, and how many ticks of a block, since these were set to 0; what became of the latest tick
-#: that came through a door; the price bucket of the tick number `BUCKET_TICK`, for a step of so many digits and decimals.
+#: that came through a door; the price bucket of the tick number `BUCKET_TICK`, for a step of so many digits and decimals;
+#: whether nobody wants to be told of paper fills.
 TICKS: Final = 0
 KILLED: Final = 1
 AGE: Final = 2
@@ -84,7 +85,8 @@ BUCKET: Final = 12
 BUCKET_TICK: Final = 13
 BUCKET_DIGITS: Final = 14
 BUCKET_SCALE: Final = 15
-CONTROLS: Final = 16
+FILLS_UNTOLD: Final = 16
+CONTROLS: Final = 17
 
 #: What became of a tick: nothing to tell of, paper fills alone, or more. Below zero it was dropped.
 QUIET: Final = 0
@@ -248,7 +250,7 @@ def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, s
         many = lanes.lane.last[i] - lanes.lane.first[i]
         if control[SIGNALS] + many > len(lanes.signals.tick):
             return j
-        if control[FILLS] + many * (book.pending_room + 1) > len(lanes.fills.tick):
+        if control[FILLS_UNTOLD] == 0 and control[FILLS] + many * (book.pending_room + 1) > len(lanes.fills.tick):
             return j
         control[AGE] = arrived - ts if arrived != LONG_AGO else 0
         status = one_tick(limits, book, lanes, i, ts, block.price[j], block.flags[j], j)
@@ -546,6 +548,8 @@ def fill_one(
 ) -> None:
     """Fill one order, and write it into the log."""
     price, fee, realised, trip = fill(limits, book, e, s, ts, signed, tick_price)
+    if lanes.control[FILLS_UNTOLD] != 0:
+        return
     n = lanes.control[FILLS]
     lanes.control[FILLS] = n + 1
     lanes.fills.tick[n] = tick

@@ -100,6 +100,8 @@ class Live:
         self.signals: NDArray[Any] = np.zeros(0, table_type(SignalLog))
         self.fills: NDArray[Any] = np.zeros(0, table_type(FillLog))
         self.tables: tuple[Any, ...] = ()
+        #: How many strategies watch the instrument that most of them watch.
+        self.most_watchers = 0
         self._outdated = True
         self._found = False
         #: Whether `lanes` and `rows` hold what there is.
@@ -170,7 +172,7 @@ class Live:
         self._lane["prices"] = [window.prices_at for window in windows]
         self._lane["numbers"] = [window.numbers_at for window in windows]
         self._lane["capacity"] = [window.capacity for window in windows]
-        most = int(max(self._lane["last"] - self._lane["first"], default=0))
+        self.most_watchers = most = int(max(self._lane["last"] - self._lane["first"], default=0))
         self.signals = with_room(self.signals, max(_LOG_ROOM, most))
         self.fills = with_room(self.fills, max(_LOG_ROOM, most * (engine.state.pending_room + 1)))
         limits, book = engine.state.for_compiled()
@@ -188,9 +190,6 @@ class Live:
         )
         self.tables = (limits, book, lanes)
         self._signal_bytes, self._fill_bytes = view_of(self.signals.view(np.uint8)), view_of(self.fills)
-        # To copy structured arrays takes many times as long as to copy their words.
-        self.signal_words = self.signals.view(np.int64).reshape(len(self.signals), -1)
-        self.fill_words = self.fills.view(np.int64).reshape(len(self.fills), -1)
         self._found = True
 
     def _write_tables(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -9,12 +10,14 @@ import numpy as np
 from anystrat.domain.errors import OutsideCalendar
 from anystrat.domain.outcomes import TickDropped
 from anystrat.domain.window import NUMBERS_ALONE
+from anystrat.engine.block_logs import BlockLog, no_entries
 from anystrat.engine.columns.grouping import AUCTION_BIT, DROP_OF_PLACE, HALTED_BIT
 from anystrat.engine.decision import SESSION_CODE
 from anystrat.engine.lanes import (
     AGE,
     DROPPED,
     FILLS,
+    FILLS_UNTOLD,
     LISTED,
     REFUSED,
     SIGNALS,
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
 
 _LEAST_ROOM: Final = 64
 _NO_PLACES: Final = np.zeros(0, np.int64)
-_NO_SIGNALS: Final = np.zeros((0, len(SignalLog._fields)), np.int64)
-_NO_FILLS: Final = np.zeros((0, len(FillLog._fields)), np.int64)
+#: Entries of a log, at least.
+_LOG_ROOM: Final = 1_024
 _PLACE_OF_DROP: Final = {reason: place for place, reason in DROP_OF_PLACE.items()}
 
 
@@ -54,13 +57,18 @@ class Blocks:
         self._compiler = compiler
         self._kernel: BoundKernel | None = None
         self._cell = 0
-        self._bound_to: tuple[Any, ...] = ()
+        self._call: Any = None
+        #: What the kernel is bound to, and the largest block that the logs were made for.
+        self._bound_to: tuple[Any, ...] = (None,) * 4
+        self._fits = 0
         self._tokens: NDArray[np.int64] = np.zeros(0, np.int64)
         self._known: list[int] = []
+        self._signals = BlockLog(SignalLog)
+        self._fills = BlockLog(FillLog)
         self._make_room(_LEAST_ROOM)
 
-    def take(self, block: TickColumns) -> TakenBlock:
-        """Push a block through."""
+    def take(self, block: TickColumns, *, fills: bool = True) -> TakenBlock:
+        """Push a block through; see `Engine.step_block`."""
         live, size = self._live, len(block)
         if live is None or not self._engine.executors or self._engine.feed_stale:
             return self._one_by_one(block)
@@ -70,7 +78,7 @@ class Blocks:
         rows = None if _numbers_alone(block) else list(block.rows())
         if not self._write(block, rows):
             return self._one_by_one(block)
-        return self._through(live, block, rows)
+        return self._through(live, block, rows, fills=fills)
 
     def suffice(self, block: TickColumns) -> bool:
         """Whether the lanes take the whole block, and take it quickest: nothing is left to the engine but rare steps."""
@@ -80,26 +88,31 @@ class Blocks:
         live.find()
         return live.complete
 
-    def _through(self, live: Live, block: TickColumns, rows: list[TickRow] | None) -> TakenBlock:
+    def _through(self, live: Live, block: TickColumns, rows: list[TickRow] | None, *, fills: bool) -> TakenBlock:
         engine, size = self._engine, len(block)
         control, place = engine.control, self._place
         control[SIGNALS] = control[FILLS] = control[REFUSED] = control[DROPPED] = 0
+        control[FILLS_UNTOLD] = not fills
         raw: list[NDArray[np.int64]] = []
         filled: list[NDArray[np.int64]] = []
         own: list[tuple[int, int, Outcome]] = []
         at = 0
         while at < size:
-            call = self._bound(live)
+            call = self._bound(live, size)
             before, at = at, call(self._cell, at, size)
             for j in range(before, at) if rows is not None else ():
                 if place[j] >= 0:
                     engine.windows[place[j]].keep(rows[j])  # type: ignore[index]  # there are rows
-            raw.append(live.signal_words[: control[SIGNALS]].copy())
-            filled.append(live.fill_words[: control[FILLS]].copy())
-            control[SIGNALS] = control[FILLS] = 0
             if control[LISTED]:
                 own += self._own_steps(live, at - 1, rows)
-        control[AGE] = 0
+            elif at < size:  # a log is full
+                raw.append(self._signals.take(control[SIGNALS]))
+                filled.append(self._fills.take(control[FILLS]))
+                control[SIGNALS] = control[FILLS] = 0
+        control[AGE] = control[FILLS_UNTOLD] = 0
+        raw.append(self._signals.take(control[SIGNALS]))
+        if fills:
+            filled.append(self._fills.take(control[FILLS]))
         placed = _NO_PLACES
         if control[DROPPED]:
             placed = place[:size].copy()
@@ -107,8 +120,8 @@ class Blocks:
                 many = int(np.count_nonzero(placed == code))
                 if many:
                     engine.tick_drops[reason.value] += many
-        logs = _joined(raw, _NO_SIGNALS), _joined(filled, _NO_FILLS)
-        return TakenBlock(block, engine.executors, placed, *logs, control[REFUSED], own)
+        told = _joined(filled) if fills else None
+        return TakenBlock(block, engine.executors, placed, _joined(raw), told, control[REFUSED], own)
 
     def _own_steps(self, live: Live, j: int, rows: list[TickRow] | None) -> list[tuple[int, int, Outcome]]:
         """What the lanes left to the engine on tick `j`, which is the current one of its window."""
@@ -129,7 +142,7 @@ class Blocks:
                 else:
                     # They are in their order already.
                     own.append((j, -1, outcome))
-        return TakenBlock(block, engine.executors, place, _NO_SIGNALS, _NO_FILLS, 0, own)
+        return TakenBlock(block, engine.executors, place, no_entries(SignalLog), no_entries(FillLog), 0, own)
 
     # -- tables ---------------------------------------------------------------------------------------------------
 
@@ -139,23 +152,31 @@ class Blocks:
         columns: Any = (token, ts, np.zeros(room), self._flags, self._place, self._tokens)
         self._block = Block._make(columns)
 
-    def _bound(self, live: Live) -> Any:
-        """The kernel, bound to where everything is now."""
+    def _bound(self, live: Live, size: int) -> Any:
+        """The kernel, bound to where everything is now; the logs have room for a block of `size` ticks as most are."""
         live.find()
+        now = live.tables, self._block, self._signals.columns, self._fills.columns
+        if size <= self._fits and all(map(operator.is_, now, self._bound_to)):
+            return self._call
+        room = max(_LOG_ROOM, size + size // 4) + live.most_watchers
+        self._fits = size
+        self._signals.make_room(room)
+        self._fills.make_room(room + live.most_watchers * self._engine.state.pending_room)
         if len(self._known) != len(self._engine.tokens):
             self._known = list(self._engine.tokens)
             self._tokens = token_table({token: i for i, token in enumerate(self._known)})
             columns: Any = (*self._block[:-1], self._tokens)
             self._block = Block._make(columns)
-        tables = (*live.tables, self._block)
+        limits, book, lanes = live.tables
+        tables = (limits, book, lanes._replace(signals=self._signals.columns, fills=self._fills.columns), self._block)
         if self._kernel is None:
             assert self._compiler is not None
-            self._kernel = self._compiler.bound(take_block, tables, "iii")
-            self._cell = self._kernel.cells(1)[0]
-        elif any(one is not other for one, other in zip(tables, self._bound_to, strict=True)):
+            self._kernel = self._compiler.bound(take_block, tables, "iii", others_run=True)
+            self._cell, self._call = self._kernel.cells(1)[0], self._kernel.call
+        else:
             self._kernel.rebind(tables)
-        self._bound_to = tables
-        return self._kernel.call
+        self._bound_to = live.tables, self._block, self._signals.columns, self._fills.columns
+        return self._call
 
     def _write(self, block: TickColumns, rows: Sequence[TickRow] | None) -> bool:
         """Write the block's numbers down for the kernel; False where it has to go tick by tick."""
@@ -189,7 +210,5 @@ def _numbers_alone(block: TickColumns) -> bool:
     return block.exact is None and block.volume is None and block.bid is None and block.ask is None
 
 
-def _joined(parts: list[NDArray[np.int64]], none: NDArray[np.int64]) -> NDArray[np.int64]:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else none
+def _joined(logs: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return logs[0] if len(logs) == 1 else np.concatenate(logs, axis=1)

@@ -9,6 +9,7 @@ Either way a cell is `book.executor.state[e]`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
@@ -188,6 +189,7 @@ class Book(NamedTuple):
     recent_room: int
 
 
+@cache
 def table_type(columns: type[tuple[Any, ...]]) -> np.dtype[Any]:
     """The structured type of a table with these columns."""
     # A NamedTuple wraps what is written as text into forward references.

@@ -13,9 +13,9 @@ from anystrat.domain.columns import SignalColumns
 from anystrat.domain.exact import as_int64, floor_ratio, to_decimal
 from anystrat.domain.outcomes import REASON_CODE, REASONS, Dropped, Emitted, Filled, Outcome, Reason
 from anystrat.domain.signal import SIDE_CODE, SIDE_NAME, EmittedSignal, SignalResult
+from anystrat.engine.block_logs import columns_in, entries_of
 from anystrat.engine.dropped_ticks import dropped_ticks
 from anystrat.engine.lanes import FillLog, SignalLog
-from anystrat.engine.state import table_type
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -34,37 +34,38 @@ class TakenBlock:
     """A block's outcomes, most of them not made yet; nothing here changes when the engine goes on.
 
     `place` is each tick's instrument row, or why it was dropped (see `columns.grouping`); it may be empty where none was.
-    `raw` and `filled` are the lanes' logs, `raw_words` and `filled_words` their memory; `refused` of `raw` were dropped.
+    `raw_memory` and `filled_memory` (None: not kept) are the lanes' logs; `refused` of the raw signals were dropped.
     `own` are outcomes of the engine's own steps: tick, executor, outcome; dropped ticks are not among them.
     """
 
     block: TickColumns
     executors: Sequence[StrategyExecutor]
     place: NDArray[np.int64]
-    raw_words: NDArray[np.int64]
-    filled_words: NDArray[np.int64]
+    raw_memory: NDArray[np.int64]
+    filled_memory: NDArray[np.int64] | None
     refused: int
     own: list[tuple[int, int, Outcome]]
 
     @cached_property
-    def raw(self) -> NDArray[Any]:
-        """Raw signals; see `lanes.SignalLog`."""
-        return self.raw_words.reshape(-1).view(table_type(SignalLog))
+    def raw(self) -> SignalLog:
+        """Raw signals."""
+        return columns_in(SignalLog, self.raw_memory)
 
     @cached_property
-    def filled(self) -> NDArray[Any]:
-        """Paper fills; see `lanes.FillLog`."""
-        return self.filled_words.reshape(-1).view(table_type(FillLog))
+    def filled(self) -> FillLog:
+        """Paper fills. Raises `ValueError` where they were not kept."""
+        if self.filled_memory is None:
+            raise ValueError("the fills of this block were not kept")
+        return columns_in(FillLog, self.filled_memory)
 
     def outcomes(self, *, signals: bool = True, fills: bool = True) -> list[Outcome]:
         """Everything that the block led to, in the order of ticks, rows and brokers; perhaps without signals or fills."""
         keyed = self._dropped()
         if signals or self.refused:
-            raw = self.raw if signals else self.raw[self.raw["code"] != 0]
-            for n, entry in enumerate(raw.tolist()):
+            for n, entry in enumerate(entries_of(self.raw, slice(None) if signals else self._codes != 0)):
                 keyed.append((entry[0], entry[1], MIDDLE, n, self._signal(entry)))
         if fills:
-            for n, entry in enumerate(self.filled.tolist()):
+            for n, entry in enumerate(entries_of(self.filled)):
                 keyed.append((entry[0], entry[1], entry[3], n, self._fill(entry)))
         for n, (tick, executor, outcome) in enumerate(self.own):
             if (signals or not isinstance(outcome, Emitted)) and (fills or not isinstance(outcome, Filled)):
@@ -90,34 +91,41 @@ class TakenBlock:
 
     def columns(self) -> SignalColumns:
         """Signals and drops as columns, in their order."""
-        raw, block, executors = self._all_raw(), self.block, self.executors
-        tick, owner = raw["tick"], raw["executor"]
+        raw: Any = self._all_raw()
+        block, executors = self.block, self.executors
+        tick, owner = raw.tick, raw.executor
         ts = block.ts_ns[tick]
         windows = np.array([one.risk.dedupe_window_ns for one in executors], np.int64)
         exact = block.exact
         return SignalColumns(
             ts,
-            owner.copy(),
+            owner,
             block.instrument_token[tick],
-            raw["side"].astype(np.int8),
-            raw["confidence"].copy(),
-            raw["quantity"].copy(),
+            raw.side.astype(np.int8),
+            raw.confidence,
+            raw.quantity,
             block.price[tick],
             [exact[k] for k in tick.tolist()] if exact is not None else None,
-            raw["code"].copy(),
-            raw["bucket"].copy(),
+            raw.code,
+            raw.bucket,
             ts // windows[owner] if len(owner) else ts,
             tuple((one.strategy_id, one.broker) for one in executors),
             np.array([one.id_bases for one in executors], np.uint64).reshape(len(executors), 2),
         )
 
-    def _all_raw(self) -> NDArray[Any]:
+    @property
+    def _codes(self) -> Any:
+        return self.raw.code
+
+    def _all_raw(self) -> SignalLog:
         """`raw` with the signals and drops of the engine's own steps."""
         own = [self._entry(tick, e, one) for tick, e, one in self.own if isinstance(one, Emitted | Dropped)]
         if not own:
             return self.raw
-        entries = np.concatenate([self.raw, np.array(own, table_type(SignalLog))])
-        return entries[np.lexsort((entries["executor"], entries["tick"]))]
+        columns = zip(self.raw, zip(*own, strict=True), strict=True)
+        both: Any = SignalLog(*(np.concatenate((known, more)) for known, more in columns))  # type: ignore[arg-type]  # arrays
+        order = np.lexsort((both.executor, both.tick))
+        return SignalLog(*(column[order] for column in both))
 
     def _entry(self, tick: int, e: int, outcome: Emitted | Dropped) -> tuple[Any, ...]:
         signal, code = outcome.signal, 0 if isinstance(outcome, Emitted) else REASON_CODE[Reason(outcome.reason)]
@@ -183,12 +191,15 @@ class Signals(Sequence[EmittedSignal]):
 
     def __init__(self, taken: TakenBlock) -> None:
         self._taken = taken
-        self._count = len(taken.raw_words) - taken.refused + sum(isinstance(one, Emitted) for _, _, one in taken.own)
+        self._count = (
+            taken.raw_memory.shape[1] - taken.refused + sum(isinstance(one, Emitted) for _, _, one in taken.own)
+        )
 
     @cached_property
     def _made(self) -> list[EmittedSignal]:
         taken = self._taken
-        keyed = [(*entry[:2], taken.emitted(entry)) for entry in taken.raw[taken.raw["code"] == 0].tolist()]
+        kept: Any = taken.raw.code
+        keyed = [(*entry[:2], taken.emitted(entry)) for entry in entries_of(taken.raw, kept == 0)]
         own = [(tick, executor, one.signal) for tick, executor, one in taken.own if isinstance(one, Emitted)]
         if own:
             keyed = sorted([*keyed, *own], key=lambda entry: entry[:2])

@@ -79,7 +79,7 @@ class EngineDriver:
         if self._columns is not None and size >= WORTH_COLUMNS and not engine.judges_age:
             result = self._looked_at(size, partial(self._columns.run, block))
             return list(outcomes_of(engine, result, reasons=True, fills=False))
-        return self._looked_at(size, partial(engine.step_block, block)).outcomes(fills=False)
+        return self._looked_at(size, partial(engine.step_block, block, fills=False)).outcomes(fills=False)
 
     def _looked_at(self, ticks: int, run: Callable[[], T]) -> T:
         return run() if self.probe is None else self.probe.block(ticks, run)
