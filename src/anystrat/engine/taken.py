@@ -191,7 +191,7 @@ class Signals(Sequence[EmittedSignal]):
 
     def __init__(self, taken: TakenBlock) -> None:
         self._taken = taken
-        self._count = (
+        self._count: int = (
             taken.raw_memory.shape[1] - taken.refused + sum(isinstance(one, Emitted) for _, _, one in taken.own)
         )
 
