@@ -44,10 +44,10 @@ from anystrat.engine.columns.grouping import (
 )
 from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.recent import has_room, recent_place
-from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, REASON_COLUMNS, Floats, Ints
+from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, NEVER, REASON_COLUMNS, Floats, Ints
 from anystrat.strategies.breakout import breakout_kernel
 from anystrat.strategies.mean_reversion import mean_reversion_kernel, stretch_of, surely_none
-from anystrat.strategies.momentum import momentum_kernel
+from anystrat.strategies.momentum import momentum_kernel, surely_small
 from anystrat.strategies.sma_crossover import sma_crossover_kernel
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ SMA_CROSSOVER: Final = 4
 #: latest ticks arrived (`LONG_AGO`: ticks have no age but what a call says); how many decimal places a price had lately;
 #: how many signals were dropped, and how many ticks of a block, since these were set to 0; what became of the latest tick
 #: that came through a door; the price bucket of the tick number `BUCKET_TICK`, for a step of so many digits and decimals;
-#: whether nobody wants to be told of paper fills.
+#: whether nobody wants to be told of paper fills; how many calls there were.
 TICKS: Final = 0
 KILLED: Final = 1
 AGE: Final = 2
@@ -86,7 +86,8 @@ BUCKET_TICK: Final = 13
 BUCKET_DIGITS: Final = 14
 BUCKET_SCALE: Final = 15
 FILLS_UNTOLD: Final = 16
-CONTROLS: Final = 17
+CALLS: Final = 17
+CONTROLS: Final = 18
 
 #: What became of a tick: nothing to tell of, paper fills alone, or more. Below zero it was dropped.
 QUIET: Final = 0
@@ -98,13 +99,21 @@ AFTER_SIGNAL: Final = 1
 
 
 class LaneColumns(NamedTuple):
-    """A row an instrument: its window's memory (see `domain.window`), and its watchers, `first..last` without the last."""
+    """A row an instrument: its window's memory (see `domain.window`), and its watchers, `first..last` without the last.
+
+    `call` is the kernel's call that saw it last: what follows holds within that call alone, in which nobody else changes
+    anything. Before the event time `calm` all watchers are active, with full windows, and no timer is due (`LONG_AGO`:
+    that was not looked at yet). `waiting` orders of theirs wait for their fills, once `calm` was looked at.
+    """
 
     prices: Ints
     numbers: Ints
     capacity: Ints
     first: Ints
     last: Ints
+    call: Ints
+    calm: Ints
+    waiting: Ints
 
 
 class WatcherColumns(NamedTuple):
@@ -120,7 +129,7 @@ class WatcherColumns(NamedTuple):
 class RuleColumns(NamedTuple):
     """A row an executor: `periods`, `longer` and `level` are its rule's parameters, `digits / 10^scale` its price bucket.
 
-    Apart from the watchers, of whom there are many more: they are read on every tick, and have to be few bytes.
+    The rest is what running sums are weighed with, see `mean_reversion.screen_of`. Apart from the watchers, of whom there are many more: they are read on every tick, and have to be few bytes.
     """
 
     kind: Ints
@@ -130,6 +139,11 @@ class RuleColumns(NamedTuple):
     level: Floats
     digits: Ints
     scale: Ints
+    reach_blur: Floats
+    base_blur: Floats
+    doubt: Floats
+    edge: Floats
+    cap: Floats
 
 
 class SumColumns(NamedTuple):
@@ -208,6 +222,7 @@ class Block(NamedTuple):
 def take_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: float) -> int:
     """Take one tick of instrument row `i`, whose row the caller keeps; see `QUIET`."""
     control = lanes.control
+    control[CALLS] += 1
     control[SIGNALS] = 0
     control[FILLS] = 0
     control[LISTED] = 0
@@ -238,6 +253,7 @@ def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, s
     It stops after a tick that listed watchers, and before one that the logs may have no room for.
     """
     control = lanes.control
+    control[CALLS] += 1
     control[LISTED] = 0
     arrived = control[ARRIVED]
     for j in range(start, stop):
@@ -297,13 +313,39 @@ def one_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: f
         book.instrument.minute[i] = minute
         book.instrument.minute_open[i] = price
     end, count, gone = push(lanes, i, ts, price, flags)
+    calm = False
+    waiting = True
+    if lanes.lane.call[i] != control[CALLS]:
+        lanes.lane.call[i] = control[CALLS]
+        lanes.lane.calm[i] = LONG_AGO
+    else:
+        if lanes.lane.calm[i] == LONG_AGO:
+            look_at_watchers(book, lanes, i, count)
+        calm = ts < lanes.lane.calm[i]
+        waiting = lanes.lane.waiting[i] > 0
+    fillable = waiting and not blocked
     for k in range(lanes.lane.first[i], lanes.lane.last[i]):
-        if watch(limits, book, lanes, k, i, ts, price, flags, end, count, gone, tick):
+        if watch(limits, book, lanes, k, i, ts, price, flags, end, count, gone, tick, calm, fillable):
             lanes.listed[control[LISTED]] = k
             control[LISTED] += 1
     if control[SIGNALS] + control[LISTED] > 0:
         return SAID
     return FILLED if control[FILLS] > 0 else QUIET
+
+
+def look_at_watchers(book: Book, lanes: Lanes, i: int, count: int) -> None:
+    """Find out until when all watchers of instrument row `i` take a tick in the same way, and how many orders wait."""
+    calm = NEVER
+    waiting = 0
+    for k in range(lanes.lane.first[i], lanes.lane.last[i]):
+        e = lanes.watcher.executor[k]
+        rule = lanes.watcher.rule[k]
+        if lanes.rule.kind[rule] == OTHER or book.executor.state[e] != _ACTIVE or count < lanes.rule.need[rule]:
+            calm = EARLIEST
+        calm = min(calm, book.executor.due[e])
+        waiting += book.slot.pending_count[lanes.watcher.slot[k]]
+    lanes.lane.calm[i] = calm
+    lanes.lane.waiting[i] = waiting
 
 
 def push(lanes: Lanes, i: int, ts: int, price: float, flags: int) -> tuple[int, int, float]:
@@ -345,6 +387,8 @@ def watch(
     count: int,
     gone: float,
     tick: int,
+    calm: bool,
+    fillable: bool,
 ) -> bool:
     """Take watcher `k` through the tick; whether the engine's own steps have to, for whatever is not done yet."""
     rule = lanes.watcher.rule[k]
@@ -352,18 +396,24 @@ def watch(
     if kind == OTHER:
         return True
     e = lanes.watcher.executor[k]
-    s = lanes.watcher.slot[k]
-    if flags & BLOCKED_BITS == 0 and book.slot.pending_count[s] > 0:
-        fill_waiting(limits, book, lanes, e, s, ts, price, tick)
-    state = book.executor.state[e]
-    full = count >= lanes.rule.need[rule]
-    if ts >= book.executor.due[e] or (full and state == _WARMUP):
-        return True
-    if state != _ACTIVE or not full:
-        return False
-    if kind == MEAN_REVERSION and quiet_score(
-        lanes, rule, lanes.watcher.sums[k], book.instrument.ticks[i], end, count, gone
-    ):
+    if fillable:
+        s = lanes.watcher.slot[k]
+        if book.slot.pending_count[s] > 0:
+            fill_waiting(limits, book, lanes, e, s, i, ts, price, tick)
+    if not calm:
+        state = book.executor.state[e]
+        full = count >= lanes.rule.need[rule]
+        if ts >= book.executor.due[e] or (full and state == _WARMUP):
+            return True
+        if state != _ACTIVE or not full:
+            return False
+    if kind == MOMENTUM:
+        quiet = surely_small(price, lanes.prices[end - lanes.rule.periods[rule]], lanes.rule.level[rule])
+    else:
+        quiet = kind == MEAN_REVERSION and quiet_score(
+            lanes, rule, lanes.watcher.sums[k], book.instrument.ticks[i], end, count, gone
+        )
+    if quiet:
         book.executor.evaluations[e] += 1
         return False
     side, confidence, value = evaluated(lanes, rule, kind, end)
@@ -426,6 +476,7 @@ def conclude(
         fill_one(limits, book, lanes, e, s, ts, signed, price, tick, AFTER_SIGNAL)
     else:
         enqueue(book, s, ts, signed, price)
+        lanes.lane.waiting[i] += 1
     return False
 
 
@@ -477,7 +528,19 @@ def quiet_score(lanes: Lanes, rule: int, k: int, ticks: int, end: int, count: in
     lanes.sums.total[k] = total
     lanes.sums.squares[k] = squares
     lanes.sums.reach[k] = reach
-    return surely_none(total, squares, x, reach, base, n, lanes.rule.level[rule])
+    return surely_none(
+        total,
+        squares,
+        x,
+        reach,
+        base,
+        float(n),
+        lanes.rule.reach_blur[rule],
+        lanes.rule.base_blur[rule],
+        lanes.rule.doubt[rule],
+        lanes.rule.edge[rule],
+        lanes.rule.cap[rule],
+    )
 
 
 def evaluated(lanes: Lanes, rule: int, kind: int, end: int) -> tuple[int, float, float]:
@@ -526,10 +589,13 @@ def checked(
     return code
 
 
-def fill_waiting(limits: Limits, book: Book, lanes: Lanes, e: int, s: int, ts: int, price: float, tick: int) -> None:
+def fill_waiting(
+    limits: Limits, book: Book, lanes: Lanes, e: int, s: int, i: int, ts: int, price: float, tick: int
+) -> None:
     """Fill every order that waits on slot `s`, in the order of acceptance."""
     waiting = book.slot.pending_count[s]
     book.slot.pending_count[s] = 0
+    lanes.lane.waiting[i] -= waiting
     for j in range(s * book.pending_room, s * book.pending_room + waiting):
         fill_one(limits, book, lanes, e, s, ts, book.pending.quantity[j], price, tick, BEFORE_SIGNAL)
 

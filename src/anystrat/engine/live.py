@@ -44,7 +44,7 @@ from anystrat.engine.lanes import (
 )
 from anystrat.engine.state import table_type, view_of
 from anystrat.strategies.breakout import breakout_fired
-from anystrat.strategies.mean_reversion import mean_reversion_fired
+from anystrat.strategies.mean_reversion import mean_reversion_fired, screen_of
 from anystrat.strategies.momentum import momentum_fired
 from anystrat.strategies.sma_crossover import sma_crossover_fired
 
@@ -206,7 +206,8 @@ class Live:
         self._rule: NDArray[Any] = np.zeros(len(executors), table_type(RuleColumns))
         for executor, (kind, periods, longer, level) in zip(executors, rules, strict=True):
             step = digits_and_scale(executor.risk.price_bucket) if kind != OTHER else (1, 0)
-            self._rule[executor.row] = (kind, executor.need, periods, longer, level, *step)
+            screen = screen_of(periods, level) if kind == MEAN_REVERSION else (0.0,) * 5
+            self._rule[executor.row] = (kind, executor.need, periods, longer, level, *step, *screen)
         self.complete = all(kind != OTHER for kind, *_ in rules)
         k = sums = 0
         self._worth_it = []

@@ -156,25 +156,43 @@ def stretch_of(lookback: int) -> int:
     return max(256, 4 * lookback)
 
 
-def surely_none(
-    total: float, squares: float, x: float, reach: float, base: float, lookback: int, z_entry: float
-) -> bool:
-    """Whether running sums over a window prove that `mean_reversion_kernel` gives no signal for it.
-
-    They are those of `possible_scores`, at most `stretch_of(lookback)` ticks old: `total` and `squares` sum up `p - base`
-    and its square, `x` is that of the last price, `reach` the largest of them, without sign, since they began.
-    """
-    n = lookback
-    many = float(n)
-    k = float(n + stretch_of(n) + 16)
+def screen_of(lookback: int, z_entry: float) -> tuple[float, float, float, float, float]:
+    """What `surely_none` weighs running sums with: (reach_blur, base_blur, doubt, edge, cap); see `possible_scores`."""
+    n = float(lookback)
+    k = n + stretch_of(lookback) + 16.0
+    unit = 2.220446049250313e-16
     limit = z_entry * z_entry
-    if limit < 1e-50 or not (n + 2.0) * (n + 2.0) * (reach * reach) < 1e300:
-        return False
-    blur = ((n + 2.0) * k * 1.5 * reach + n * (n + 1.0) * (base + reach)) * 2.220446049250313e-16
-    doubt = n * (n + 2.0) * k * 3.0 * 2.220446049250313e-16 * (reach * reach)
-    distance = abs(many * x - total) + blur
-    room = (many * squares - total * total) - doubt
-    return room > 1e-250 and distance * distance * (1.0 + (n + 64) * 4.440892098500626e-16) < limit * room
+    return (
+        ((n + 2.0) * k * 1.5 + n * (n + 1.0)) * unit,
+        n * (n + 1.0) * unit,
+        n * (n + 2.0) * k * 3.0 * unit,
+        limit / (1.0 + (n + 64.0) * 2.0 * unit) if limit >= 1e-50 else 0.0,
+        1e150 / (n + 2.0),
+    )
+
+
+def surely_none(
+    total: float,
+    squares: float,
+    x: float,
+    reach: float,
+    base: float,
+    many: float,
+    reach_blur: float,
+    base_blur: float,
+    doubt: float,
+    edge: float,
+    cap: float,
+) -> bool:
+    """Whether running sums over a window of `many` ticks prove that `mean_reversion_kernel` gives no signal for it.
+
+    They are those of `possible_scores`, at most `stretch_of` ticks old: `total` and `squares` sum up `p - base` and its
+    square, `x` is that of the last price, `reach` the largest of them, without sign, since they began. The rest is
+    `screen_of` the rule.
+    """
+    distance = abs(many * x - total) + (reach_blur * reach + base_blur * base)
+    room = (many * squares - total * total) - doubt * (reach * reach)
+    return reach < cap and room > 1e-250 and distance * distance < edge * room
 
 
 def four_scores(
