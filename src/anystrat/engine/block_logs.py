@@ -32,9 +32,11 @@ class BlockLog(Generic[C]):
         self.columns = columns_in(kind, self._memory)
 
     def make_room(self, entries: int) -> None:
-        """Have room for so many entries at least."""
-        if entries > self._memory.shape[1]:
-            self._memory = np.empty((len(self._memory), entries), np.int64)
+        """Have room for so many entries at least; those that are there stay."""
+        known = self._memory
+        if entries > known.shape[1]:
+            self._memory = np.empty((len(known), entries), np.int64)
+            self._memory[:, : known.shape[1]] = known
             self.columns = columns_in(self._kind, self._memory)
 
     def take(self, count: int) -> NDArray[np.int64]:
