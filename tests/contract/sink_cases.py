@@ -8,15 +8,19 @@ from typing import Any, Protocol
 
 import nats
 import structlog
+from tests.web_server import NAME, Certificates, WebServer
 
 from anystrat.adapters.sink_jsonl import JsonlSink
 from anystrat.adapters.sink_log import LogSink
 from anystrat.adapters.sink_nats import NatsSink
 from anystrat.adapters.sink_publisher import PublisherSink
+from anystrat.adapters.sink_webhook import WebhookSink
+from anystrat.adapters.system_clock import SystemClock
 from anystrat.domain.configuration import Secret
 from anystrat.domain.delivery import Sink
 from anystrat.domain.endpoints import NatsBroker
 from anystrat.domain.journal import OutboxSignal
+from anystrat.domain.webhook import WebhookBroker
 from anystrat.testing.servers import NatsServer
 
 
@@ -111,3 +115,20 @@ class NatsCase:
             return [json.loads(each.data)["signal_id"] for each in found]
         finally:
             await client.close()
+
+
+class WebhookCase:
+    def __init__(self, server: WebServer, certificates: Certificates) -> None:
+        self.server, self.certificates = server, certificates
+
+    def sink(self) -> Sink:
+        async def here(_host: str, _port: int) -> list[str]:
+            return ["127.0.0.1"]
+
+        url = Secret(f"https://{NAME}:{self.server.port}/signals")
+        options = WebhookBroker(url, secret=Secret("key"), allow_private=True, ca_file=self.certificates.ca_file)
+        return WebhookSink(options, 5.0, SystemClock(), here)
+
+    async def ids(self) -> list[str]:
+        """As a receiver that honours the key sees them."""
+        return list(dict.fromkeys(each.headers["idempotency-key"] for each in self.server.requests))

@@ -8,7 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.contract.sink_cases import Case, JsonlCase, LogCase, NatsCase, PublisherCase, signals
+from tests.contract.sink_cases import Case, JsonlCase, LogCase, NatsCase, PublisherCase, WebhookCase, signals
+from tests.web_server import Certificates, WebServer
 
 from anystrat.domain.delivery import Idempotent, Reconcilable, Sink, Verdict
 from anystrat.domain.journal import OutboxSignal
@@ -17,8 +18,17 @@ from anystrat.testing.servers import NatsServer
 Opened = Callable[[], AbstractAsyncContextManager[Case]]
 
 
-@pytest.fixture(params=["log", "jsonl", "publisher", "nats"])
+@pytest.fixture(params=["log", "jsonl", "publisher", "webhook", "nats"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    if request.param == "webhook":
+        certificates = Certificates(tmp_path)
+
+        @asynccontextmanager
+        async def posted() -> AsyncIterator[Case]:
+            async with WebServer(certificates.server) as server:
+                yield WebhookCase(server, certificates)
+
+        return posted
     if request.param != "nats":
         made = {"log": LogCase, "jsonl": JsonlCase, "publisher": PublisherCase}[request.param](tmp_path)
 

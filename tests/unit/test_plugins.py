@@ -18,6 +18,7 @@ from anystrat.config.schema import json_schema
 from anystrat.domain.configuration import BrokerSettings, Secret
 from anystrat.domain.endpoints import JsonlBroker, KafkaBroker, LogBroker, NatsBroker
 from anystrat.domain.errors import AnystratError, UnknownName
+from anystrat.domain.webhook import WebhookBroker
 from anystrat.plugins import (
     FEATURE_GROUP,
     BrokenPlugin,
@@ -335,6 +336,7 @@ class TestPublishers:
         ("log", LogBroker(), "LogSink"),
         ("jsonl", JsonlBroker(Path("a.jsonl")), "JsonlSink"),
         ("nats", NatsBroker(Secret("nats://h")), "NatsSink"),
+        ("webhook", WebhookBroker(Secret("https://h/")), "WebhookSink"),
     ],
 )
 def test_a_built_in_broker_has_a_built_in_sink(kind, options, sink) -> None:

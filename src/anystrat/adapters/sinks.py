@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anystrat.adapters.offload import Offload, in_a_thread
+from anystrat.adapters.system_clock import SystemClock
 from anystrat.domain.endpoints import JsonlBroker, LogBroker, NatsBroker
 from anystrat.domain.errors import AnystratError
+from anystrat.domain.webhook import WebhookBroker
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from anystrat.domain.clock import Clock
     from anystrat.domain.configuration import BrokerSettings
     from anystrat.domain.delivery import Sink
 
@@ -21,7 +24,13 @@ class BrokerNotThere(AnystratError):
     exit_code = 4
 
 
-def builtin_sink(settings: BrokerSettings, log: FilteringBoundLogger, *, offload: Offload = in_a_thread) -> Sink:
+def builtin_sink(
+    settings: BrokerSettings,
+    log: FilteringBoundLogger,
+    *,
+    clock: Clock | None = None,
+    offload: Offload = in_a_thread,
+) -> Sink:
     """The sink that the settings name; nothing is connected before its `open`. Raises `BrokerNotThere`, `MissingExtra`."""
     options = settings.options
     if isinstance(options, LogBroker):
@@ -36,7 +45,11 @@ def builtin_sink(settings: BrokerSettings, log: FilteringBoundLogger, *, offload
         from anystrat.adapters.sink_nats import NatsSink
 
         return NatsSink(options, settings.delivery.timeout_sec)
+    if isinstance(options, WebhookBroker):
+        from anystrat.adapters.sink_webhook import WebhookSink
+
+        return WebhookSink(options, settings.delivery.timeout_sec, clock or SystemClock())
     raise BrokerNotThere(
         f"broker {settings.name!r}: nothing can be sent to type {settings.type!r} yet; "
-        "use log, jsonl or nats, or register a publisher of your own"
+        "use log, jsonl, nats or webhook, or register a publisher of your own"
     )

@@ -235,7 +235,11 @@ def open_source(
 
 
 def open_sink(
-    settings: BrokerSettings, catalog: Catalog | None = None, *, log: FilteringBoundLogger | None = None
+    settings: BrokerSettings,
+    catalog: Catalog | None = None,
+    *,
+    log: FilteringBoundLogger | None = None,
+    clock: Clock | None = None,
 ) -> Sink:
     """Where a broker's signals go: a built-in sink, or the publisher that a plug-in makes; none for type paper.
 
@@ -250,7 +254,7 @@ def open_sink(
     from anystrat.adapters.sinks import builtin_sink
     from anystrat.observability.records import logger
 
-    return builtin_sink(settings, log or logger(getattr(settings.options, "level", "info")))
+    return builtin_sink(settings, log or logger(getattr(settings.options, "level", "info")), clock=clock)
 
 
 def open_signals(path: str | os.PathLike[str], *, reasons: bool = False, drops: bool = False) -> SignalWriter:

@@ -233,7 +233,12 @@ def _delivery(
     return BrokerDelivery(
         settings.name,
         settings.type,
-        open_sink(settings, catalog, log=None if options.observation is None else options.observation.log),
+        open_sink(
+            settings,
+            catalog,
+            log=None if options.observation is None else options.observation.log,
+            clock=options.clock,
+        ),
         journal,
         clock=options.clock,
         random=options.random,

@@ -161,21 +161,6 @@ class KafkaBroker:
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookBroker:
-    """Signals as HTTP POST requests; the signal id is the idempotency key."""
-
-    url: Annotated[Secret, Doc("https:// address; http:// needs `allow_private`.")]
-    headers: Annotated[Mapping[str, Secret], Doc("Headers of every request.")] = field(default_factory=dict)
-    token: Annotated[Secret | None, Doc("Sent as a bearer token.")] = None
-    secret: Annotated[Secret | None, Doc("Signs the body with HMAC-SHA-256.")] = None
-    allow_private: Annotated[bool, Doc("Allow plain http and addresses inside the own network.")] = False
-
-    def __post_init__(self) -> None:
-        if not self.url.reveal().startswith(("https://", "http://")):
-            raise ParameterError("url", "must begin with https:// (or http://)")
-
-
-@dataclass(frozen=True, slots=True)
 class MemoryFeatures:
     """Feature vectors in memory, those that were asked for last."""
 
