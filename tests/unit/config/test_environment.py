@@ -81,12 +81,12 @@ class TestReferences:
 
 
 class TestSecrets:
-    WEBHOOK = "brokers: {hook: {type: webhook, url: 'https://${USER}:${PW}@host/', token: '${PW}', headers: {X-Key: '${PW}'}}}\nstrategies: []\n"
+    WEBHOOK = "brokers: {hook: {type: webhook, url: 'https://host/?user=${USER}&key=${PW}', token: '${PW}', headers: {X-Key: '${PW}'}}}\nstrategies: []\n"
 
     def test_what_may_be_a_secret_is_revealed_only_on_demand(self, load) -> None:
         options = load(self.WEBHOOK, {"PW": CANARY, "USER": "me"}).brokers["hook"].options
 
-        assert options.url.reveal() == f"https://me:{CANARY}@host/"
+        assert options.url.reveal() == f"https://host/?user=me&key={CANARY}"
         assert options.token.reveal() == CANARY
         assert options.headers["X-Key"].reveal() == CANARY
 
