@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anystrat.backtest.frame import Frame as Frame
     from anystrat.backtest.result import BacktestResult as BacktestResult
     from anystrat.bootstrap.backtesting import backtest as backtest
+    from anystrat.bootstrap.sweeping import sweep as sweep
     from anystrat.domain.columns import TickColumns as TickColumns
     from anystrat.domain.configuration import Configuration as Configuration
     from anystrat.domain.configuration import ExecutionContext as ExecutionContext
@@ -80,6 +81,8 @@ if TYPE_CHECKING:
     from anystrat.strategies.catalog import ValidatorType as ValidatorType
     from anystrat.strategies.features import register_feature as register_feature
     from anystrat.strategies.function_rule import rule as rule
+    from anystrat.sweeps.result import SweepResult as SweepResult
+    from anystrat.sweeps.space import Span as Span
 
 _HOME = {
     "adapters.signal_files": ("open_signals",),
@@ -87,6 +90,7 @@ _HOME = {
     "backtest.figures": ("Figures",),
     "backtest.frame": ("Frame",),
     "backtest.result": ("BacktestResult",),
+    "bootstrap.sweeping": ("sweep",),
     "domain.columns": ("TickColumns",),
     "domain.configuration": (
         "Configuration",
@@ -145,6 +149,8 @@ _HOME = {
     ),
     "strategies.features": ("register_feature",),
     "strategies.function_rule": ("rule",),
+    "sweeps.result": ("SweepResult",),
+    "sweeps.space": ("Span",),
 }
 _MODULE = {name: f"{__name__}.{module}" for module, names in _HOME.items() for name in names}
 
@@ -194,6 +200,7 @@ __all__ = [
     "SourceFailed",
     "SourceNotice",
     "SourceType",
+    "Span",
     "StaleHistory",
     "State",
     "StrategyConfig",
@@ -202,6 +209,7 @@ __all__ = [
     "StrategyProcessor",
     "StrategyRunnerService",
     "StrategyType",
+    "SweepResult",
     "TickBatch",
     "TickColumns",
     "TickFileError",
@@ -219,6 +227,7 @@ __all__ = [
     "register_strategy",
     "register_validator",
     "rule",
+    "sweep",
 ]
 
 

@@ -8,6 +8,7 @@ where they do not. A figure that is not defined (no return, no loss, no trade) i
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ TRADING_DAYS: Final = 252
 CALENDAR_DAYS: Final = 365
 #: More than one mark in twenty on a Saturday or Sunday, and the market does not close at weekends.
 _WEEKEND_SHARE: Final = 0.05
+_EULER: Final = 0.5772156649015329
 #: A deviation below this share of the returns' size is the rounding of equal numbers.
 _ROUNDING: Final = 1e-14
 
@@ -131,6 +133,48 @@ def wilson(won: int, of: int, z: float = 1.96) -> tuple[float, float]:
     middle = (share + spread / 2.0) / (1.0 + spread)
     half = z * math.sqrt(share * (1.0 - share) / of + spread / (4.0 * of)) / (1.0 + spread)
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def best_by_luck(sharpes: NDArray[np.float64]) -> float:
+    """The Sharpe ratio that the best of so many trials without any skill is expected to have, in the ratios' own unit.
+
+    `sd * ((1 - g) Q(1 - 1/n) + g Q(1 - 1/(n e)))` of n ratios with the sample deviation sd, where Q is the normal quantile
+    and g Euler's constant. 0 for a single trial, NaN without one.
+
+    Source: Bailey and Lopez de Prado, The Deflated Sharpe Ratio, Journal of Portfolio Management 40 (2014), eq. 1.
+    """
+    known = sharpes[np.isfinite(sharpes)]
+    n = len(known)
+    if n == 0:
+        return math.nan
+    if n == 1:
+        return 0.0
+    quantile = NormalDist().inv_cdf
+    expected = (1.0 - _EULER) * quantile(1.0 - 1.0 / n) + _EULER * quantile(1.0 - 1.0 / (n * math.e))
+    return float(np.std(known, ddof=1)) * expected
+
+
+def deflated_sharpe(returns: NDArray[np.float64], threshold: float) -> float:
+    """How likely it is that the true Sharpe ratio behind these returns is above `threshold`, a ratio per return.
+
+    `Phi((sr - threshold) sqrt(T - 1) / sqrt(1 - skew sr + (kurtosis - 1)/4 sr^2))`, with the returns' own skewness and
+    kurtosis (3 for a normal), and their ratio per return. With `best_by_luck` of all trials' ratios for the threshold it
+    is the deflated Sharpe ratio: above 0.95, more than the luck of many trials. NaN for returns that do not vary.
+
+    Source: as above, eq. 2; Bailey and Lopez de Prado, The Sharpe Ratio Efficient Frontier, Journal of Risk 15 (2012).
+    """
+    deviation = _deviation(returns)
+    if not deviation > 0.0 or math.isnan(threshold):
+        return math.nan
+    distance = returns - np.mean(returns)
+    spread = float(np.mean(distance**2))
+    skew = float(np.mean(distance**3)) / spread**1.5
+    kurtosis = float(np.mean(distance**4)) / spread**2
+    ratio = float(np.mean(returns)) / deviation
+    error = 1.0 - skew * ratio + (kurtosis - 1.0) / 4.0 * ratio * ratio
+    if not error > 0.0:
+        return math.nan
+    return NormalDist().cdf((ratio - threshold) * math.sqrt(len(returns) - 1) / math.sqrt(error))
 
 
 def _deviation(returns: NDArray[np.float64]) -> float:

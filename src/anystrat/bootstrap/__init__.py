@@ -152,12 +152,22 @@ def costs_of(brokers: Mapping[str, BrokerSettings], name: str) -> PaperCosts:
     return PaperCosts()
 
 
-def build_engine(configuration: Configuration, wiring: Wiring, *, sessions: SessionClock | None = None) -> Engine:
-    """An engine with every enabled strategy of the configuration registered, in the order of its rows."""
+def build_engine(
+    configuration: Configuration,
+    wiring: Wiring,
+    *,
+    sessions: SessionClock | None = None,
+    seeded_as: Mapping[str, str] | None = None,
+) -> Engine:
+    """An engine with every enabled strategy of the configuration registered, in the order of its rows.
+
+    `seeded_as` names, by strategy, the one whose seed it is to have.
+    """
     engine = Engine(
         {spec.token: spec for spec in configuration.instruments},
         sessions=sessions,
         rng_seed=configuration.run.rng_seed,
+        seeded_as=seeded_as,
     )
     wiring.use(configuration)
     for row in configuration.strategies:

@@ -143,11 +143,12 @@ def backtest(
         raise TypeError(f"{', '.join(given)}: the configuration has its own costs, under brokers: paper:")
     source: Any = ticks
     if source is None:
-        source = _source(configured)
+        source = configured_ticks(configured)
     watched = named or ([spec.token for spec in configured.instruments] if configured is not None else [])
-    blocks, inputs = _ticks(source, watched[0] if len(watched) == 1 else None)
+    blocks, inputs = blocks_and_names(source, watched[0] if len(watched) == 1 else None)
     if configured is None:
-        configured = _of_rows(strategies, wiring, named or _tokens(blocks), given)
+        mapping = mapping_of_rows(strategies, wiring, named or tokens_of(blocks), given)
+        configured = configuration_from_mapping(mapping, wiring.catalog)
     engine = build_engine(configured, wiring, sessions=session_clock(configured))
     OutcomeLog().models(wiring.left_out, wiring.degraded)
     recorder = Recorder(engine, cash=cash, shared=shared)
@@ -170,7 +171,7 @@ def _configured(strategies: Any, wiring: Wiring) -> Configuration | None:
     return None
 
 
-def _of_rows(strategies: Any, wiring: Wiring, tokens: list[int], costs: dict[str, Any]) -> Configuration:
+def mapping_of_rows(strategies: Any, wiring: Wiring, tokens: list[int], costs: dict[str, Any]) -> dict[str, Any]:
     """Rows, types and their names as a whole configuration, with what they leave out."""
     alone = isinstance(strategies, str | StrategyType | Mapping)
     rows: list[dict[str, Any]] = []
@@ -187,23 +188,23 @@ def _of_rows(strategies: Any, wiring: Wiring, tokens: list[int], costs: dict[str
             names = (str(kind) if n == 1 else f"{kind}-{n}" for n in range(1, len(rows) + 2))
             row["id"] = next(name for name in names if name not in taken)
         rows.append(row)
-    mapping = {
+    return {
         "version": 1,
         "run": {"name": "backtest"},
         "brokers": {"paper": {"type": "paper", **costs}},
         "strategies": rows,
     }
-    return configuration_from_mapping(mapping, wiring.catalog)
 
 
-def _source(configured: Configuration | None) -> Sequence[Path]:
+def configured_ticks(configured: Configuration | None) -> Sequence[Path]:
+    """The tick files that a configuration names. Raises `TickFileError` where it names none."""
     options = configured.source.options if configured is not None and configured.source is not None else None
     if not isinstance(options, FileSource):
         raise TickFileError("there are no ticks: name a tick file, or pass a data frame, an Arrow table or columns")
     return options.path
 
 
-def _ticks(source: Any, instrument: int | None) -> tuple[Iterable[TickColumns], list[Any]]:
+def blocks_and_names(source: Any, instrument: int | None) -> tuple[Iterable[TickColumns], list[Any]]:
     """The blocks, which can be gone over again, and what they are called with their digests."""
     several = isinstance(source, list | tuple) and source and all(isinstance(one, str | os.PathLike) for one in source)
     if isinstance(source, str | os.PathLike) or several:
@@ -218,7 +219,8 @@ def _ticks(source: Any, instrument: int | None) -> tuple[Iterable[TickColumns], 
     return blocks_of(columns, _BLOCK_ROWS), [(f"{len(columns):,} rows in memory", digest.hexdigest())]
 
 
-def _tokens(blocks: Iterable[TickColumns]) -> list[int]:
+def tokens_of(blocks: Iterable[TickColumns]) -> list[int]:
+    """Every instrument that has a tick, in ascending order."""
     seen: set[int] = set()
     for block in blocks:
         seen.update(np.unique(block.instrument_token).tolist())

@@ -6,12 +6,12 @@ right name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from anystrat.config.environment import with_value_at
-from anystrat.config.node import Node, Origin, path_text
+from anystrat.config.node import Node, Origin, node_from_value, path_text
 from anystrat.config.problems import Problems
 from anystrat.config.risk import RISK_KEYS, SIZING_KEYS
 from anystrat.config.yaml_reader import read_yaml
@@ -134,18 +134,39 @@ def changes_of(settings: Iterable[str], strategies: Sequence[str] = ()) -> Chang
     return Changes(tuple(made), frozenset(strategies) or None)
 
 
+def change_to(settings: Mapping[str, Any], strategies: Sequence[str] = ()) -> Changes:
+    """The changes that these settings (`{key: plain value}`) say; else as `changes_of`."""
+    problems: list[Problem] = []
+    made = []
+    for key, value in settings.items():
+        origin = Origin(f"{key}={value}")
+        change = _placed(key, node_from_value(value, origin), origin, problems)
+        if change is not None:
+            made.append(change)
+    if problems:
+        raise ConfigurationError(problems)
+    return Changes(tuple(made), frozenset(strategies) or None)
+
+
 def _change(text: str, problems: list[Problem]) -> Change | None:
     name = f"--set {text}"
     key, equals, written = text.partition("=")
-    steps = key.strip().split(".")
-    if not equals or not all(steps):
+    origin = Origin(name)
+    if not equals:
         problems.append(Problem("a setting names a key and its value", name, found=repr(text), allowed=_EXAMPLE))
         return None
-    origin = Origin(name)
     try:
         value = read_yaml(written, origin) or Node(None, origin)
     except ConfigurationError as error:
         problems += error.problems
+        return None
+    return _placed(key, value, origin, problems)
+
+
+def _placed(key: str, value: Node, origin: Origin, problems: list[Problem]) -> Change | None:
+    steps, name = key.strip().split("."), origin.name
+    if not all(steps):
+        problems.append(Problem("a setting names a key and its value", name, found=repr(key), allowed=_EXAMPLE))
         return None
     if steps[0] in _TOP and len(steps) > 1:
         return Change(tuple(steps), _at(value, origin), top=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,23 +73,50 @@ def load_configuration(
         MissingExtra: Rows come from a database whose extra, or driver, is not installed.
     """
     environ = os.environ if environ is None else environ
-    file = Path(path)
     problems = Problems()
     gatherer = RowGatherer(environ, problems)
+    root = _root(Path(path), gatherer, problems)
+    assembly = _Assembly(catalog, environ, endpoints, problems, gatherer, strategies_required, changes)
+    return assembly.configuration(root, _home(Path(path)))
+
+
+def configuration_variants(path: str | Path, catalog: Catalog) -> Callable[[Changes], Configuration]:
+    """`load_configuration` of one path under many changes, in a fraction of the time: its files are read once.
+
+    The function raises as `load_configuration` does.
+    """
+    found = Problems()
+    gathered = RowGatherer(os.environ, found)
+    root = _root(Path(path), gathered, found)
+
+    def variant(changes: Changes) -> Configuration:
+        problems = Problems()
+        problems.extend(found.found)
+        gatherer = RowGatherer(os.environ, problems)
+        gatherer.files += gathered.files
+        assembly = _Assembly(catalog, os.environ, ENDPOINTS, problems, gatherer, changes=changes)
+        return assembly.configuration(root, _home(Path(path)))
+
+    return variant
+
+
+def _root(file: Path, gatherer: RowGatherer, problems: Problems) -> Node:
+    """What the files of a configuration hold."""
     if file.is_dir():
         root = read_directory(file, gatherer, problems)
-        directory = file
     else:
         root = read_yaml_file(file)
         gatherer.files.append(file)
-        directory = file.parent
     if root is None:
         problems.raise_if_any()
         raise ConfigurationError(
             [Problem("the file is empty", str(file), 1, allowed=f"a mapping with {', '.join(KEYS)}")]
         )
-    assembly = _Assembly(catalog, environ, endpoints, problems, gatherer, strategies_required, changes)
-    return assembly.configuration(root, directory)
+    return root
+
+
+def _home(file: Path) -> Path:
+    return file if file.is_dir() else file.parent
 
 
 def configuration_from_mapping(

@@ -79,10 +79,13 @@ class Engine:
         *,
         sessions: SessionClock | None = None,
         rng_seed: int = 0,
+        seeded_as: Mapping[str, str] | None = None,
     ) -> None:
         self.instruments = dict(instruments or {})
         self.sessions = sessions
         self.rng_seed = rng_seed
+        #: Strategies whose seeds are made with another's name: variants of one, which draw the same numbers.
+        self.seeded_as = dict(seeded_as or {})
         self._compiler: Compiler | None = None
         self._live: Live | None = None
         self.state = State(self._moved)
@@ -143,7 +146,8 @@ class Engine:
         )
         set_seed = getattr(processor, "set_seed", None)
         if set_seed is not None:
-            set_seed(derived_seed(self.rng_seed, config.strategy_id, broker, watched if config.per_instrument else ()))
+            name = self.seeded_as.get(config.strategy_id, config.strategy_id)
+            set_seed(derived_seed(self.rng_seed, name, broker, watched if config.per_instrument else ()))
         rows = [self._instrument_row(token, executor.need) for token in watched]
         specs = [self.instruments.get(token) for token in watched]
         slots = [(row, float(spec.multiplier) if spec else 1.0) for row, spec in zip(rows, specs, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from anystrat.backtest.figures import ENOUGH_MARKS
+from anystrat.backtest.page.table import sign_class, signed, table
 from anystrat.backtest.words import (
     NONE,
     amount,
@@ -56,7 +57,7 @@ def header(result: BacktestResult) -> str:
         ahead = stats.total_return - hold.total_return
         side = "ahead of" if ahead > 0 else "behind" if ahead < 0 else "level with"
         verdict = (
-            f'<p class="verdict"><b class="{_sign(stats.profit)}">{percent(stats.total_return, signed=True)}</b> after costs, '
+            f'<p class="verdict"><b class="{sign_class(stats.profit)}">{percent(stats.total_return, signed=True)}</b> after costs, '
             f"{side} buy-and-hold at {percent(hold.total_return, signed=True)}, with a deepest fall of "
             f"{percent(stats.max_drawdown)}.</p>"
         )
@@ -89,11 +90,11 @@ def tiles(result: BacktestResult) -> str:
                 "Best trade",
                 amount(stats.best_trade, signed=True),
                 f"worst {amount(stats.worst_trade, signed=True)}",
-                _sign(stats.best_trade),
+                sign_class(stats.best_trade),
             ),
         ]
     rows = [
-        ("Profit", amount(stats.profit, signed=True), f"on {amount(stats.start)} of capital", _sign(stats.profit)),
+        ("Profit", amount(stats.profit, signed=True), f"on {amount(stats.start)} of capital", sign_class(stats.profit)),
         ("Buy and hold", percent(hold.total_return, signed=True), f"deepest fall {percent(hold.max_drawdown)}", ""),
         ("Max drawdown", percent(-stats.max_drawdown), under, ""),
         *yearly,
@@ -135,7 +136,7 @@ def account_table(result: BacktestResult) -> str:
     foot = [_account_row("Portfolio", result.stats)] if len(rows) > 1 else []
     foot.append(_account_row("Buy and hold", result.benchmark, held=True))
     below = '<p class="hint">Drawdown: the deepest fall from a peak. Longest: the longest time below one; + is still below it.</p>'
-    return _table(titles, rows, foot=foot, sortable=True) + below
+    return table(titles, rows, foot=foot, sortable=True) + below
 
 
 def _account_row(name: str, one: Figures, *, held: bool = False) -> list[Any]:
@@ -143,8 +144,8 @@ def _account_row(name: str, one: Figures, *, held: bool = False) -> list[Any]:
     end = "" if one.recovered else " +"
     return [
         name,
-        _signed(one.total_return, percent(one.total_return, signed=True)),
-        _signed(one.profit, amount(one.profit, signed=True)),
+        signed(one.total_return, percent(one.total_return, signed=True)),
+        signed(one.profit, amount(one.profit, signed=True)),
         (one.cagr, annual(one, one.cagr, percent(one.cagr, signed=True))),
         (one.sharpe, annual(one, one.sharpe, ratio(one.sharpe))),
         (one.sortino, annual(one, one.sortino, ratio(one.sortino))),
@@ -181,8 +182,8 @@ def instrument_table(result: BacktestResult) -> str:
         rows.append(
             [
                 row["symbol"],
-                _signed(row["profit"], amount(row["profit"], signed=True)),
-                _signed(row["hold_return"], percent(row["hold_return"], signed=True)),
+                signed(row["profit"], amount(row["profit"], signed=True)),
+                signed(row["hold_return"], percent(row["hold_return"], signed=True)),
                 (row["trades"], f"{row['trades']:,}"),
                 (row["hit_rate"], percent(row["hit_rate"], digits=1)),
                 (row["fills"], f"{row['fills']:,}"),
@@ -197,7 +198,7 @@ def instrument_table(result: BacktestResult) -> str:
         if len(result.tokens) > _MOST_ROWS
         else ""
     )
-    return _table(titles, rows, sortable=True) + more
+    return table(titles, rows, sortable=True) + more
 
 
 def trades_table(result: BacktestResult) -> str:
@@ -222,12 +223,12 @@ def trades_table(result: BacktestResult) -> str:
                 (one["quantity"], f"{one['quantity']:,}"),
                 (one["entry_price"], _price(one["entry_price"])),
                 (one["exit_price"], _price(one["exit_price"])),
-                _signed(one["profit"], amount(one["profit"], signed=True)),
-                _signed(one["profit_share"], percent(one["profit_share"], signed=True)),
+                signed(one["profit"], amount(one["profit"], signed=True)),
+                signed(one["profit_share"], percent(one["profit_share"], signed=True)),
             ]
         )
     head = "" if len(order) <= _LISTED_TRADES else f"<h3>The {half} best and the {half} worst of {len(order):,}</h3>"
-    return head + _table(titles, rows, texts=4, sortable=True)
+    return head + table(titles, rows, texts=4, sortable=True)
 
 
 def months_table(result: BacktestResult) -> str:
@@ -243,7 +244,7 @@ def months_table(result: BacktestResult) -> str:
         strength = min(1.0, abs(mine) / _FULL_COLOUR) * 100
         title = f"{_MONTHS[int(number) - 1]} {year}: {percent(mine, signed=True)}, buy and hold {percent(hold, signed=True)}"
         cells[int(number) - 1] = (
-            f'<td class="heat {_sign(mine)}" style="--s:{strength:.0f}%" title="{title}">{percent(mine, signed=True, digits=1)}</td>'
+            f'<td class="heat {sign_class(mine)}" style="--s:{strength:.0f}%" title="{title}">{percent(mine, signed=True, digits=1)}</td>'
         )
         sums = total.setdefault(year, [1.0, 1.0])
         sums[0] *= 1.0 + mine
@@ -251,7 +252,7 @@ def months_table(result: BacktestResult) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in (*_MONTHS, "Year", "Holding"))
     body = "".join(
         f'<tr><th scope="row">{year}</th>{"".join(cells)}'
-        f'<td class="{_sign(total[year][0] - 1)}"><b>{percent(total[year][0] - 1, signed=True, digits=1)}</b></td>'
+        f'<td class="{sign_class(total[year][0] - 1)}"><b>{percent(total[year][0] - 1, signed=True, digits=1)}</b></td>'
         f"<td>{percent(total[year][1] - 1, signed=True, digits=1)}</td></tr>"
         for year, cells in years.items()
     )
@@ -272,7 +273,7 @@ def drops_table(result: BacktestResult) -> str:
         [str(names[k]), *((int(grid[k, at]), f"{grid[k, at]:,}" if grid[k, at] else NONE) for at in order)]
         for k in range(min(len(names), _MOST_ROWS))
     ]
-    return _table(("Strategy", *(str(reasons[at]).replace("_", " ") for at in order)), rows, sortable=True)
+    return table(("Strategy", *(str(reasons[at]).replace("_", " ") for at in order)), rows, sortable=True)
 
 
 def agreement_tables(result: BacktestResult) -> str:
@@ -379,57 +380,6 @@ def inputs_table(result: BacktestResult) -> str:
 def _items(items: Iterable[tuple[str, str]]) -> str:
     cells = "".join(f"<div><dt>{escape(title)}</dt><dd>{escape(text)}</dd></div>" for title, text in items)
     return f'<dl class="items">{cells}</dl>'
-
-
-def _table(
-    titles: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    *,
-    foot: Sequence[Sequence[Any]] = (),
-    texts: int = 1,
-    sortable: bool = False,
-) -> str:
-    """A table; a cell is text, or (what it is sorted by, text[, class]). The first `texts` columns are words.
-
-    A column in which nothing stands is left out.
-    """
-    kept = [at for at in range(len(titles)) if any(_shown(row[at]) != NONE for row in (*rows, *foot))]
-    titles = [titles[at] for at in kept]
-    rows, foot = ([[row[at] for at in kept] for row in part] for part in (rows, foot))
-    head = "".join(
-        f'<th scope="col"{"" if at < texts else " class=number"}>{escape(title)}</th>'
-        for at, title in enumerate(titles)
-    )
-    kind = ' class="sortable"' if sortable and len(rows) > 1 else ""
-    body = "".join(f"<tr>{_cells(row, texts)}</tr>" for row in rows)
-    feet = "".join(f"<tr>{_cells(row, texts)}</tr>" for row in foot)
-    tail = f"<tfoot>{feet}</tfoot>" if feet else ""
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody>{tail}</table></div>'
-
-
-def _shown(cell: Any) -> str:
-    return str(cell if isinstance(cell, str) else cell[1])
-
-
-def _cells(row: Sequence[Any], texts: int) -> str:
-    made = []
-    for at, cell in enumerate(row):
-        key, text, kind = (None, cell, "") if isinstance(cell, str) else (*cell, "") if len(cell) == 2 else cell
-        if at == 0:
-            made.append(f'<th scope="row">{escape(text)}</th>')
-            continue
-        sort = f' data-key="{key!r}"' if isinstance(key, int | float) and math.isfinite(key) else ""
-        classes = " ".join(part for part in ("" if at < texts else "number", kind) if part)
-        made.append(f"<td{f' class={chr(34)}{classes}{chr(34)}' if classes else ''}{sort}>{escape(text)}</td>")
-    return "".join(made)
-
-
-def _signed(value: float, text: str) -> tuple[float, str, str]:
-    return value, text, _sign(value)
-
-
-def _sign(value: float) -> str:
-    return "gain" if value > 0 else "loss" if value < 0 else ""
 
 
 def _price(value: float) -> str:
