@@ -44,6 +44,8 @@ SEARCHES: Final = ("grid", "random", "optuna")
 #: Variants of a strategy in one engine: more share more, and are longer on the way before any of them is kept.
 _TOGETHER: Final = 64
 _DAYS: Final = "days"
+#: Ticks times trials from which on more processes are worth the seconds that they take to start.
+_WORTH_PROCESSES: Final = 50_000_000
 
 
 class Search(Protocol):
@@ -104,7 +106,7 @@ def sweep(
         only: The strategies whose settings vary; without any, each setting is for every strategy that takes it. An account
             is that of the strategies whose settings vary, and the others are not run.
         study: A file that keeps every trial; a sweep goes on where one with the same file was interrupted.
-        workers: Processes, for tick files; None: one a processor. Ticks in memory are run in this one.
+        workers: Processes, for tick files; None: one a processor where that is worth it. Ticks in memory are run in this one.
         cash: What every strategy's account starts with.
         days_per_year: As `backtest` takes it.
         instruments: As `backtest` takes them.
@@ -125,7 +127,8 @@ def sweep(
     known = _Known(study, facts)
     try:
         _warn_of_all(runner, space)
-        pool = _Pool(setup, runner, _workers(workers, setup, strategies))
+        work = (getattr(blocks, "total_rows", None) or _WORTH_PROCESSES) * (total or _TOGETHER)
+        pool = _Pool(setup, runner, _workers(workers, setup, strategies, work))
         with pool.open():
             asked = _run_all(source, total, pool, known, on_progress)
     finally:
@@ -208,10 +211,13 @@ def _configuration_digest(source: Path | Mapping[str, Any], configured: Configur
     return hashlib.sha256(json.dumps(source, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
-def _workers(asked: int | None, setup: Setup, strategies: Any) -> int:
+def _workers(asked: int | None, setup: Setup, strategies: Any, work: int) -> int:
+    """How many processes; `work` is ticks times trials."""
     if not setup.ticks or not isinstance(strategies, str | os.PathLike):
         return 1  # what lies in this process's memory, or was registered by call, is not there in another
-    return max(1, asked if asked is not None else os.cpu_count() or 1)
+    if asked is not None:
+        return asked
+    return (os.cpu_count() or 1) if work >= _WORTH_PROCESSES else 1
 
 
 def _search(kind: str, space: Space, trials: int | None, seed: int, objective: Objective) -> tuple[Search, int | None]:

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "record": ("anystrat.cli.record", "Write a source's ticks into files."),
     "explain": ("anystrat.cli.explain", "Say why a strategy fired on a tick, or did not."),
     "backtest": ("anystrat.cli.backtest", "What the strategies would have earned, with a report."),
+    "sweep": ("anystrat.cli.sweep", "Try many settings, and say whether the best is more than luck."),
     "run": ("anystrat.cli.run", "Run the strategies live, from the configured source to the brokers."),
     "status": ("anystrat.cli.status", "Say what a run did and how its strategies are, from its journal."),
     "pause": ("anystrat.cli.pause", "Let strategies of a running service pause: they decide nothing."),

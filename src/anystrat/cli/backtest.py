@@ -111,7 +111,7 @@ def command(
     refuse_overwriting(outputs, [*reader.paths, *configured.files])
     for path in tables.values():
         check_table_path(path)
-    _refuse_report(report)
+    refuse_report(report)
     with refusals(context, as_json=as_json):
         engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured))
     notes = notes_for(settings)
@@ -168,7 +168,7 @@ def _write(result: BacktestResult, tables: dict[str, Path], report: Path | None)
     return files
 
 
-def _refuse_report(path: Path | None) -> None:
+def refuse_report(path: Path | None) -> None:
     """An unusable place is found now, not after the run."""
     if path is None:
         return
