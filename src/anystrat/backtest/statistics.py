@@ -154,14 +154,27 @@ def best_by_luck(sharpes: NDArray[np.float64]) -> float:
     return float(np.std(known, ddof=1)) * expected
 
 
+def probabilistic_sharpe(ratio: float, threshold: float, count: int, skew: float, kurtosis: float) -> float:
+    """How likely it is that the true ratio behind one of `count` returns is above `threshold`, both per return.
+
+    `Phi((ratio - threshold) sqrt(count - 1) / sqrt(1 - skew ratio + (kurtosis - 1)/4 ratio^2))`; a normal has a kurtosis
+    of 3. NaN where the root is of nothing.
+
+    Source: Bailey and Lopez de Prado, The Sharpe Ratio Efficient Frontier, Journal of Risk 15 (2012).
+    """
+    error = 1.0 - skew * ratio + (kurtosis - 1.0) / 4.0 * ratio * ratio
+    if not error > 0.0:
+        return math.nan
+    return NormalDist().cdf((ratio - threshold) * math.sqrt(count - 1) / math.sqrt(error))
+
+
 def deflated_sharpe(returns: NDArray[np.float64], threshold: float) -> float:
-    """How likely it is that the true Sharpe ratio behind these returns is above `threshold`, a ratio per return.
+    """`probabilistic_sharpe` of these returns, with their own skewness and kurtosis.
 
-    `Phi((sr - threshold) sqrt(T - 1) / sqrt(1 - skew sr + (kurtosis - 1)/4 sr^2))`, with the returns' own skewness and
-    kurtosis (3 for a normal), and their ratio per return. With `best_by_luck` of all trials' ratios for the threshold it
-    is the deflated Sharpe ratio: above 0.95, more than the luck of many trials. NaN for returns that do not vary.
+    With `best_by_luck` of all trials' ratios, per return, for the threshold it is the deflated Sharpe ratio of one of
+    them: above 0.95, more than the luck of many trials. NaN for returns that do not vary.
 
-    Source: as above, eq. 2; Bailey and Lopez de Prado, The Sharpe Ratio Efficient Frontier, Journal of Risk 15 (2012).
+    Source: Bailey and Lopez de Prado (2014), as above, eq. 2.
     """
     deviation = _deviation(returns)
     if not deviation > 0.0 or math.isnan(threshold):
@@ -170,11 +183,7 @@ def deflated_sharpe(returns: NDArray[np.float64], threshold: float) -> float:
     spread = float(np.mean(distance**2))
     skew = float(np.mean(distance**3)) / spread**1.5
     kurtosis = float(np.mean(distance**4)) / spread**2
-    ratio = float(np.mean(returns)) / deviation
-    error = 1.0 - skew * ratio + (kurtosis - 1.0) / 4.0 * ratio * ratio
-    if not error > 0.0:
-        return math.nan
-    return NormalDist().cdf((ratio - threshold) * math.sqrt(len(returns) - 1) / math.sqrt(error))
+    return probabilistic_sharpe(float(np.mean(returns)) / deviation, threshold, len(returns), skew, kurtosis)
 
 
 def _deviation(returns: NDArray[np.float64]) -> float:

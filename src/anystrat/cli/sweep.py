@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anystrat.cli.options import Settings
     from anystrat.sweeps.folds import WalkForward
     from anystrat.sweeps.result import SweepResult
+    from anystrat.sweeps.space import SpaceError
 
 _WALK: Final = "60,20"
 
@@ -119,7 +120,7 @@ def command(
             config, list(ticks) or None, over=over, search=search, trials=trials, by=by, seed=seed, only=strategies,
             study=study, workers=workers, cash=cash, days_per_year=days_per_year, on_progress=moved,
         )  # fmt: skip
-    walk = result.walk_forward(train=days[0], test=days[1], anchored=anchored) if days is not None else None
+    walk, too_short = _walked(result, days, anchored=anchored)
     files: dict[str, Any] = {}
     if table is not None:
         files["table"] = {"path": str(table.resolve()), "rows": write_table(table, result.trials)}
@@ -130,12 +131,27 @@ def command(
         print_json(result.to_dict(walk) | {"files": files})
     else:
         _show(result, walk, files, top)
+    if too_short is not None:  # the trials themselves are not lost for it
+        raise too_short
 
 
 def _show(result: SweepResult, walk: WalkForward | None, files: dict[str, Any], top: int) -> None:
     from anystrat.cli.sweep_summary import summary
 
     summary(result, walk, files, top)
+
+
+def _walked(
+    result: SweepResult, days: tuple[int, int] | None, *, anchored: bool
+) -> tuple[WalkForward | None, SpaceError | None]:
+    from anystrat.sweeps.space import SpaceError
+
+    if days is None:
+        return None, None
+    try:
+        return result.walk_forward(train=days[0], test=days[1], anchored=anchored), None
+    except SpaceError as error:
+        return None, error
 
 
 def _days(text: str | None, *, anchored: bool) -> tuple[int, int] | None:

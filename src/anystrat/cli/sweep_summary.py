@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from anystrat.backtest.words import amount, percent, ratio
+from anystrat.backtest.words import NONE, amount, percent, ratio
 from anystrat.cli.screen import Column, count, fitting, heading, line, pairs, table
 from anystrat.sweeps.page import shown_figure
 
@@ -20,7 +20,9 @@ _SPARE: Final = ("costs", "hit rate", "CAGR", "deflated")
 def summary(result: SweepResult, walk: WalkForward | None, files: dict[str, Any], top: int) -> None:
     """Print the best trials, what they are worth, how the choice fared later, and where the files are."""
     keys, days = ", ".join(result.keys), len(result.days)
-    heading(f"{result.facts['name']}: {count(len(result.ranked))} trials of {keys} over {count(days)} days")
+    heading(
+        f"{result.facts['name']}: {count(len(result.ranked))} trials of {keys} over {count(days)} day{'s' if days != 1 else ''}"
+    )
     line()
     if result.ranked:
         by = result.objective.name
@@ -31,7 +33,8 @@ def summary(result: SweepResult, walk: WalkForward | None, files: dict[str, Any]
         columns += [Column(title, number=True) for title in ("hit rate", "costs", "deflated")]
         own = len(columns) > len(result.keys) + 9
         rows = [_row(result, trial, number, own=own) for number, trial in enumerate(result.ranked[:top], 1)]
-        table(*fitting(columns, rows, _SPARE))
+        kept = [at for at in range(len(columns)) if any(row[at] != NONE for row in rows)]
+        table(*fitting([columns[at] for at in kept], [[row[at] for at in kept] for row in rows], _SPARE))
         line()
         line(result.verdict)
     facts = [*_refused(result), *_walked(walk), *_files(files)]
@@ -48,7 +51,7 @@ def _row(result: SweepResult, trial: Trial, number: int, *, own: bool) -> list[s
         *([shown_figure(by, figure(by))] if own else []),
         ratio(figure("sharpe")),
         percent(figure("total_return"), signed=True),
-        percent(figure("cagr"), signed=True),
+        percent(figure("cagr"), signed=True) if result.annual else NONE,
         percent(figure("max_drawdown")),
         count(figure("trades")),
         percent(figure("hit_rate"), digits=0),

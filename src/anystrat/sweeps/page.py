@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from anystrat.sweeps.trial import Trial
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_LISTED: Final = 50
+_LISTED: Final = 30
 _MOST_MAPS: Final = 6
 #: More values than that along a side are put into as many groups.
 _MOST_CELLS: Final = 40
 _BARS: Final = 41
 _SHARES: Final = frozenset({"total_return", "cagr", "volatility", "max_drawdown", "hit_rate"})
 _STYLE: Final = """
+@media (min-width: 46rem) { .tiles { grid-template-columns: repeat(3, 1fr); } }
 .heat rect { stroke: var(--card); stroke-width: 1; }
 .heat rect.best { stroke: var(--ink); stroke-width: 2; }
 .heat rect.none { fill: var(--faint); }
@@ -44,10 +45,10 @@ def page_of(result: SweepResult, walk: WalkForward | None = None) -> str:
     style = files("anystrat.backtest.page").joinpath("report.css").read_text(encoding="utf-8")
     name = escape(result.facts.get("name", "sweep"))
     sections = [
-        ("best", "Trials", _best_lead(result), _trials(result)),
         ("maps", "Heat maps", "The darker, the better. Where other settings vary too, a cell is the best of its trials.", _maps(result)),
         ("luck", "Skill or luck", result.verdict if result.ranked else "", _spread(result)),
         ("walk", "Walk-forward", _walk_lead(walk), _walk(walk)),
+        ("best", "Trials", _best_lead(result), _trials(result)),
         ("refused", "Refused", "The configuration does not take these settings together.", _refused(result)),
         ("facts", "What was run", "With these inputs, anystrat gives these figures again.", _facts(result)),
     ]  # fmt: skip
@@ -96,10 +97,14 @@ def _tiles(result: SweepResult, walk: WalkForward | None) -> str:
         ("Best Sharpe ratio", ratio(best.figure("sharpe")), f"by luck alone {ratio(result.luck)}"),
         ("Deflated", percent(deflated, digits=0), "probability that it is more than luck"),
         ("Its return", percent(best.figure("total_return"), signed=True), f"{int(best.figure('trades')):,} trades"),
-        ("Its deepest fall", percent(best.figure("max_drawdown")), f"costs {amount(best.figure('costs'))}"),
+        ("Its deepest fall", percent(best.figure("max_drawdown")), "from a peak, at every tick"),
     ]
     if walk is not None:
         tiles.append(("Walk-forward", percent(walk.total_return, signed=True), f"Sharpe ratio {ratio(walk.sharpe)}"))
+    else:
+        tiles.append(
+            ("Its costs", amount(best.figure("costs")), f"{percent(best.figure('hit_rate'), digits=0)} of trades won")
+        )
     cells = "".join(
         f'<div class="tile"><dt>{title}</dt><dd>{escape(text)} <span class="small">{escape(small)}</span></dd></div>'
         for title, text, small in tiles
@@ -137,7 +142,7 @@ def _row(result: SweepResult, trial: Trial, number: int) -> list[Any]:
         *((_sorted_as(trial.settings[key]), str(trial.settings[key])) for key in result.keys),
         (figure("sharpe"), ratio(figure("sharpe"))),
         signed(figure("total_return"), percent(figure("total_return"), signed=True)),
-        (figure("cagr"), percent(figure("cagr"), signed=True)),
+        (figure("cagr"), percent(figure("cagr"), signed=True) if result.annual else NONE),
         (figure("max_drawdown"), percent(figure("max_drawdown"))),
         (figure("trades"), f"{int(figure('trades')):,}"),
         (figure("hit_rate"), percent(figure("hit_rate"), digits=0)),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from anystrat.backtest import statistics
+from anystrat.backtest.figures import ENOUGH_MARKS
 from anystrat.backtest.frame import Frame
 from anystrat.sweeps.folds import WalkForward, walk_forward
 from anystrat.sweeps.page import page_of
@@ -76,6 +77,11 @@ class SweepResult:
         return [trial for trial in self.all if trial.refused]
 
     @property
+    def annual(self) -> bool:
+        """Whether there are days enough for figures that are stretched over a year."""
+        return len(self.days) >= ENOUGH_MARKS
+
+    @property
     def best(self) -> Trial:
         """The best trial. Raises `SpaceError` where none was run."""
         if not self.ranked:
@@ -98,7 +104,13 @@ class SweepResult:
         many, best = len(self.ranked), self.best
         sharpe, deflated = best.figure("sharpe"), self.deflated(best)
         if math.isnan(deflated):
-            return "The best trial's returns do not vary enough to say what they are worth."
+            days = len(self.days)
+            few = (
+                f"The ticks are of {days} day{'s' if days != 1 else ''}: too few"
+                if days < 3
+                else "Its returns vary too little"
+            )
+            return f"{few} to say whether the best trial is more than luck."
         lucky = f"Without any skill, the best of {many:,} such trials would be expected to reach a Sharpe ratio of {self.luck:.2f}"
         if many == 1:
             lucky = "One trial alone was run"

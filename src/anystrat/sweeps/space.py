@@ -193,11 +193,8 @@ def _number(text: str) -> float | None:
         value = Decimal(text.strip())
     except InvalidOperation:
         return None
-    return (
-        int(value)
-        if value == value.to_integral_value() and "." not in text and "e" not in text.lower()
-        else float(value)
-    )
+    whole = value.is_finite() and value == value.to_integral_value() and not set(text.lower()) & {".", "e"}
+    return int(value) if whole else float(value)
 
 
 def _scalar(text: str) -> Any:

@@ -66,9 +66,11 @@ class Objective:
         """Whether less is better."""
         return self.name in _LOW
 
-    def worth(self, trial: Trial) -> float:
-        """What a trial is worth, more being better; minus infinity where its figure is not defined."""
-        value = trial.figure(self.name)
-        if math.isnan(value):
-            return -math.inf
-        return -value if self.low else value
+    def worth(self, trial: Trial) -> tuple[float, float]:
+        """What a trial is worth, more being better; of equal ones, more return is.
+
+        A figure that is not defined is worth minus infinity.
+        """
+        value, earned = trial.figure(self.name), trial.figure("total_return")
+        worth = -math.inf if math.isnan(value) else -value if self.low else value
+        return worth, -math.inf if math.isnan(earned) else earned
