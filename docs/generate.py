@@ -34,6 +34,7 @@ from anystrat.domain.configuration import (
     TracingSettings,
 )
 from anystrat.domain.lifecycle import State, Trigger, can, next_state
+from anystrat.domain.notifying import NotifyRules
 from anystrat.domain.outcomes import Reason, TickDrop
 from anystrat.domain.sessions import SessionOverride
 from anystrat.observability.metric_table import METRICS
@@ -381,6 +382,10 @@ MONITORING = {
     "control": (
         "Where a running service [takes commands](../how-to/control.md) (extra `serve`); without the section, nowhere.",
         ControlSettings,
+    ),
+    "notify": (
+        "Where people are [told of what happens](../how-to/notify.md), by the options of a broker of type `webhook`, and these.",
+        NotifyRules,
     ),
     "tracing": ("Spans for OpenTelemetry (extra `otel`); without the section, none.", TracingSettings),
     "log": ("The log of a running service, on standard error.", LogSettings),

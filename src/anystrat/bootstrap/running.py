@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from anystrat.domain.journal import Journal
     from anystrat.domain.notices import Listener, Notice
     from anystrat.domain.protocols import Compiler, HistoryProvider
+    from anystrat.observability.notifier import Notifier
     from anystrat.runner.shard import Observer
     from anystrat.strategies.catalog import Catalog
 
@@ -54,6 +55,8 @@ class RunOptions:
     random: Random = field(default_factory=Random)
     #: What the control API tells of.
     stream: OutcomeStream | None = None
+    #: What tells people.
+    notifier: Notifier | None = None
 
 
 def system_clock() -> Clock:
@@ -125,8 +128,8 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
                 if each.delivery.expire_sec is not None
             },
             compiler=options.compiler,
-            observers=_observers(watching, options.stream),
-            listener=_listener(watching, options.stream),
+            observers=_observers(options),
+            listener=_listener(options),
             probe=None if watching is None else watching.probe,
             recorder=recorder,
             history=options.history or _history(configuration, source, engines, options.clock),
@@ -145,25 +148,27 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
     )
 
 
-def _observers(watching: Observation | None, stream: OutcomeStream | None) -> Sequence[Observer]:
+def _observers(options: RunOptions) -> Sequence[Observer]:
     return (
-        *(() if watching is None else watching.observers),
-        *(() if stream is None else (stream.take,)),
+        *(() if options.observation is None else options.observation.observers),
+        *(() if options.notifier is None else (options.notifier.take,)),
+        *(() if options.stream is None else (options.stream.take,)),
     )
 
 
-def _listener(watching: Observation | None, stream: OutcomeStream | None) -> Listener | None:
+def _listener(options: RunOptions) -> Listener | None:
     """Who hears the runner's notices."""
-    first = None if watching is None else watching.listener
-    if stream is None:
-        return first
+    heard = [
+        *(() if options.observation is None else (options.observation.listener,)),
+        *(() if options.notifier is None else (options.notifier.hear,)),
+        *(() if options.stream is None else (options.stream.hear,)),
+    ]
 
-    def both(notice: Notice) -> None:
-        if first is not None:
-            first(notice)
-        stream.hear(notice)
+    def all_of_them(notice: Notice) -> None:
+        for each in heard:
+            each(notice)
 
-    return both
+    return all_of_them if heard else None
 
 
 def watchdog(configuration: Configuration, runner: Runner) -> Watchdog:
@@ -244,6 +249,6 @@ def _delivery(
         random=options.random,
         options=settings.delivery,
         on_dead=on_dead,
-        listener=_listener(options.observation, options.stream),
+        listener=_listener(options),
         meter=None if options.observation is None else options.observation.meter,
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anystrat.domain.configuration import Configuration
     from anystrat.domain.health import Endpoint
     from anystrat.domain.protocols import Compiler
+    from anystrat.observability.notifier import Notifier
     from anystrat.runner.runner import Runner
 
 _MODEL_EXIT_CODE: Final = 3
@@ -84,6 +85,7 @@ def command(
     from anystrat import bootstrap
     from anystrat.bootstrap.controlling import control_endpoint, outcome_stream
     from anystrat.bootstrap.models import models_directory
+    from anystrat.bootstrap.notifying import notifier
     from anystrat.bootstrap.observing import observation
     from anystrat.bootstrap.running import RunOptions, build_runner, system_clock
     from anystrat.cli.run_summary import summary
@@ -97,6 +99,7 @@ def command(
     clock = system_clock()
     watching = observation(configured, clock=clock, version=anystrat.__version__)
     stream = outcome_stream(configured)
+    told = notifier(configured, watching, clock=clock)
     options = RunOptions(
         clock,
         compiler=_compiler(speed, configured, quiet=settings.quiet),
@@ -104,9 +107,12 @@ def command(
         record=record,
         drain_sec=drain_sec,
         stream=stream,
+        notifier=told,
     )
     runner = build_runner(configured, wiring, options)
     watching.outcome_log.models(wiring.left_out, wiring.degraded)
+    if told is not None:
+        told.models(wiring.left_out, wiring.degraded)
     if strict and (wiring.left_out or wiring.degraded):
         say_error("a model does not load, and --strict was asked for: nothing was run")
         context.exit(_MODEL_EXIT_CODE)
@@ -127,7 +133,7 @@ def command(
             configured, runner, stream, clock=clock, observation=watching, reload=reload
         )
     try:
-        report = asyncio.run(_served(runner, endpoints, configured))
+        report = asyncio.run(_served(runner, endpoints, configured, told))
     finally:
         watching.close()
     if as_json:
@@ -181,7 +187,7 @@ def _may_hurry(configured: Configuration) -> bool:
 
 
 async def _served(
-    runner: Runner, endpoints: Mapping[str, Endpoint | None], configured: Configuration
+    runner: Runner, endpoints: Mapping[str, Endpoint | None], configured: Configuration, told: Notifier | None
 ) -> dict[str, Any]:
     """Run to the end, whichever comes; what it came to."""
     from anystrat.bootstrap.running import watchdog
@@ -191,6 +197,8 @@ async def _served(
     there = {what: endpoint for what, endpoint in endpoints.items() if endpoint is not None}
     try:
         guard.start()
+        if told is not None:
+            await told.start()
         for what, endpoint in there.items():
             runner.listening(what, await endpoint.start())
         with _stopped_by_signals(runner):
@@ -200,6 +208,8 @@ async def _served(
         guard.stop()
         for endpoint in there.values():
             await endpoint.stop()
+        if told is not None:
+            await told.stop()
 
 
 @contextmanager

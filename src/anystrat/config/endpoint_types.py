@@ -70,6 +70,7 @@ class EndpointTypes:
     )
 
     histories: Mapping[str, Options] = field(default_factory=lambda: {"file": FileHistory, "journal": JournalHistory})
+    notifiers: Mapping[str, Options] = field(default_factory=lambda: {"webhook": WebhookBroker})
     feature_stores: Mapping[str, Options] = field(default_factory=lambda: {"memory": MemoryFeatures})
 
     def with_source(self, name: str, options: Options = None) -> EndpointTypes:

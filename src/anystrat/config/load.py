@@ -40,18 +40,20 @@ from anystrat.domain.configuration import (
 )
 from anystrat.domain.endpoints import JsonlBroker
 from anystrat.domain.errors import ConfigurationError, Problem
+from anystrat.domain.notifying import NotifyRules, NotifySettings
 from anystrat.domain.sessions import SessionSettings
 from anystrat.strategies.catalog import Catalog
 
 VERSION = 1
 KEYS = (
     "version", "run", "instruments", "sessions", "source", "brokers", "journal", "history", "feature_store", "strategies", "metrics",
-    "control", "tracing", "log",
+    "control", "notify", "tracing", "log",
 )  # fmt: skip
 ENDPOINTS = EndpointTypes()
 T = TypeVar("T")
 _FEED_KEYS = tuple(each.name for each in fields_of(FeedSettings))
 _DELIVERY_KEYS = tuple(each.name for each in fields_of(DeliveryOptions))
+_NOTIFY_KEYS = tuple(each.name for each in fields_of(NotifyRules))
 
 
 def load_configuration(
@@ -197,6 +199,7 @@ class _Assembly:
             sessions=self._sessions(root),
             metrics=self._section(MetricsSettings, root, "metrics"),
             control=self._section(ControlSettings, root, "control"),
+            notify=self._notify(_given(root.entries.get("notify"))),
             tracing=self._section(TracingSettings, root, "tracing"),
             history=self._history(_given(root.entries.get("history"))),
             feature_store=self._feature_store(_given(root.entries.get("feature_store"))),
@@ -269,6 +272,14 @@ class _Assembly:
             return None
         made = read_endpoint(node, ("journal",), "journal", self.endpoints.journals, self.problems)
         return None if made is None else JournalSettings(*made)
+
+    def _notify(self, node: Node | None) -> NotifySettings | None:
+        if node is None:
+            return None
+        known, path = self.endpoints.notifiers, ("notify",)
+        made = read_endpoint(node, path, "notify", known, self.problems, default="webhook", beside=_NOTIFY_KEYS)
+        rules = self._shared(NotifyRules, _NOTIFY_KEYS, node, path)
+        return None if made is None or rules is None else NotifySettings(*made, rules)
 
     def _history(self, node: Node | None) -> HistorySettings | None:
         if node is None:

@@ -24,6 +24,7 @@ from anystrat.domain.configuration import (
     RunSettings,
     TracingSettings,
 )
+from anystrat.domain.notifying import NotifyRules
 from anystrat.domain.sessions import SessionOverride, SessionSettings
 from anystrat.strategies.catalog import Catalog, Composition, StrategyType
 from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters
@@ -37,8 +38,11 @@ _SECTIONS = {
     "tracing": TracingSettings,
     "log": LogSettings,
 }
-_FEED: dict[str, Schema] = {each.name: field_schema(each) for each in fields_of(FeedSettings)}
-_DELIVERY: dict[str, Schema] = {each.name: field_schema(each) for each in fields_of(DeliveryOptions)}
+#: What every type of a kind takes beside its own options.
+_BESIDE: dict[str, dict[str, Schema]] = {
+    what: {each.name: field_schema(each) for each in fields_of(shape)}
+    for what, shape in (("source", FeedSettings), ("broker", DeliveryOptions), ("notify", NotifyRules))
+}
 
 
 def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows_only: bool = False) -> dict[str, Any]:
@@ -87,6 +91,9 @@ def json_schema(catalog: Catalog, *, endpoints: EndpointTypes = _ENDPOINTS, rows
             "feature_store": _optional(
                 _endpoint("feature_store", "Where features declared as cached are kept.", endpoints.feature_stores)
             ),
+            "notify": _optional(
+                _endpoint("notify", "Where people are told of what happens.", endpoints.notifiers, default="webhook")
+            ),
             "strategies": _strategies(),
         },
         "patternProperties": {"^x-": {"description": "Not read: a place for YAML anchors."}},
@@ -117,10 +124,11 @@ def _definitions(catalog: Catalog, endpoints: EndpointTypes) -> dict[str, Schema
         ("journal", endpoints.journals),
         ("history", endpoints.histories),
         ("feature_store", endpoints.feature_stores),
+        ("notify", endpoints.notifiers),
     )
     for what, known in shelves:
         for name, shape in known.items():
-            shared = _FEED if what == "source" else _DELIVERY if what == "broker" and name != "paper" else {}
+            shared = {} if (what, name) == ("broker", "paper") else _BESIDE.get(what, {})
             opaque: Schema = {"type": "object", "title": name, "properties": {"type": {"const": name}, **shared}}
             summary = "" if shape is None else (shape.__doc__ or "").split("\n", 1)[0]
             definitions[f"{what}.{name}"] = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from anystrat.domain.charges import SCHEDULES, ChargePart, Schedule, check_parts
+from anystrat.domain.notifying import NotifySettings
 from anystrat.domain.parameters import Doc, Ge, Gt, Le, ParameterError, Unit
 from anystrat.domain.sessions import SessionSettings
 
@@ -503,3 +504,4 @@ class Configuration:
     feature_store: FeatureStoreSettings | None = None
     history: HistorySettings | None = None
     control: ControlSettings | None = None
+    notify: NotifySettings | None = None

@@ -81,6 +81,8 @@ class Exposition:
         tallies = list(self._reporter.executors())
         rows = {**self._strategies(tallies), **_ticks(report), **_feeds(report), **_delivery(report)}
         rows |= _service(report, self._version)
+        told = self._measurements.notifications
+        rows["notifications_total"] = [((how,), told[how]) for how in ("sent", "failed", "left_out")]
         rows["ticks_dropped_total"] = [((reason,), n) for reason, n in self._reporter.tick_drops().items()]
         measured: dict[str, list[tuple[tuple[str, ...], Buckets]]] = {
             "latency_seconds": [((stage.value,), buckets) for stage, buckets in self._measurements.stages.items()],

@@ -50,6 +50,7 @@ class Measurements:
         self.commit_steps = Buckets(SIZES)
         self.commit_signals = Buckets(SIZES)
         self.signals: Counter[tuple[str, str]] = Counter()
+        self.notifications: Counter[str] = Counter()
 
     def took(self, stage: Stage, seconds: float, count: int = 1) -> None:
         """See `Meter`."""

@@ -79,6 +79,7 @@ METRICS: Final[dict[str, Metric]] = _table(
     Metric("delivery_oldest_seconds", "gauge", ("broker",), "How long the oldest of them has waited."),
     Metric("delivery_breaker_state", "gauge", ("broker",), "0 closed, 1 half open, 2 open."),
     # The service.
+    Metric("notifications_total", "counter", ("outcome",), "Messages to people: sent, failed, left_out for want of room."),
     Metric("service_ready", "gauge", (), "1 while /ready says so."),
     Metric("kill_switch", "gauge", (), "1 while the kill switch is on."),
     Metric("anystrat_info", "gauge", ("run", "version"), "Always 1."),

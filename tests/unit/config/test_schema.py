@@ -108,6 +108,8 @@ GOOD = [
     "metrics: {}\ntracing: {sample: 1, headers: {a: b}}\nlog: {format: json, level: debug}\nstrategies: []",
     "metrics:\ntracing:\nlog:\nstrategies: []",
     "source: {type: file, path: [a, b], pace: 3}\nstrategies: []",
+    "notify: {url: 'https://h/', on: [kill, feed], per_minute: 5}\nstrategies: []",
+    "notify: {type: webhook, url_file: secrets/hook, secret: k}\nstrategies: []",
     "strategies: [{id: a, strategy_type: momentum, instruments: [1], parameters: , brokers: }]",
     "strategies: [{id: a, strategy_type: momentum, instruments: [1], parameters: {risk: {cooldown_sec: , price_bucket: '0.05'}, validator: standard}}]",
     (
@@ -131,6 +133,10 @@ BAD = [
     "tracing: {sample: 2}\nstrategies: []",
     "log: {level: loud}\nstrategies: []",
     "source: {type: fil}\nstrategies: []",
+    "notify: {}\nstrategies: []",
+    "notify: {url: 'https://h/', on: [kil]}\nstrategies: []",
+    "notify: {url: 'https://h/', per_minute: 0}\nstrategies: []",
+    "notify: {url: 'https://h/', attempts: 2}\nstrategies: []",
     "source: {type: file}\nstrategies: []",
     "brokers: {paper: {fee_bps: -1}}\nstrategies: []",
     "brokers: {n: {type: nats}}\nstrategies: []",
@@ -154,7 +160,7 @@ def test_what_loads_is_valid(load, catalog, text) -> None:
 
     assert is_valid(parsed(text), schema, schema)
     if "from" not in text and "include" not in text:
-        load(text, {"SEED": "1"}, {"secrets/u": "nats://h"})
+        load(text, {"SEED": "1"}, {"secrets/u": "nats://h", "secrets/hook": "https://h/"})
 
 
 @pytest.mark.parametrize("text", BAD)
