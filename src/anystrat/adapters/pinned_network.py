@@ -62,7 +62,7 @@ class PinnedNetwork(httpcore.AsyncNetworkBackend):
     def __init__(self, resolve: Resolve = resolve, *, allow_private: bool = False) -> None:
         self._resolve = resolve
         self._allow_private = allow_private
-        self._sockets = httpcore.AnyIOBackend()
+        self._sockets: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
         """What the host stands for now, checked. Raises `AddressRefused`, `httpcore.ConnectError`."""

@@ -86,6 +86,7 @@ def sweep(
     only: Iterable[str] = (),
     study: str | os.PathLike[str] | None = None,
     workers: int | None = 1,
+    ray: str | None = None,
     cash: float = 1_000_000.0,
     days_per_year: int | None = None,
     instruments: Iterable[int] | None = None,
@@ -107,6 +108,8 @@ def sweep(
             is that of the strategies whose settings vary, and the others are not run.
         study: A file that keeps every trial; a sweep goes on where one with the same file was interrupted.
         workers: Processes, for tick files; None: one a processor where that is worth it. Ticks in memory are run in this one.
+        ray: A Ray cluster to run on, instead of processes here: its address, `auto`, or `local` to start one on this machine.
+            Tick files and the configuration have to lie on every node under the same path.
         cash: What every strategy's account starts with.
         days_per_year: As `backtest` takes it.
         instruments: As `backtest` takes them.
@@ -118,6 +121,7 @@ def sweep(
         ConfigurationError: For whatever the configuration refuses of every trial.
         TickFileError: For ticks that cannot be used.
         StudyError: For a file that is of another sweep, or none at all.
+        RayRefused: Where no cluster answers.
     """
     objective, space = Objective(by), space_of(over)
     wiring = default_wiring()
@@ -128,8 +132,11 @@ def sweep(
     try:
         _warn_of_all(runner, space)
         work = (getattr(blocks, "total_rows", None) or _WORTH_PROCESSES) * (total or _TOGETHER)
-        pool = _Pool(setup, runner, _workers(workers, setup, strategies, work))
-        with pool.open():
+        portable = bool(setup.ticks) and isinstance(strategies, str | os.PathLike)
+        if ray is not None and not portable:
+            raise SpaceError("a cluster reads files: name a configuration's and ticks' files, or leave `ray` out")
+        pool = _Pool(setup, runner, _workers(workers, portable=portable, work=work))
+        with pool.open(ray, workers):
             asked = _run_all(source, total, pool, known, on_progress)
     finally:
         known.close()
@@ -211,9 +218,9 @@ def _configuration_digest(source: Path | Mapping[str, Any], configured: Configur
     return hashlib.sha256(json.dumps(source, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
-def _workers(asked: int | None, setup: Setup, strategies: Any, work: int) -> int:
+def _workers(asked: int | None, *, portable: bool, work: int) -> int:
     """How many processes; `work` is ticks times trials."""
-    if not setup.ticks or not isinstance(strategies, str | os.PathLike):
+    if not portable:
         return 1  # what lies in this process's memory, or was registered by call, is not there in another
     if asked is not None:
         return asked
@@ -311,36 +318,61 @@ class _Known:
             self._file.close()
 
 
+Ran = tuple[list[Trial], "NDArray[np.int64]", int]
+
+
+class _Processes(Protocol):
+    def submit(self, trials: list[Settings], /) -> Future[Ran]: ...
+
+
 @dataclass(slots=True)
 class _Pool:
-    """Where trials are run: in this process, or in several others."""
+    """Where trials are run: in this process, in several others, or on a cluster."""
 
     setup: Setup
     runner: TrialRunner
     workers: int
-    _processes: ProcessPoolExecutor | None = None
+    _others: _Processes | None = None
 
     @contextmanager
-    def open(self) -> Generator[None]:
-        """Processes that end with the block, whatever ends it; what is not begun by then is not run."""
-        if self.workers == 1:
-            yield
-            return
-        # Fresh interpreters: a fork would carry this one's threads and compiled code along half-way.
-        method = multiprocessing.get_context("spawn")
-        self._processes = ProcessPoolExecutor(self.workers, method, begin, (self.setup,))
-        try:
-            yield
-        finally:
-            self._processes.shutdown(cancel_futures=True)
+    def open(self, ray: str | None, asked: int | None) -> Generator[None]:
+        """Workers that end with the block, whatever ends it; what is not begun by then is not run."""
+        if ray is not None:
+            from anystrat.adapters.ray_pool import RayPool
 
-    def submit(self, trials: list[Settings]) -> Future[tuple[list[Trial], NDArray[np.int64], int]]:
+            cluster = RayPool(ray, asked, begin, run_here, self.setup)
+            self._others, self.workers = cluster, cluster.workers
+            try:
+                yield
+            finally:
+                cluster.close()
+        elif self.workers > 1:
+            # Fresh interpreters: a fork would carry this one's threads and compiled code along half-way.
+            method = multiprocessing.get_context("spawn")
+            processes = ProcessPoolExecutor(self.workers, method, begin, (self.setup,))
+            self._others = _Local(processes)
+            try:
+                yield
+            finally:
+                processes.shutdown(cancel_futures=True)
+        else:
+            yield
+
+    def submit(self, trials: list[Settings]) -> Future[Ran]:
         """Have these trials run."""
-        if self._processes is not None:
-            return self._processes.submit(run_here, trials)
-        done: Future[tuple[list[Trial], NDArray[np.int64], int]] = Future()
+        if self._others is not None:
+            return self._others.submit(trials)
+        done: Future[Ran] = Future()
         done.set_result((self.runner.run(trials), self.runner.days, self.runner.periods))
         return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Local:
+    processes: ProcessPoolExecutor
+
+    def submit(self, trials: list[Settings]) -> Future[Ran]:
+        return self.processes.submit(run_here, trials)
 
 
 def _run_all(

@@ -51,6 +51,7 @@ _WALK: Final = "60,20"
 @click.option(
     "--workers", type=click.IntRange(min=1), metavar="N", help="Processes; without it, one a processor where that pays."
 )
+@click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: its address, auto, or local to start one here.")
 @click.option("--report", type=FILE, metavar="OUT", help="Write the report: one HTML file that needs nothing else.")
 @click.option("--table", type=FILE, metavar="OUT", help="Write every trial: .parquet, .csv or .jsonl.")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Trials to show.")
@@ -84,6 +85,7 @@ def command(
     walk_forward: str | None,
     study: Path | None,
     workers: int | None,
+    ray: str | None,
     report: Path | None,
     table: Path | None,
     top: int,
@@ -118,7 +120,7 @@ def command(
     with refusals(context, as_json=as_json), _progress(settings, study) as moved:
         result = sweep(
             config, list(ticks) or None, over=over, search=search, trials=trials, by=by, seed=seed, only=strategies,
-            study=study, workers=workers, cash=cash, days_per_year=days_per_year, on_progress=moved,
+            study=study, workers=workers, ray=ray, cash=cash, days_per_year=days_per_year, on_progress=moved,
         )  # fmt: skip
     walk, too_short = _walked(result, days, anchored=anchored)
     files: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import anystrat
+from anystrat.adapters.ray_pool import RayRefused
 from anystrat.adapters.study_file import StudyError
 from anystrat.bootstrap import Wiring, default_catalog, default_wiring
 from anystrat.bootstrap.sweep_trials import Setup, TrialRunner
@@ -189,18 +191,38 @@ def test_draws_and_optuna_are_made_again_by_their_seed():
 
 
 def test_several_processes_find_what_one_does(tmp_path: Path):
+    files, over = _files(tmp_path), {"parameters.lookback_periods": range(2, 20)}
+    one, two = (anystrat.sweep(*files, over=over, workers=workers) for workers in (1, 2))
+    assert all(map(same, one.all, two.all))
+    assert one.days.tolist() == two.days.tolist()
+
+
+def test_a_ray_cluster_finds_what_one_process_does(tmp_path: Path):
+    files, over = _files(tmp_path), {"parameters.lookback_periods": range(2, 10)}
+    alone = anystrat.sweep(*files, over=over)
+    spread = anystrat.sweep(*files, over=over, ray="local", workers=1)
+    assert all(map(same, alone.all, spread.all))
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path):
+    over = {"parameters.lookback_periods": [2, 3]}
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(RayRefused, match=r"no cluster answers there .* start one with `ray start --head`"):
+            anystrat.sweep(*_files(tmp_path), over=over, ray=address)
+    with pytest.raises(SpaceError, match="a cluster reads files"):
+        anystrat.sweep(CONFIG, _frame(), over=over, ray="local")
+
+
+def _files(directory: Path) -> tuple[Path, Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
     import yaml
 
-    pq.write_table(pa.table(_frame()), tmp_path / "t.parquet")
-    (tmp_path / "a.yaml").write_text(yaml.safe_dump(CONFIG))
-    over = {"parameters.lookback_periods": range(2, 20)}
-    one, two = (
-        anystrat.sweep(tmp_path / "a.yaml", tmp_path / "t.parquet", over=over, workers=workers) for workers in (1, 2)
-    )
-    assert all(map(same, one.all, two.all))
-    assert one.days.tolist() == two.days.tolist()
+    pq.write_table(pa.table(_frame()), directory / "t.parquet")
+    (directory / "a.yaml").write_text(yaml.safe_dump(CONFIG))
+    return directory / "a.yaml", directory / "t.parquet"
 
 
 def _columns() -> tuple[Any, ...]:
