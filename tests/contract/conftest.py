@@ -1,5 +1,19 @@
 """Fixtures of the contract tests."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.contract.source_places import socket_messages
+from tests.feed_server import FeedServer
 from tests.servers import nats_server, own_nats_server
 
-__all__ = ["nats_server", "own_nats_server"]
+__all__ = ["nats_server", "own_nats_server", "websocket_server"]
+
+
+@pytest.fixture(scope="module")
+def websocket_server() -> Iterator[FeedServer]:
+    """A venue that tells everybody the same."""
+    with FeedServer(socket_messages()) as server:
+        yield server

@@ -19,12 +19,14 @@ from anystrat.adapters.source_file import FileFeed
 from anystrat.adapters.source_nats import NatsFeed
 from anystrat.adapters.source_stdin import StdinFeed
 from anystrat.adapters.source_synthetic import SyntheticFeed
+from anystrat.adapters.source_websocket import WebSocketFeed
 from anystrat.adapters.tick_files import open_ticks
 from anystrat.adapters.tick_files.merge import sliced
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.configuration import Secret
 from anystrat.domain.endpoints import NatsSource, SyntheticSource, TickFormat
 from anystrat.domain.intake import LiveSource, SourceNotice, TickBatch
+from anystrat.domain.websocket import TickMapping, TimeUnit, WebSocketSource
 from anystrat.testing.messages import columns_message, json_lines_message, json_message, packed_message
 from anystrat.testing.ticks import synthetic_ticks
 
@@ -169,6 +171,53 @@ def of_nats(url: str) -> Place:
     return Place(lambda: Until(NatsFeed(options, Random(1)), len(messages)), malformed=4)
 
 
+class UntilGone:
+    """The messages of a fleeting feed that are there to be had, then the end."""
+
+    resumable = False
+
+    def __init__(self, feed: LiveSource, count: int) -> None:
+        self._feed = feed
+        self._count = count
+
+    async def batches(self, after: Mapping[str, int]) -> AsyncGenerator[TickBatch | SourceNotice, None]:
+        last = max([0, *after.values()]) + self._count
+        async with aclosing(self._feed.batches(after)) as items:
+            async for item in items:
+                yield item
+                if isinstance(item, TickBatch) and item.last >= last:
+                    return
+
+    async def acknowledge(self, partition: str, offset: int) -> None:
+        await self._feed.acknowledge(partition, offset)
+
+    async def close(self) -> None:
+        await self._feed.close()
+
+
+def of_websocket(url: str) -> Place:
+    """What `socket_messages` holds, to everybody who connects."""
+    names = {"instrument": "i", "time": "t", "time_unit": TimeUnit.NS, "size": "s"}
+    options = WebSocketSource(Secret(url), (TickMapping("p", each="ticks", **names),))  # type: ignore[arg-type]
+    count = len(socket_messages())
+    return Place(lambda: UntilGone(WebSocketFeed(options, Random(1), StoppedClock()), count), malformed=2)
+
+
+def socket_messages() -> list[str]:
+    """Lists of 1 to 9 ticks; among them a message that is no JSON, one of another kind, and a tick without a price."""
+    found = [
+        {"i": row.instrument_token, "t": row.ts_ns, "p": str(row.decimal), "s": row.volume} for row in ticks().rows()
+    ]
+    messages = ["nothing", '{"welcome": true}', '{"ticks": [{"i": 1, "t": 1}]}']
+    start = 0
+    for size in itertools.cycle([1, 9, 4, 1, 1, 2]):
+        if start >= COUNT:
+            return messages
+        messages.append(json.dumps({"ticks": found[start : start + size]}))
+        start += size
+    raise AssertionError
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "file": of_file,
     "broken file": of_broken_file,
@@ -177,6 +226,6 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "stdin": of_stdin,
 }
 #: Those that need a server.
-SERVED = {"nats": of_nats}
+SERVED = {"nats": of_nats, "websocket": of_websocket}
 #: Those where what was missed is gone.
-FLEETING = ("stdin",)
+FLEETING = ("stdin", "websocket")

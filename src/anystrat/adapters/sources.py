@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from anystrat.adapters.offload import Offload, in_a_thread
 from anystrat.adapters.system_clock import SystemClock
 from anystrat.domain.endpoints import FileSource, NatsSource, StdinSource, SyntheticSource
 from anystrat.domain.intake import SourceFailed
+from anystrat.domain.websocket import WebSocketSource
 
 if TYPE_CHECKING:
     from anystrat.domain.clock import Clock
@@ -25,13 +26,14 @@ def open_source(
     clock: Clock | None = None,
     offload: Offload = in_a_thread,
     random: Random | None = None,
+    symbols: Mapping[str, int] | None = None,
 ) -> LiveSource:
     """The source that the settings name, watched for silence where they say so; `instruments` are those that are watched.
 
-    Nothing is connected before its `batches` are asked for. Raises `SourceFailed` for a type that is configured but not
+    `symbols` are the instruments' names in the configuration, and their tokens. Nothing is connected before its `batches` are asked for. Raises `SourceFailed` for a type that is configured but not
     there, `TickFileError` for a file that cannot be used, `MissingExtra`.
     """
-    source, partition = _built(settings, instruments, clock or SystemClock(), offload, random)
+    source, partition = _built(settings, instruments, clock or SystemClock(), offload, random, symbols)
     return watched(source, settings, partition)
 
 
@@ -55,7 +57,12 @@ def watched(source: LiveSource, settings: SourceSettings, partition: str) -> Liv
 
 
 def _built(
-    settings: SourceSettings, instruments: Sequence[int], clock: Clock, offload: Offload, random: Random | None
+    settings: SourceSettings,
+    instruments: Sequence[int],
+    clock: Clock,
+    offload: Offload,
+    random: Random | None,
+    symbols: Mapping[str, int] | None,
 ) -> tuple[LiveSource, str]:
     options = settings.options
     if isinstance(options, FileSource):
@@ -80,6 +87,11 @@ def _built(
 
         # How long is waited before another attempt is no decision about ticks: two runners must not wait alike.
         return NatsFeed(options, random or Random()), options.stream  # noqa: S311  nothing to guess here
+    if isinstance(options, WebSocketSource):
+        from anystrat.adapters import source_websocket
+
+        waits = random or Random()  # noqa: S311  as above
+        return source_websocket.WebSocketFeed(options, waits, clock, symbols), source_websocket.PARTITION
     raise SourceFailed(
-        f"source: this version delivers nothing from the type {settings.type!r} yet; expected one of file, synthetic, stdin, nats"
+        f"source: this version delivers nothing from the type {settings.type!r} yet; expected one of file, synthetic, stdin, nats, websocket"
     )

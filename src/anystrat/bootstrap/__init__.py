@@ -12,6 +12,7 @@ from anystrat.domain.configuration import (
     BrokerSettings,
     Configuration,
     FeatureStoreSettings,
+    InstrumentSpec,
     PaperCosts,
     SourceSettings,
     StrategyConfig,
@@ -229,10 +230,11 @@ def open_source(
     *,
     clock: Clock | None = None,
     catalog: Catalog | None = None,
+    specs: Iterable[InstrumentSpec] = (),
 ) -> LiveSource:
     """Where live ticks come from: a built-in source, or a plug-in's; `instruments` are those that the strategies watch.
 
-    Nothing is connected before its `batches` are asked for. Raises `SourceFailed`, `TickFileError`, `MissingExtra`, and what
+    `specs` give a source that names symbols their tokens. Nothing is connected before its `batches` are asked for. Raises `SourceFailed`, `TickFileError`, `MissingExtra`, and what
     a plug-in's builder raises.
     """
     from anystrat.adapters.sources import open_source as opened
@@ -241,7 +243,8 @@ def open_source(
     plugin = (catalog or default_catalog()).sources.get(settings.type)
     if plugin is not None:
         return plugged(plugin.build(settings.options), settings, instruments)
-    return opened(settings, instruments, clock=clock)
+    symbols = {spec.symbol: spec.token for spec in specs if spec.symbol}
+    return opened(settings, instruments, clock=clock, symbols=symbols)
 
 
 def open_sink(

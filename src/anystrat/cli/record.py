@@ -67,7 +67,7 @@ def command(context: click.Context, config: Path, out: Path, pieces: str, *, as_
     configured = load_configuration(config, default_wiring().catalog, strategies_required=False)
     if configured.source is None:
         raise click.UsageError(f"{config} has no source: there is nothing to record.", context)
-    source = open_source(configured.source, watched(configured))
+    source = open_source(configured.source, watched(configured), specs=configured.instruments)
     noticed = _silent if settings.quiet else _said
     start = time.monotonic()
     with open_recorder(out, name=configured.run.name, pieces=pieces) as recording:

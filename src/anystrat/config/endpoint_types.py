@@ -28,9 +28,9 @@ from anystrat.domain.endpoints import (
     SqliteJournal,
     StdinSource,
     SyntheticSource,
-    WebSocketSource,
 )
 from anystrat.domain.webhook import WebhookBroker
+from anystrat.domain.websocket import WebSocketSource
 from anystrat.strategies.catalog import Catalog
 
 # A type's options: a frozen dataclass, or None for a plug-in that reads its own mapping.

@@ -112,15 +112,6 @@ class KafkaSource:
 
 
 @dataclass(frozen=True, slots=True)
-class WebSocketSource:
-    """Ticks from a WebSocket, a JSON object a message."""
-
-    url: Annotated[Secret, Doc("ws:// or wss:// address.")]
-    subscribe: Annotated[tuple[str, ...], Doc("Messages sent after each connection.")] = ()
-    headers: Annotated[Mapping[str, Secret], Doc("Headers of the handshake.")] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class LogBroker:
     """Signals to the log."""
 

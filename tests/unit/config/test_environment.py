@@ -10,7 +10,7 @@ import pytest
 
 from anystrat.config import EndpointTypes, load_configuration, row_from_mapping
 from anystrat.domain.configuration import EnvironmentText, Secret
-from anystrat.domain.endpoints import WebSocketSource
+from anystrat.domain.endpoints import NatsSource
 from anystrat.domain.errors import ConfigurationError
 from anystrat.domain.parameters import ParameterError
 
@@ -213,11 +213,13 @@ class TestPlugIns:
             )
 
     def test_a_source_and_its_class_can_be_added_too(self, catalog, tmp_path) -> None:
-        endpoints = EndpointTypes().with_source("ws2", WebSocketSource)
-        configuration = self.load("source: {type: ws2, url: ws://h}\nstrategies: []\n", catalog, tmp_path, endpoints)
+        endpoints = EndpointTypes().with_source("nats2", NatsSource)
+        configuration = self.load(
+            "source: {type: nats2, url: nats://h}\nstrategies: []\n", catalog, tmp_path, endpoints
+        )
 
         assert configuration.source is not None
-        assert configuration.source.options == WebSocketSource(Secret("ws://h"))
+        assert configuration.source.options == NatsSource(Secret("nats://h"))
 
 
 class TestOverrides:
