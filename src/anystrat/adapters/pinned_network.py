@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpcore
 
@@ -62,7 +62,8 @@ class PinnedNetwork(httpcore.AsyncNetworkBackend):
     def __init__(self, resolve: Resolve = resolve, *, allow_private: bool = False) -> None:
         self._resolve = resolve
         self._allow_private = allow_private
-        self._sockets: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
+        # Its package has a stand-in for it where anyio is missing, which httpx never is without.
+        self._sockets = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
         """What the host stands for now, checked. Raises `AddressRefused`, `httpcore.ConnectError`."""
