@@ -83,7 +83,8 @@ class Recorder:
         fired = {name: result.tables.fired[name][order] for name in ("position", "slot", "side", "confidence")}
         fired |= {name: result.tables.fired[name][order] for name in ("quantity", "bucket", "code")}
         tick = result.tables.grouped["tick"][fired.pop("position")]
-        self._take(result.block, result.place, fills, fired | {"tick": tick}, result.scalar)
+        fired |= {"tick": tick, "ts_ns": result.block.ts_ns[tick], "price": result.block.price[tick]}
+        self._take(result.block, result.place, fills, fired, result.scalar)
 
     def stepped(self, block: TickColumns, outcomes: Stepped) -> None:
         """A block that went tick by tick: the outcomes, with the place of their tick in the block."""
@@ -109,19 +110,17 @@ class Recorder:
         fills["ts_ns"], fills["tick_price"] = block.ts_ns[tick], block.price[tick]
         if len(tick):
             self._fills.append({name: fills[name].astype(kind) for name, kind in FILL_COLUMNS.items()})
-        self._judged(block, _both(fired, judged))
+        self._judged(_both(fired, judged))
 
-    def _judged(self, block: TickColumns, judged: dict[str, NDArray[Any]]) -> None:
+    def _judged(self, judged: dict[str, NDArray[Any]]) -> None:
         tick = judged["tick"]
         refused = np.flatnonzero(judged["code"] > 0)
-        self.drops.add(block.ts_ns[tick[refused]], judged["slot"][refused], judged["code"][refused])
+        self.drops.add(judged["ts_ns"][refused], judged["slot"][refused], judged["code"][refused])
         passed = np.flatnonzero(judged["code"] == 0)
         if not len(passed):
             return
         passed = passed[np.lexsort((judged["slot"][passed], tick[passed]))]
-        found = {name: judged[name][passed] for name in ("slot", "side", "confidence", "quantity", "bucket")}
-        found |= {"ts_ns": block.ts_ns[tick[passed]], "price": block.price[tick[passed]]}
-        self._signals.append({name: found[name].astype(kind) for name, kind in SIGNAL_COLUMNS.items()})
+        self._signals.append({name: judged[name][passed].astype(kind) for name, kind in SIGNAL_COLUMNS.items()})
 
     def _of_outcomes(self, stepped: Stepped) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         """Fills and judged signals of the strategies that made objects of them."""
@@ -141,16 +140,21 @@ class Recorder:
                     signal = one.signal
                     slot = self._slots[signal.strategy_id, signal.broker, signal.instrument_token]
                     side = SIDE_CODE[signal.signal_type]
-                    judged.append((tick, slot, side, signal.confidence, signal.quantity, signal.price_bucket, 0))
+                    judged.append(
+                        (
+                            tick, slot, side, signal.confidence, signal.quantity, signal.price_bucket, 0, signal.ts_ns,
+                            float(signal.price),
+                        )
+                    )  # fmt: skip
                 elif isinstance(one, Dropped):
                     slot = self._slots[one.strategy_id, one.broker, one.instrument_token]
-                    judged.append((tick, slot, 0, 0.0, 0, 0, self.drops.code(str(one.reason))))
+                    judged.append((tick, slot, 0, 0.0, 0, 0, self.drops.code(str(one.reason)), one.ts_ns, 0.0))
         return (
             _columns(fills, dict.fromkeys(_OF_BLOCK_FILLS, np.int64) | {n: FILL_COLUMNS[n] for n in _OF_BLOCK_FILLS[2:]}),
             _columns(
                 judged,
                 {"tick": np.int64, "slot": np.int64, "side": np.int8, "confidence": np.float64, "quantity": np.int64,
-                 "bucket": np.int64, "code": np.int64},
+                 "bucket": np.int64, "code": np.int64, "ts_ns": np.int64, "price": np.float64},
             ),
         )  # fmt: skip
 

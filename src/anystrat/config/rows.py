@@ -8,6 +8,7 @@ from typing import Annotated
 
 from annotated_types import MinLen
 
+from anystrat.config.bars import read_bars
 from anystrat.config.node import Node
 from anystrat.config.parameters import SHARED_KEYS, strategy_parameters
 from anystrat.config.problems import Problems
@@ -53,9 +54,9 @@ class RowReader:
         if default_id and "id" not in entries:
             entries["id"] = Node(default_id, node.origin, node.line)
         parameters = entries.pop("parameters", None) or Node({}, node.origin, node.line)
-        if bars := entries.pop("bars", None):
-            message = "bars are not supported yet: strategies get ticks; leave `bars` out"
-            self.problems.add(bars, (*path, "bars"), message, found="", line=bars.key_line)
+        bars = None
+        if (given := entries.pop("bars", None)) is not None:
+            bars = read_bars(given, (*path, "bars"), self.problems)
         validator = self._validator_in(entries, parameters, path)
         row = checked(
             RowShape, node.with_value(entries), path, self.problems, more_keys=("parameters", "bars"), explain=_belongs
@@ -83,6 +84,7 @@ class RowReader:
             per_instrument=row.per_instrument,
             enabled=row.enabled,
             risk=limits,
+            bars=bars,
         )
 
     @staticmethod

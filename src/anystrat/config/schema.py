@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from anystrat.config.bars import bars_schema
 from anystrat.config.endpoint_types import EndpointTypes
 from anystrat.config.fields import fields_of
 from anystrat.config.risk import RiskShape, SizingShape
@@ -206,6 +207,7 @@ def _row(catalog: Catalog, *, required_id: bool) -> Schema:
         "title": "parameters",
         "description": "As its strategy type has them.",
     }
+    properties["bars"] = bars_schema()
     required = ["strategy_type", "instruments"]
     return {
         "type": "object",

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from anystrat.domain.bars import BarSpec
 from anystrat.domain.charges import SCHEDULES, ChargePart, Schedule, check_parts
 from anystrat.domain.notifying import NotifySettings
 from anystrat.domain.parameters import Doc, Ge, Gt, Le, ParameterError, Unit
@@ -252,6 +253,8 @@ class StrategyConfig:
     per_instrument: bool = False
     enabled: bool = True
     risk: RiskLimits = field(default_factory=RiskLimits)
+    #: Closed bars instead of ticks; None: ticks.
+    bars: BarSpec | None = field(default=None, repr=False)
 
     @property
     def max_position_size(self) -> Decimal:

@@ -42,6 +42,7 @@ from anystrat.domain.protocols import CompilerAware
 from anystrat.domain.seeds import derived_seed
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Rings, Window
+from anystrat.engine.bars import BarFeed
 from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
 from anystrat.engine.columns.grouping import DROP_OF_PLACE
 from anystrat.engine.deadlines import Deadlines
@@ -56,6 +57,7 @@ from anystrat.engine.supervision import Supervision
 from anystrat.engine.watched import Evaluation, WatchedDecisions
 
 if TYPE_CHECKING:
+    from anystrat.domain.bars import BarSpec
     from anystrat.domain.columns import TickColumns
     from anystrat.domain.protocols import Compiler, InferencePort, SessionClock, SignalValidator, StrategyProcessor
     from anystrat.domain.signal import EmittedSignal
@@ -104,6 +106,8 @@ class Engine:
         self.outside_calendar: set[int] = set()
         self.tick_drops: Counter[str] = Counter()
         self._instrument: dict[int, int] = {}
+        #: The bars of each instrument row that some strategy gets.
+        self.bar_feeds: dict[tuple[int, BarSpec], BarFeed] = {}
         #: An instrument's executors, each with its slot there, in the order of rows and brokers.
         self.watchers: list[list[tuple[StrategyExecutor, int]]] = []
         self._timed: list[bool] = []
@@ -148,7 +152,7 @@ class Engine:
         if set_seed is not None:
             name = self.seeded_as.get(config.strategy_id, config.strategy_id)
             set_seed(derived_seed(self.rng_seed, name, broker, watched if config.per_instrument else ()))
-        rows = [self._instrument_row(token, executor.need) for token in watched]
+        rows = [self._instrument_row(token, executor.need if executor.bars is None else 1) for token in watched]
         specs = [self.instruments.get(token) for token in watched]
         slots = [(row, float(spec.multiplier) if spec else 1.0) for row, spec in zip(rows, specs, strict=True)]
         first = self.state.slots
@@ -160,6 +164,8 @@ class Engine:
             if spec is not None and spec.round_to_lot and spec.lot_size > 1:
                 executor.lots[token] = spec.lot_size
             self.watchers[row].append((executor, first + k))
+            if executor.bars is not None:
+                self._bar_feed(row, token, executor.bars, executor.need).watchers.append((executor, first + k))
         self.executors.append(executor)
         self._hand_compiler(processor)
         self.deadlines.prepare(executor)
@@ -183,6 +189,14 @@ class Engine:
         elif self.windows[row].capacity < need:
             self.windows[row] = self.rings.widened(self.windows[row], need)
         return row
+
+    def _bar_feed(self, row: int, token: int, spec: BarSpec, need: int) -> BarFeed:
+        feed = self.bar_feeds.get((row, spec))
+        if feed is None:
+            feed = self.bar_feeds[row, spec] = BarFeed(spec, token, self.rings.window(need, token))
+        elif feed.window.capacity < need:
+            feed.window = self.rings.widened(feed.window, need)
+        return feed
 
     def use_compiler(self, compiler: Compiler | None) -> None:
         """From the next tick on, take ticks through all of an instrument's strategies in one compiled call.
@@ -284,6 +298,7 @@ class Engine:
         elif isinstance(event, Command):
             self._command(event, out)
         elif isinstance(event, TimerDue):
+            self._close_bars(event.ts_ns, out)
             for executor in self.executors:
                 self._supervision.run_timer(executor, event.ts_ns, out)
         elif isinstance(event, DeliveryFailed):
@@ -467,9 +482,21 @@ class Engine:
         ts = row.ts_ns
         for executor, s in watchers:
             e = executor.row
+            bars = executor.bars is not None
+            before, after = self._bars_of(executor, moment) if bars else (None, None)
+            if before is not None:
+                self._on_bar(executor, s, before, moment, out)
+                book = self.state.book
             if not blocked and book.slot.pending_count[s]:
                 self._decisions.fill_waiting(executor, s, row, out)
             state = book.executor.state[e]
+            if bars:
+                if ts >= book.executor.due[e]:
+                    self._supervision.run_timer(executor, ts, out, row.instrument_token)
+                if after is not None:
+                    self._on_bar(executor, s, after, moment, out)
+                    book = self.state.book
+                continue
             if state == _WARMUP and count >= executor.need:
                 self._supervision.move(executor, Trigger.WINDOW_FULL, ts, out, row.instrument_token)
                 state = book.executor.state[e]
@@ -479,6 +506,44 @@ class Engine:
             if state == _ACTIVE and count >= executor.need:
                 self._decisions.evaluate(executor, s, moment, out)
                 book = self.state.book
+
+    # -- bars -------------------------------------------------------------------------------------------------------
+
+    def _bars_of(self, executor: StrategyExecutor, moment: Moment) -> tuple[TickRow | None, TickRow | None]:
+        """The bars that close before this tick, and with it."""
+        assert executor.bars is not None
+        feed = self.bar_feeds[moment.instrument, executor.bars]
+        return feed.advance(self.state.book.instrument.ticks[moment.instrument], moment.row)
+
+    def _on_bar(self, executor: StrategyExecutor, s: int, bar: TickRow, now: Moment, out: list[Outcome]) -> None:
+        """Take a watcher through a bar that just closed, as `_watch` does through a tick; `now` is what closed it."""
+        assert executor.bars is not None
+        window, ts, e = self.bar_feeds[now.instrument, executor.bars].window, bar.ts_ns, executor.row
+        age = now.age_ns
+        if self.arrived_ns is not None and age != TOO_OLD:
+            age = self.arrived_ns - ts
+        moment = Moment(now.instrument, window, bar, self.session_code(now.instrument, ts, out), age, self.killed)
+        book = self.state.book
+        if book.executor.state[e] == _WARMUP and window.count >= executor.need:
+            self._supervision.move(executor, Trigger.WINDOW_FULL, ts, out, bar.instrument_token)
+        if ts >= book.executor.due[e]:
+            self._supervision.run_timer(executor, ts, out, bar.instrument_token)
+        if book.executor.state[e] == _ACTIVE and window.count >= executor.need:
+            self._decisions.evaluate(executor, s, moment, out)
+
+    def _close_bars(self, ts: int, out: list[Outcome]) -> None:
+        """Close the bars that end by event time `ts`, which no tick has done yet."""
+        for (i, _), feed in self.bar_feeds.items():
+            bar = feed.close_by(ts)
+            if bar is not None:
+                age = TOO_OLD if self.feed_stale else 0
+                moment = Moment(i, feed.window, bar, REGULAR, age, self.killed)
+                for executor, s in feed.watchers:
+                    self._on_bar(executor, s, bar, moment, out)
+
+    def bars_end_by(self, ts: int) -> bool:
+        """Whether a bar is open that ends by event time `ts`."""
+        return any(end is not None and end <= ts for end in (feed.ends_ns for feed in self.bar_feeds.values()))
 
     # -- what compiled lanes leave to the engine --------------------------------------------------------------------
 
@@ -538,15 +603,20 @@ class Engine:
         window, book = self.windows[i], self.state.book
         if window.count:
             return
+        feeds = [feed for (row_of_feed, _), feed in self.bar_feeds.items() if row_of_feed == i]
         for ts, text in zip(event.times, event.prices, strict=True):
             exact = Decimal(text)
-            window.push(TickRow(event.instrument_token, ts, float(exact), exact))
+            row = TickRow(event.instrument_token, ts, float(exact), exact)
+            window.push(row)
+            for feed in feeds:
+                feed.take(row)
         self._moved()
         if event.times[-1] >= book.instrument.last_ts[i]:
             book.instrument.last_ts[i] = event.times[-1]
             book.instrument.last_price[i] = float(event.prices[-1])
         for executor, _ in self.watchers[i]:
-            if book.executor.state[executor.row] == _WARMUP and window.count >= executor.need:
+            held = window if executor.bars is None else self.bar_feeds[i, executor.bars].window
+            if book.executor.state[executor.row] == _WARMUP and held.count >= executor.need:
                 self._supervision.move(executor, Trigger.WINDOW_FULL, event.times[-1], out, event.instrument_token)
 
     def _missed(self, event: InferenceMissed, out: list[Outcome]) -> None:
@@ -567,6 +637,9 @@ class Engine:
             known = [self._instrument[token] for token in tokens if token in self._instrument]
             for i in known if event.rewarm else ():
                 self.windows[i].clear()
+            for (i, _), feed in self.bar_feeds.items():
+                if event.rewarm and i in known:
+                    feed.clear()
             self._moved()
             out.append(Noted("feed_gap", event.ts_ns, None, {"instruments": len(known), **event.details}))
         elif isinstance(event, FeedStale):

@@ -36,6 +36,7 @@ class StrategyExecutor:
 
     __slots__ = (
         "_engine",
+        "bars",
         "broker",
         "config",
         "costs",
@@ -72,6 +73,8 @@ class StrategyExecutor:
         self._engine = engine
         self.config = config
         self.broker = broker
+        #: What its processor gets instead of ticks; None: ticks.
+        self.bars = config.bars
         self.processor = processor
         self.validator = validator
         self.tokens = tokens

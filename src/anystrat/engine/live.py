@@ -373,7 +373,8 @@ def _quantity(executor: StrategyExecutor, token: int, kind: int) -> int:
 def _rule_of(executor: StrategyExecutor) -> tuple[int, int, int, float]:
     """(kind, periods, longer periods, level) of what lanes can evaluate; `_NO_RULE` for everything else."""
     processor = executor.processor
-    if executor.validator is not None or executor.costs.by_tick or not isinstance(processor, ColumnRule):
+    own = executor.validator is not None or executor.costs.by_tick or executor.bars is not None
+    if own or not isinstance(processor, ColumnRule):
         return _NO_RULE
     digits, scale = digits_and_scale(executor.risk.price_bucket)
     if not (digits < 10**17 and 0 <= scale <= 17):

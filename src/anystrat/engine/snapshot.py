@@ -17,6 +17,7 @@ from anystrat.engine.models import serve_again, serving
 
 if TYPE_CHECKING:
     from anystrat.domain.window import Window
+    from anystrat.engine.bars import BarFeed
     from anystrat.engine.engine import Engine
     from anystrat.engine.executor import StrategyExecutor
 
@@ -46,6 +47,7 @@ def snapshot(engine: Engine) -> bytes:
                 "tick_drops": dict(engine.tick_drops),
                 "state": engine.state.dump(),
                 "windows": [_window_out(window) for window in engine.windows],
+                "bars": [_feed_out(feed) for feed in engine.bar_feeds.values()],
                 "executors": [[executor.error_times, executor.own_drops] for executor in engine.executors],
             }
         )
@@ -90,6 +92,11 @@ def restore(engine: Engine, data: bytes) -> None:
             window.load(numbers)
         for fields in rows:
             window.push(_row_in(fields))
+    for feed, (numbers, rows, held) in zip(engine.bar_feeds.values(), content.get("bars", []), strict=True):
+        feed.clear()
+        for fields in held:
+            feed.window.push(_row_in(fields))
+        feed.load(numbers, [_row_in(fields) for fields in rows])
     for executor, (error_times, own_drops) in zip(engine.executors, content["executors"], strict=True):
         executor.error_times[:] = error_times
         executor.own_drops = dict(own_drops)
@@ -107,13 +114,20 @@ def identity(executor: StrategyExecutor) -> str:
     sessions = sorted(executor.risk.allow_sessions)
     config = replace(executor.config, risk=replace(executor.risk, allow_sessions=frozenset()))
     wiring = (executor.broker, executor.tokens, executor.costs, executor.need, sorted(executor.lots.items()))
-    return repr((config, sessions, wiring))
+    bars = f" bars {executor.bars}" if executor.bars is not None else ""
+    return repr((config, sessions, wiring)) + bars
 
 
 def _window_out(window: Window) -> tuple[tuple[bytes, bytes, bytes] | None, list[list[Any]]]:
     """A window's numbers, where its ticks are nothing else; else its ticks one by one."""
     numbers = window.dump()
     return numbers, [] if numbers is not None else [_row_out(row) for row in window.rows()]
+
+
+def _feed_out(feed: BarFeed) -> tuple[list[Any], list[list[Any]], list[list[Any]]]:
+    """The open bar, and the closed ones."""
+    numbers, rows = feed.dump()
+    return numbers, [_row_out(row) for row in rows], [_row_out(row) for row in feed.window.rows()]
 
 
 def _row_out(row: TickRow) -> list[Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: Event time that lies further from the wall clock than this belongs to a recording, whose timers its ticks run.
 LIVE_NS: Final = 3_600 * 1_000_000_000
 _EVERY_SEC: Final = 1.0
+_BAR_GRACE_NS: Final = 1_000_000_000
 _COMPACT_EVERY: Final = 60
 
 
@@ -66,7 +67,10 @@ class Housekeeping:
         for shard in self._shards:
             engine = shard.driver.engine
             due = engine.state.tables["executor"]["due"]
-            if bool((due <= now).any()) and bool((due != NEVER).any()) and abs(now - engine.latest_ts()) < LIVE_NS:
+            waits = bool((due <= now).any()) and bool((due != NEVER).any())
+            # A tick of a bar's last moment may still be on its way when the bar ends.
+            waits = waits or engine.bars_end_by(now - _BAR_GRACE_NS)
+            if waits and abs(now - engine.latest_ts()) < LIVE_NS:
                 shard.mailbox.put_event(TimerDue(now))
 
     def move_idle(self) -> None:
