@@ -104,9 +104,16 @@ def _strategy(row: StrategyConfig, engine: Engine, failures: dict[str, str]) -> 
         "instruments": list(row.instrument_tokens),
         "brokers": list(row.active_brokers),
         "history": executors[0].need if executors else None,
+        "bars": str(row.bars) if row.bars is not None else None,
         "executors": len(executors),
         "state": state,
     }
+
+
+def _history(one: dict[str, Any]) -> str:
+    if not one["history"]:
+        return ""
+    return f"{one['history']:,} " + ("ticks" if one["bars"] is None else f"bars of {one['bars']}")
 
 
 def _watched(configured: Configuration) -> set[int]:
@@ -130,7 +137,7 @@ def _show(configured: Configuration, engine: Engine, failures: dict[str, str]) -
         [
             one["id"],
             one["strategy_type"],
-            f"{one['history']:,} ticks" if one["history"] else "",
+            _history(one),
             named(one["instruments"], symbols),
             ", ".join(one["brokers"]),
             one["state"],

@@ -18,7 +18,16 @@ from anystrat.config.yaml_reader import read_yaml
 from anystrat.domain.errors import ConfigurationError, Problem, nearest_name
 
 #: What a setting of a row can begin with.
-ROW_PLACES: Final = ("parameters", "risk", *SIZING_KEYS, "enabled", "instruments", "per_instrument", "validator")
+ROW_PLACES: Final = (
+    "parameters",
+    "risk",
+    *SIZING_KEYS,
+    "enabled",
+    "bars",
+    "instruments",
+    "per_instrument",
+    "validator",
+)
 _TOP: Final = ("brokers", "run")
 _EXAMPLE: Final = "KEY=VALUE, such as parameters.threshold=0.02, risk.cooldown_sec=10 or brokers.paper.fee_bps=5"
 

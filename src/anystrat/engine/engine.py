@@ -515,6 +515,10 @@ class Engine:
         feed = self.bar_feeds[moment.instrument, executor.bars]
         return feed.advance(self.state.book.instrument.ticks[moment.instrument], moment.row)
 
+    def window_of(self, executor: StrategyExecutor, i: int) -> Window:
+        """What an executor's strategy reads of instrument row `i`: its ticks, or its bars."""
+        return self.windows[i] if executor.bars is None else self.bar_feeds[i, executor.bars].window
+
     def _on_bar(self, executor: StrategyExecutor, s: int, bar: TickRow, now: Moment, out: list[Outcome]) -> None:
         """Take a watcher through a bar that just closed, as `_watch` does through a tick; `now` is what closed it."""
         assert executor.bars is not None
@@ -615,8 +619,8 @@ class Engine:
             book.instrument.last_ts[i] = event.times[-1]
             book.instrument.last_price[i] = float(event.prices[-1])
         for executor, _ in self.watchers[i]:
-            held = window if executor.bars is None else self.bar_feeds[i, executor.bars].window
-            if book.executor.state[executor.row] == _WARMUP and held.count >= executor.need:
+            held = self.window_of(executor, i).count
+            if book.executor.state[executor.row] == _WARMUP and held >= executor.need:
                 self._supervision.move(executor, Trigger.WINDOW_FULL, event.times[-1], out, event.instrument_token)
 
     def _missed(self, event: InferenceMissed, out: list[Outcome]) -> None:

@@ -216,7 +216,16 @@ class TestValues:
             ("{id: a, strategy_type: momentum, instruments: [1], parameters: [1]}", "parameters"),
             ("{id: a, strategy_type: momentum, instruments: [1], name: a, strategy_name: b}", "strategy_name"),
             ("{id: a, strategy_type: momentum, instruments: [1], validator: v}", "validator"),
-            ("{id: a, strategy_type: momentum, instruments: [1], bars: 1m}", "bars"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: 1}", "bars"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: 0m}", "bars"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: 400d}", "bars"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: {}}", "bars"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: {ticks: 2, every: 1m}}", "bars"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: {tick: 2}}", "bars.tick"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: {ticks: 2.5}}", "bars.ticks"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: {ticks: true}}", "bars.ticks"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: {volume: -1}}", "bars.volume"),
+            ("{id: a, strategy_type: momentum, instruments: [1], bars: {volume: .inf}}", "bars.volume"),
             ("{id: a, strategy_type: ml_momentum, instruments: [1]}", "parameters.model_path"),
             (
                 "{id: a, strategy_type: ml_momentum, instruments: [1], parameters: {model_path: 5}}",
@@ -265,8 +274,9 @@ class TestValues:
             "on_deadline": "drop",
         }
 
-    def test_bars_are_refused_with_the_honest_reason(self, refuse, row_with) -> None:
-        assert "not supported yet" in only(refuse(row_with("") + "    bars: {every: 5m}\n")).message
+    def test_bars_say_what_they_can_be_and_the_nearest_right_name(self, refuse, row_with) -> None:
+        assert only(refuse(row_with("") + "    bars: {volumes: 5}\n")).nearest == "volume"
+        assert "{ticks: 100}" in only(refuse(row_with("") + "    bars: often\n")).allowed
 
     def test_a_parameter_error_of_a_plug_in_maps_to_its_field(self, refuse, row_with, catalog) -> None:
         assert issubclass(ParameterError, ValueError)

@@ -17,6 +17,7 @@ class Ending(StrEnum):
     HELD = "held"
     NO_SIGNAL = "no_signal"
     WARMING_UP = "warming_up"
+    BETWEEN_BARS = "between_bars"
     NOT_ACTIVE = "not_active"
     FAILED = "failed"
     TICK_DROPPED = "tick_dropped"
@@ -97,7 +98,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one executor made of one tick.
 
     `window` are the last prices of the instrument, oldest first, this tick's last, of `held` ticks where `need` are
-    needed. `before` is what happened on this tick before the strategy was asked (fills, timers), `after` what followed.
+    needed (`unit`: or bars). `before` is what happened on this tick before the strategy was asked (fills, timers), `after` what followed.
     `because` is the whole in one sentence.
     """
 
@@ -124,3 +125,4 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     sizing: Sizing | None = None
     checks: tuple[Check, ...] = ()
     signal_id: str = ""
+    unit: str = "ticks"

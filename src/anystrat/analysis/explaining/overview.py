@@ -149,9 +149,13 @@ class _Tally:
                 return Ending.HELD
         if asked:
             return Ending.NO_SIGNAL
+        if executor.bars is not None and executor.state is State.ACTIVE:
+            return Ending.BETWEEN_BARS
         return Ending.WARMING_UP if executor.state in (State.WARMUP, State.ACTIVE) else Ending.NOT_ACTIVE
 
     def _measure(self, row: TickRow, executor: StrategyExecutor) -> None:
+        if executor.bars is not None:
+            row = self._window(row, executor).row(0)  # the bar is what was decided on
         conditions = self._conditions(row, executor)
         gap = gap_of(conditions)
         if gap is None or (len(self.nearest) == NEAREST and gap >= -self.nearest[0][0]):
@@ -186,7 +190,8 @@ class _Tally:
         return compared
 
     def _window(self, row: TickRow, executor: StrategyExecutor) -> Window:
-        return self.engine.windows[self.engine.state.book.slot.instrument[executor.slots[row.instrument_token]]]
+        place = self.engine.state.book.slot.instrument[executor.slots[row.instrument_token]]
+        return self.engine.window_of(executor, place)
 
     def _because(self, row: TickRow, executor: StrategyExecutor) -> str:
         window = self._window(row, executor)

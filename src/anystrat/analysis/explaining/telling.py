@@ -20,6 +20,7 @@ WORDS: Final[Mapping[Ending, str]] = {
     Ending.HELD: "hold",
     Ending.NO_SIGNAL: "no signal",
     Ending.WARMING_UP: "warming up",
+    Ending.BETWEEN_BARS: "no bar closed",
     Ending.NOT_ACTIVE: "not active",
     Ending.FAILED: "error",
     Ending.TICK_DROPPED: "bad tick",
@@ -98,7 +99,7 @@ def _setting(reason: str) -> str:
 def _window(told: Explanation) -> str:
     shown = ", ".join(price(each) for each in told.window)
     dots = "… " if told.held > len(told.window) else ""
-    return f"{told.held:,} of {told.need:,} ticks: {dots}{shown}"
+    return f"{told.held:,} of {told.need:,} {told.unit}: {dots}{shown}"
 
 
 def _state(told: Explanation) -> str:

@@ -29,6 +29,7 @@ from anystrat.domain.outcomes import (
 )
 from anystrat.domain.signal import SignalResult
 from anystrat.engine.checks import PREOPEN, REGULAR
+from anystrat.domain.tick import row_of
 from anystrat.engine.decision import sized
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class _Trial:
     place: int
     age_ns: int
     heard: Heard | None = None
+    asked: MarketTick | None = None
 
     def explanation(self) -> Explanation:
         data = self.twin.stands()
@@ -128,6 +130,7 @@ class _Trial:
     # -- the two answers of the stand-in --------------------------------------------------------------------------
 
     def _listen(self, tick: MarketTick, history: History) -> None:
+        self.asked = tick
         late = self.twin.stand_ins[self.place].missed
         self.heard = hear(self.executor.processor, policy_of(self.executor), tick, history, late=late)
 
@@ -165,7 +168,9 @@ class _Trial:
     def _not_asked(self, state: State, quiet: Sequence[Outcome]) -> tuple[Ending, str, str]:
         held, need = min(self._window.count, self.executor.need), self.executor.need
         if state in (State.WARMUP, State.ACTIVE):
-            text = f"warming up: {held:,} of {need:,} ticks of {self.row.instrument_token}"
+            if state is State.ACTIVE and self.executor.bars is not None and held >= need:
+                return Ending.BETWEEN_BARS, "", f"no bar of {self.executor.bars} closed on this tick"
+            text = f"warming up: {held:,} of {need:,} {self._unit} of {self.row.instrument_token}"
             return Ending.WARMING_UP, "", text
         last = next((each for each in reversed(quiet) if isinstance(each, Transition)), None)
         if last is None:
@@ -178,9 +183,10 @@ class _Trial:
         if dropped and dropped not in _REASONS:
             return ()  # a validator of the user's own came first
         engine = self.twin.engine
-        session = engine.session_code(self._instrument, self.row.ts_ns, [])
-        age = self.age_ns if engine.arrived_ns is None else engine.arrived_ns - self.row.ts_ns
-        market = Market(self.row, _SESSION.get(session, Session.CLOSED), age)
+        row = self.row if self.executor.bars is None or self.asked is None else row_of(self.asked)
+        session = engine.session_code(self._instrument, row.ts_ns, [])
+        age = self.age_ns if engine.arrived_ns is None else engine.arrived_ns - row.ts_ns
+        market = Market(row, _SESSION.get(session, Session.CLOSED), age)
         return Gauges(engine, self.twin.executor(self.place), market, signal).all(dropped)
 
     @property
@@ -190,7 +196,11 @@ class _Trial:
 
     @property
     def _window(self) -> Window:
-        return self.twin.engine.windows[self._instrument]
+        return self.twin.engine.window_of(self.twin.executor(self.place), self._instrument)
+
+    @property
+    def _unit(self) -> str:
+        return "ticks" if self.executor.bars is None else f"bars ({self.executor.bars})"
 
     def _made(
         self,
@@ -228,6 +238,7 @@ class _Trial:
             sizing=self._sizing(),
             checks=checks,
             signal_id=emitted.signal_id if emitted is not None else "",
+            unit=self._unit,
         )
 
     def _said(self) -> Said | None:

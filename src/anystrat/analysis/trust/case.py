@@ -13,6 +13,7 @@ import numpy as np
 from anystrat.backtest.replay import Speed, replay
 from anystrat.domain.tick import TickRow
 from anystrat.domain.window import Window
+from anystrat.engine.bars import BarFeed
 from anystrat.testing.conformance.answers import Answer
 from anystrat.testing.conformance.paths import filled
 from anystrat.testing.conformance.subject import decided
@@ -111,6 +112,7 @@ class Subject:
     row: StrategyConfig
     need: int = 0
     _sightings: list[Sighting] | None = None
+    _bars: dict[int, list[TickRow]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         executors = self.case.engine(self.row).executors
@@ -131,6 +133,16 @@ class Subject:
         executors = self.case.engine(self.row).executors
         return next(one.processor for one in executors if token in one.slots)
 
+    def series(self, token: int) -> list[TickRow]:
+        """What the strategy gets of an instrument, in order: its ticks, or the bars that close."""
+        if self.row.bars is None:
+            return self.case.series(token)
+        if token not in self._bars:
+            feed = BarFeed(self.row.bars, token, Window(1))
+            ticks = self.case.series(token)
+            self._bars[token] = [bar for row in ticks for bar in feed.take(row) if bar is not None]
+        return self._bars[token]
+
     def walk(self, token: int, rows: Sequence[TickRow]) -> Iterator[tuple[int, Answer]]:
         """(place, answer) for each of these ticks on which the window is full, by one processor from the first on."""
         processor, window = self.make(token), Window(self.need)
@@ -141,13 +153,13 @@ class Subject:
 
     def answer_after(self, token: int, at: int, walked: int) -> Answer:
         """What a fresh processor answers at tick `at` after a walk that began `walked` ticks before its end."""
-        rows = self.case.series(token)[max(0, at + 1 - walked) : at + 1]
+        rows = self.series(token)[max(0, at + 1 - walked) : at + 1]
         return list(self.walk(token, rows))[-1][1]
 
     def window(self, token: int, at: int, capacity: int | None = None) -> Window:
         """The window that a decision at tick `at` reads, in memory of its own."""
         size = capacity or self.need
-        return filled(map(fresh, self.case.series(token)[max(0, at + 1 - size) : at + 1]), size)
+        return filled(map(fresh, self.series(token)[max(0, at + 1 - size) : at + 1]), size)
 
     @property
     def sightings(self) -> list[Sighting]:
@@ -156,7 +168,7 @@ class Subject:
             self._sightings = [
                 Sighting(token, at, answer)
                 for token in self.row.instrument_tokens
-                for at, answer in self.walk(token, self.case.series(token)[:WALKED])
+                for at, answer in self.walk(token, self.series(token)[:WALKED])
             ]
         return self._sightings
 

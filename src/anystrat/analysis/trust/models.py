@@ -135,7 +135,7 @@ def _features(subject: Subject, model: MLStrategy) -> dict[str, Any]:
     names = model.model.feature_names if model.model is not None else ()
     blocks = []
     for token in subject.row.instrument_tokens:
-        prices = np.array([row.price for row in subject.case.series(token)])
+        prices = np.array([row.price for row in subject.series(token)])
         if len(prices) >= need:
             blocks.append(model.answer_rows(prices, need - 1))
     matrix = np.concatenate(blocks) if blocks else np.zeros((0, len(names)), np.float32)

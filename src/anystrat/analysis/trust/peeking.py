@@ -105,7 +105,7 @@ def _over_columns(processor: Any) -> bool:
 
 def _block(subject: Subject, each: Sighting, *, changed_future: bool) -> tuple[NDArray[np.float64], int]:
     """(prices with some before and some after the tick, the tick's place in them)."""
-    series = subject.case.series(each.token)
+    series = subject.series(each.token)
     first = max(0, each.at + 1 - subject.need)
     prices = np.array([row.price for row in series[first : each.at + 1 + _AHEAD]])
     place = each.at - first
@@ -197,5 +197,5 @@ def _side(answer: Answer) -> str:
 
 
 def _at(subject: Subject, each: Sighting) -> str:
-    row = subject.case.series(each.token)[each.at]
+    row = subject.series(each.token)[each.at]
     return f"at {moment(row.ts_ns)} on {each.token}"
