@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -234,3 +235,35 @@ def test_a_gap_forgets_bars_and_history_makes_them() -> None:
     assert len(seen.histories) == 1  # the open bar and the closed ones are gone
     push(engine, (8, 16.0, 1))
     assert seen.histories[1:] == [[14.0, 15.0]]
+
+
+def test_what_goes_on_after_a_reload_has_its_bars() -> None:
+    from anystrat.engine.carrying import carry_over
+
+    old, seen = watched("1m", need=2)
+    push(old, (60, 10.0, 1), (120, 11.0, 1), (130, 12.0, 1))
+    new, seen = watched("1m", need=2)
+    assert carry_over(old, new)
+    push(new, (180, 13.0, 1))
+    assert seen.histories == [[10.0, 12.0]]
+
+
+def test_what_is_bound_to_bars_is_not_restored_without_them() -> None:
+    on_bars, _ = watched("1m")
+    on_others, _ = watched("2m")
+    with pytest.raises(anystrat.SnapshotRefused, match="other strategies"):
+        restore(on_others, snapshot(on_bars))
+
+
+def test_explain_says_that_no_bar_closed_and_what_a_bar_came_to() -> None:
+    from anystrat.analysis.explaining.explanation import Ending
+    from anystrat.analysis.explaining.tick import explain_tick
+
+    engine = engine_of(bars="1s")
+    push(engine, (1, 10.0, 1), (2, 11.0, 1), (3, 12.0, 1))
+    between = explain_tick(engine, TickRow(7, 3 * SECOND + 1, 12.5))
+    assert (between.ending, between.because) == (Ending.BETWEEN_BARS, "no bar of 1s closed on this tick")
+    assert between.unit == "bars (1s)"
+    closing = explain_tick(engine, TickRow(7, 4 * SECOND, 13.0))
+    assert closing.ending is Ending.EMITTED
+    assert closing.window == (11.0, 12.0)

@@ -28,8 +28,8 @@ from anystrat.domain.outcomes import (
     Transition,
 )
 from anystrat.domain.signal import SignalResult
-from anystrat.engine.checks import PREOPEN, REGULAR
 from anystrat.domain.tick import row_of
+from anystrat.engine.checks import PREOPEN, REGULAR
 from anystrat.engine.decision import sized
 
 if TYPE_CHECKING:
