@@ -171,8 +171,9 @@ def installed() -> list[Plugin]:
 
 
 def _points() -> Iterator[tuple[str, EntryPoint]]:
+    everything = entry_points()  # of all groups at once: each call reads the files of every installed package
     for group in (FEATURE_GROUP, *GROUPS):
-        for point in entry_points(group=group):
+        for point in everything.select(group=group):
             yield group, point
 
 

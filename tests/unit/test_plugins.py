@@ -80,10 +80,11 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
                     raise self.found
                 return self.found
 
-        def points(group: str) -> list[Point]:
-            return [Point(name, found) for place, name, found in entries if place == group]
+        class Points:
+            def select(self, *, group: str) -> list[Point]:
+                return [Point(name, found) for place, name, found in entries if place == group]
 
-        monkeypatch.setattr(plugins, "entry_points", points)
+        monkeypatch.setattr(plugins, "entry_points", Points)
 
     return offered
 
