@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import nats
 import structlog
+from tests.kafka_cluster import KafkaCluster
 from tests.web_server import NAME, Certificates, WebServer
 
 from anystrat.adapters.sink_jsonl import JsonlSink
+from anystrat.adapters.sink_kafka import KafkaSink
 from anystrat.adapters.sink_log import LogSink
 from anystrat.adapters.sink_nats import NatsSink
 from anystrat.adapters.sink_publisher import PublisherSink
@@ -18,7 +20,7 @@ from anystrat.adapters.sink_webhook import WebhookSink
 from anystrat.adapters.system_clock import SystemClock
 from anystrat.domain.configuration import Secret
 from anystrat.domain.delivery import Sink
-from anystrat.domain.endpoints import NatsBroker
+from anystrat.domain.endpoints import KafkaBroker, NatsBroker
 from anystrat.domain.journal import OutboxSignal
 from anystrat.domain.webhook import WebhookBroker
 from anystrat.testing.servers import NatsServer
@@ -132,3 +134,15 @@ class WebhookCase:
     async def ids(self) -> list[str]:
         """As a receiver that honours the key sees them."""
         return list(dict.fromkeys(each.headers["idempotency-key"] for each in self.server.requests))
+
+
+class KafkaCase:
+    def __init__(self, cluster: KafkaCluster) -> None:
+        self.cluster, self.topic = cluster, cluster.name()
+
+    def sink(self) -> Sink:
+        return KafkaSink(KafkaBroker(self.cluster.servers, self.topic), 10.0)
+
+    async def ids(self) -> list[str]:
+        """As a consumer that honours the id sees them."""
+        return list(dict.fromkeys(dict(each.headers())["id"].decode() for each in self.cluster.records(self.topic)))

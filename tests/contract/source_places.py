@@ -11,11 +11,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import nats
+from tests.feed_server import FeedServer
+from tests.kafka_cluster import KafkaCluster
 
 from anystrat.adapters.offload import on_the_spot
 from anystrat.adapters.source_file import FileFeed
+from anystrat.adapters.source_kafka import KafkaFeed
 from anystrat.adapters.source_nats import NatsFeed
 from anystrat.adapters.source_stdin import StdinFeed
 from anystrat.adapters.source_synthetic import SyntheticFeed
@@ -24,10 +28,11 @@ from anystrat.adapters.tick_files import open_ticks
 from anystrat.adapters.tick_files.merge import sliced
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.configuration import Secret
-from anystrat.domain.endpoints import NatsSource, SyntheticSource, TickFormat
+from anystrat.domain.endpoints import KafkaSource, NatsSource, SyntheticSource, TickFormat
 from anystrat.domain.intake import LiveSource, SourceNotice, TickBatch
 from anystrat.domain.websocket import TickMapping, TimeUnit, WebSocketSource
 from anystrat.testing.messages import columns_message, json_lines_message, json_message, packed_message
+from anystrat.testing.servers import NatsServer
 from anystrat.testing.ticks import synthetic_ticks
 
 #: Ticks of every place's feed.
@@ -144,9 +149,8 @@ class Until:
 _streams = itertools.count()
 
 
-def of_nats(url: str) -> Place:
-    """Messages of every form, with 1 to 9 ticks; four ticks or messages among them are none."""
-    name = f"TICKS{next(_streams)}"
+def stream_messages() -> list[bytes]:
+    """Of every form, with 1 to 9 ticks; four messages among them are none."""
     whole = ticks()
     forms = itertools.cycle([json_message, json_lines_message, packed_message, columns_message])
     messages = [b"nothing"]
@@ -157,6 +161,13 @@ def of_nats(url: str) -> Place:
         messages.append(next(forms)(sliced(whole, start, min(COUNT, start + size))))
         start += size
     messages[40:40] = [b"[1]", b"{}", b""]
+    return messages
+
+
+def of_nats(server: NatsServer) -> Place:
+    """A stream of every form of message."""
+    name = f"TICKS{next(_streams)}"
+    messages, url = stream_messages(), server.url
 
     async def publish() -> None:
         client = await nats.connect(url, allow_reconnect=False)
@@ -195,8 +206,17 @@ class UntilGone:
         await self._feed.close()
 
 
-def of_websocket(url: str) -> Place:
+def of_kafka(cluster: KafkaCluster) -> Place:
+    """One partition of a topic, which this run reads by itself."""
+    topic, messages = cluster.name(), stream_messages()
+    cluster.publish(topic, {2: messages})
+    options = KafkaSource(cluster.servers, topic, group_id=cluster.name(), partitions=(2,), batch=16)
+    return Place(lambda: Until(KafkaFeed(options, Random(1)), len(messages)), malformed=4)
+
+
+def of_websocket(server: FeedServer) -> Place:
     """What `socket_messages` holds, to everybody who connects."""
+    url = server.url
     names = {"instrument": "i", "time": "t", "time_unit": TimeUnit.NS, "size": "s"}
     options = WebSocketSource(Secret(url), (TickMapping("p", each="ticks", **names),))  # type: ignore[arg-type]
     count = len(socket_messages())
@@ -226,6 +246,6 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "stdin": of_stdin,
 }
 #: Those that need a server.
-SERVED = {"nats": of_nats, "websocket": of_websocket}
+SERVED: dict[str, Callable[[Any], Place]] = {"nats": of_nats, "kafka": of_kafka, "websocket": of_websocket}
 #: Those where what was missed is gone.
 FLEETING = ("stdin", "websocket")

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.contract.sink_cases import Case, JsonlCase, LogCase, NatsCase, PublisherCase, WebhookCase, signals
+from tests.contract.sink_cases import Case, JsonlCase, KafkaCase, LogCase, NatsCase, PublisherCase, WebhookCase, signals
 from tests.web_server import Certificates, WebServer
 
 from anystrat.domain.delivery import Idempotent, Reconcilable, Sink, Verdict
@@ -18,7 +18,7 @@ from anystrat.testing.servers import NatsServer
 Opened = Callable[[], AbstractAsyncContextManager[Case]]
 
 
-@pytest.fixture(params=["log", "jsonl", "publisher", "webhook", "nats"])
+@pytest.fixture(params=["log", "jsonl", "publisher", "webhook", "kafka", "nats"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     if request.param == "webhook":
         certificates = Certificates(tmp_path)
@@ -30,7 +30,10 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
 
         return posted
     if request.param != "nats":
-        made = {"log": LogCase, "jsonl": JsonlCase, "publisher": PublisherCase}[request.param](tmp_path)
+        if request.param == "kafka":
+            made = KafkaCase(request.getfixturevalue("kafka_server"))
+        else:
+            made = {"log": LogCase, "jsonl": JsonlCase, "publisher": PublisherCase}[request.param](tmp_path)
 
         @asynccontextmanager
         async def here() -> AsyncIterator[Case]:

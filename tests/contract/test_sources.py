@@ -16,7 +16,7 @@ from anystrat.domain.intake import LiveSource, NoticeKind, SourceNotice, TickBat
 
 def built(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if name in SERVED:
-        return SERVED[name](request.getfixturevalue(f"{name}_server").url)
+        return SERVED[name](request.getfixturevalue(f"{name}_server"))
     return PLACES[name](tmp_path)
 
 

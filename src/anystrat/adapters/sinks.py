@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from anystrat.adapters.offload import Offload, in_a_thread
 from anystrat.adapters.system_clock import SystemClock
-from anystrat.domain.endpoints import JsonlBroker, LogBroker, NatsBroker
+from anystrat.domain.endpoints import JsonlBroker, KafkaBroker, LogBroker, NatsBroker
 from anystrat.domain.errors import AnystratError
 from anystrat.domain.webhook import WebhookBroker
 
@@ -45,11 +45,15 @@ def builtin_sink(
         from anystrat.adapters.sink_nats import NatsSink
 
         return NatsSink(options, settings.delivery.timeout_sec)
+    if isinstance(options, KafkaBroker):
+        from anystrat.adapters.sink_kafka import KafkaSink
+
+        return KafkaSink(options, settings.delivery.timeout_sec, offload=offload)
     if isinstance(options, WebhookBroker):
         from anystrat.adapters.sink_webhook import WebhookSink
 
         return WebhookSink(options, settings.delivery.timeout_sec, clock or SystemClock())
     raise BrokerNotThere(
-        f"broker {settings.name!r}: nothing can be sent to type {settings.type!r} yet; "
-        "use log, jsonl, nats or webhook, or register a publisher of your own"
+        f"broker {settings.name!r}: nothing can be sent to type {settings.type!r}; "
+        "use log, jsonl, nats, kafka or webhook, or register a publisher of your own"
     )

@@ -12,22 +12,26 @@ class WatchedFeed:
     """Another `LiveSource`, with a STALE notice where a partition has no tick for so long, and FRESH with its next one.
 
     Only the time counts in which somebody waited for the source: a reader that is busy makes no feed stale.
-    `partitions` are those that may be silent from the beginning; others are watched from their first batch on.
+    `partitions` are those that may be silent from the beginning; others are watched from their first batch on. With `as_one` all
+    partitions are watched as one of that name: those of a group come and go.
     """
 
-    def __init__(self, source: LiveSource, stale_after_sec: float, partitions: Sequence[str] = ()) -> None:
+    def __init__(
+        self, source: LiveSource, stale_after_sec: float, partitions: Sequence[str] = (), *, as_one: str | None = None
+    ) -> None:
         self._source = source
         self._patience = stale_after_sec
         # How long each partition that speaks has been waited for in vain; those that fell silent are in the set.
         self._waited = dict.fromkeys(partitions, 0.0)
         self._silent: set[str] = set()
+        self._as_one = as_one
 
     @property
     def resumable(self) -> bool:
         return self._source.resumable
 
     async def batches(self, after: Mapping[str, int]) -> AsyncGenerator[TickBatch | SourceNotice, None]:
-        for partition in after:
+        for partition in after if self._as_one is None else ():
             self._waited.setdefault(partition, 0.0)
         inner = self._source.batches(after)
         waiting: asyncio.Task[TickBatch | SourceNotice] | None = None
@@ -44,10 +48,11 @@ class WatchedFeed:
                 except StopAsyncIteration:
                     return
                 if isinstance(item, TickBatch) and len(item.ticks):
-                    self._waited[item.partition] = 0.0
-                    if item.partition in self._silent:
-                        self._silent.discard(item.partition)
-                        yield SourceNotice(NoticeKind.FRESH, item.partition)
+                    name = self._as_one or item.partition
+                    self._waited[name] = 0.0
+                    if name in self._silent:
+                        self._silent.discard(name)
+                        yield SourceNotice(NoticeKind.FRESH, name)
                 yield item
         finally:
             if waiting is not None:

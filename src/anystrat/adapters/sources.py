@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anystrat.adapters.offload import Offload, in_a_thread
 from anystrat.adapters.system_clock import SystemClock
-from anystrat.domain.endpoints import FileSource, NatsSource, StdinSource, SyntheticSource
+from anystrat.domain.endpoints import FileSource, KafkaSource, NatsSource, StdinSource, SyntheticSource
 from anystrat.domain.intake import SourceFailed
 from anystrat.domain.websocket import WebSocketSource
 
@@ -34,7 +34,7 @@ def open_source(
     there, `TickFileError` for a file that cannot be used, `MissingExtra`.
     """
     source, partition = _built(settings, instruments, clock or SystemClock(), offload, random, symbols)
-    return watched(source, settings, partition)
+    return watched(source, settings, partition, as_one=isinstance(settings.options, KafkaSource))
 
 
 def plugged(made: TickSource | LiveSource, settings: SourceSettings, instruments: Sequence[int]) -> LiveSource:
@@ -46,14 +46,14 @@ def plugged(made: TickSource | LiveSource, settings: SourceSettings, instruments
     return watched(feed, settings, settings.type)
 
 
-def watched(source: LiveSource, settings: SourceSettings, partition: str) -> LiveSource:
-    """The source, with notices of its silence where the settings ask for them."""
+def watched(source: LiveSource, settings: SourceSettings, partition: str, *, as_one: bool = False) -> LiveSource:
+    """The source, with notices of its silence where the settings ask for them; `as_one`: of all its partitions together."""
     patience = settings.feed.stale_after_sec
     if patience is None:
         return source
     from anystrat.adapters.source_watch import WatchedFeed
 
-    return WatchedFeed(source, patience, [partition])
+    return WatchedFeed(source, patience, [partition], as_one=partition if as_one else None)
 
 
 def _built(
@@ -87,11 +87,16 @@ def _built(
 
         # How long is waited before another attempt is no decision about ticks: two runners must not wait alike.
         return NatsFeed(options, random or Random()), options.stream  # noqa: S311  nothing to guess here
+    if isinstance(options, KafkaSource):
+        from anystrat.adapters.source_kafka import KafkaFeed
+
+        return KafkaFeed(options, random or Random(), offload=offload), options.topic  # noqa: S311  as above
     if isinstance(options, WebSocketSource):
         from anystrat.adapters import source_websocket
 
         waits = random or Random()  # noqa: S311  as above
         return source_websocket.WebSocketFeed(options, waits, clock, symbols), source_websocket.PARTITION
     raise SourceFailed(
-        f"source: this version delivers nothing from the type {settings.type!r} yet; expected one of file, synthetic, stdin, nats, websocket"
+        f"source: nothing delivers ticks of the type {settings.type!r}; expected one of "
+        "file, synthetic, stdin, nats, kafka, websocket, or a type that is registered"
     )

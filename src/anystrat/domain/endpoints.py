@@ -98,17 +98,51 @@ class NatsSource:
     credentials: Annotated[Path | None, Doc("A NATS .creds file.")] = None
 
 
+#: What a guarantee rests on, or another option says.
+_NOT_AN_OPTION = (
+    *("acks", "auto.offset.reset", "bootstrap.servers", "enable.auto.commit", "enable.auto.offset.store"),
+    *("enable.idempotence", "enable.partition.eof", "group.id", "message.timeout.ms", "delivery.timeout.ms"),
+    *(
+        "group.protocol",
+        "metadata.broker.list",
+        "partition.assignment.strategy",
+        "request.required.acks",
+        "transactional.id",
+    ),
+)
+
+
+def _check_librdkafka(options: Mapping[str, Secret]) -> None:
+    for name in options:
+        if name in _NOT_AN_OPTION:
+            raise ParameterError("options", f"{name} cannot be set here: it is decided by the other options")
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaSource:
-    """Ticks from a Kafka topic, through a consumer group."""
+    """Ticks from a Kafka topic, shared out by a consumer group, or read by this run alone."""
 
     bootstrap_servers: Annotated[str, Doc("host:port, several separated by commas.")]
     topic: Annotated[str, Doc("Topic that holds the ticks.")]
-    group_id: Annotated[str, Doc("Consumer group.")] = "anystrat"
+    group_id: Annotated[str, Doc("Consumer group: runs that share it share the topic's partitions.")] = "anystrat"
+    partitions: Annotated[
+        tuple[int, ...],
+        Ge(0),
+        Doc("Partitions that this run reads whoever else does; without any, the group shares them out."),
+    ] = ()
+    start: Annotated[
+        Literal["all", "new"],
+        Doc(
+            "Where a partition begins that neither this run nor its group has read: all that there is, or what comes next."
+        ),
+    ] = "all"
     batch: Annotated[int, Ge(1), Le(100_000), Unit("messages"), Doc("Messages asked for at once.")] = 256
     options: Annotated[Mapping[str, Secret], Doc("More librdkafka settings, security.protocol for example.")] = field(
         default_factory=dict
     )
+
+    def __post_init__(self) -> None:
+        _check_librdkafka(self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +180,13 @@ class KafkaBroker:
 
     bootstrap_servers: Annotated[str, Doc("host:port, several separated by commas.")]
     topic: Annotated[str, Doc("Topic for the signals.")]
+    format: Annotated[Literal["json", "msgpack"], Doc("How a record's value is written.")] = "json"
     options: Annotated[Mapping[str, Secret], Doc("More librdkafka settings, security.protocol for example.")] = field(
         default_factory=dict
     )
+
+    def __post_init__(self) -> None:
+        _check_librdkafka(self.options)
 
 
 @dataclass(frozen=True, slots=True)

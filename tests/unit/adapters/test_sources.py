@@ -9,7 +9,6 @@ from anystrat import bootstrap
 from anystrat.adapters.source_watch import WatchedFeed
 from anystrat.config import configuration_from_mapping
 from anystrat.domain.configuration import OnGap, OnStale, SourceSettings
-from anystrat.domain.endpoints import KafkaSource
 from anystrat.domain.errors import ConfigurationError
 from anystrat.domain.intake import SourceFailed, TickBatch
 
@@ -59,6 +58,5 @@ def test_a_slip_of_the_finger_in_it_is_named():
 
 
 def test_a_type_that_is_known_and_not_there_is_said_so():
-
-    with pytest.raises(SourceFailed, match="nothing from the type 'kafka' yet; expected one of file"):
-        bootstrap.open_source(SourceSettings("kafka", KafkaSource("h:1", "t")))
+    with pytest.raises(SourceFailed, match="nothing delivers ticks of the type 'pigeon'; expected one of file"):
+        bootstrap.open_source(SourceSettings("pigeon", None))
