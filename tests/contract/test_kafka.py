@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -11,11 +12,12 @@ from typing import Any, Self
 
 import msgspec
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from tests.contract.sink_cases import signal, signals
 from tests.kafka_cluster import KafkaCluster
 
 from anystrat.adapters.kafka_client import KafkaSettingsRefused
+from anystrat.adapters.offload import on_the_spot
 from anystrat.adapters.sink_kafka import KafkaSink
 from anystrat.adapters.source_kafka import KafkaFeed
 from anystrat.domain.configuration import Secret
@@ -24,6 +26,7 @@ from anystrat.domain.endpoints import KafkaBroker, KafkaSource
 from anystrat.domain.intake import NoticeKind, SourceFailed, SourceNotice, SourceUnauthorised, TickBatch
 from anystrat.domain.journal import OutboxSignal
 from anystrat.domain.parameters import ParameterError
+from anystrat.testing.loop import simulate
 
 pytestmark = pytest.mark.server
 
@@ -300,6 +303,71 @@ def test_so_is_what_it_forgets_faster_than_it_is_read() -> None:
 def test_what_no_waiting_mends_ends_the_run(code, error, said) -> None:
     with pytest.raises(error, match=said):
         told(Scripted(0, 5, [Said(0, error=KafkaError(code))]), {}, 1)
+
+
+def test_a_cluster_that_does_not_answer_yet_is_asked_again_and_again() -> None:
+    consumer = Scripted(0, 5, [Said(0, tick(0))])
+    asked, answers = [], [KafkaException(KafkaError(KafkaError._TRANSPORT))] * 5
+
+    def list_topics(*_: Any, **__: Any) -> Any:
+        asked.append(asyncio.get_running_loop().time())
+        if answers:
+            raise answers.pop()
+        return type("Metadata", (), {"topics": {}})
+
+    consumer.list_topics = list_topics  # type: ignore[method-assign]
+
+    async def main() -> list[int]:
+        options = KafkaSource("nowhere:1", "t", partitions=(0,))
+        feed = KafkaFeed(options, Random(1), offload=on_the_spot, make=lambda _conf: consumer)
+        async with aclosing(feed.batches({})) as items:
+            item = await anext(items)
+        await feed.close()
+        assert isinstance(item, TickBatch)
+        return item.offsets.tolist()
+
+    assert simulate(main) == [1]
+    waits = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    for at, wait in enumerate(waits):
+        assert 0.125 * 2**at <= wait <= 0.25 * 2**at + 1e-6
+
+
+def test_a_partition_that_was_lost_is_committed_no_more() -> None:
+    """Lost, not revoked: somebody else reads it already when this run hears of it."""
+    consumer = Scripted(0, 5, [Said(0, tick(0))])
+    committed: list[Any] = []
+    handed: dict[str, Any] = {}
+    consumer.commit = lambda offsets, **_: committed.extend(offsets)  # type: ignore[attr-defined]
+    consumer.unsubscribe = lambda: None  # type: ignore[attr-defined]
+
+    def subscribe(_topics: Any, **callbacks: Any) -> None:
+        handed.update(callbacks)
+        callbacks["on_assign"](consumer, [TopicPartition("t", 0)])
+
+    consumer.subscribe = subscribe  # type: ignore[attr-defined]
+
+    async def main() -> None:
+        feed = KafkaFeed(KafkaSource("nowhere:1", "t"), Random(1), offload=on_the_spot, make=lambda _conf: consumer)
+        async with aclosing(feed.batches({})) as items:
+            await anext(items)
+            assert feed.owned == {"t[0]"}
+            poll = consumer.poll
+
+            def losing(timeout: float) -> Any:
+                handed["on_lost"](consumer, [TopicPartition("t", 0)])
+                consumer.poll = poll  # type: ignore[method-assign]
+                return Said(1, tick(1))  # on its way when it was lost
+
+            consumer.poll = losing  # type: ignore[method-assign]
+            consumer.said = [Said(-1, error=KafkaError(KafkaError._FATAL, fatal=True))]
+            with pytest.raises(SourceFailed):
+                await anext(items)
+            assert feed.owned == frozenset()
+            await feed.acknowledge("t[0]", 1)
+        await feed.close()
+
+    simulate(main)
+    assert committed == []
 
 
 def test_what_passes_does_not() -> None:

@@ -14,12 +14,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from anystrat.adapters.message_mapping import MessageMapper
 from anystrat.adapters.onnx_model import load_onnx_bytes
 from anystrat.adapters.tick_files import open_ticks
 from anystrat.adapters.tick_messages import MessageDecoder
 from anystrat.bootstrap import default_catalog
 from anystrat.config import load_configuration
 from anystrat.domain.errors import ConfigurationError, ModelRefused, TickFileError
+from anystrat.domain.websocket import MessageFormat, TickMapping, TimeUnit
 from anystrat.strategies.catalog import Catalog
 from anystrat.testing.models import linear_model_bytes
 
@@ -61,6 +63,19 @@ def messages(data: bytes) -> None:
 def packed(data: bytes) -> None:
     """One message, whole: MessagePack has zero bytes of its own."""
     MessageDecoder().decoded([data])
+
+
+def venue(data: bytes) -> None:
+    """A venue's message, as each of the mappings that the documentation shows reads it."""
+    mappings = [
+        TickMapping("p", each="data", where={"e": "trade"}, instrument="s", time="T", size="q"),
+        TickMapping("p", instrument="S", time="t", time_unit=TimeUnit.ISO),
+        TickMapping("0", each="1", instrument="/3", size="1", time="2", time_unit=TimeUnit.S),
+    ]
+    for written in MessageFormat:
+        for mapping in mappings:
+            found = MessageMapper([mapping], written, {"A": 1}).decoded([(data, 1)], 1)
+            assert found.counts.sum() == len(found.ticks)
 
 
 def _ticks(name: str) -> Callable[[bytes], None]:
@@ -129,6 +144,14 @@ TARGETS = {
         lambda: [
             msgspec.msgpack.encode(TICK),
             msgspec.msgpack.encode({key: [value] * 3 for key, value in TICK.items()}),
+        ],
+    ),
+    "venue": Target(
+        venue,
+        lambda: [
+            json.dumps({"data": {"e": "trade", "s": "A", "T": 1, "p": "1.50", "q": 1}}).encode(),
+            json.dumps([{"S": "A", "t": "2024-01-02T09:15:00Z", "p": 1.5}]).encode(),
+            msgspec.msgpack.encode([0, [["1.5", "2", 1.25]], "trade", "A"]),
         ],
     ),
     "csv": Target(_ticks("ticks.csv"), _csv),

@@ -94,7 +94,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             fingerprint=bound_to,
             name=run.name,
             clock=options.clock,
-            on_failure=lambda error: _unrecorded(error, options.observation),
+            on_failure=lambda error: _unrecorded(error, _listener(options)),
         )
     journal = open_journal(configuration.journal)
     keep_inputs, keep_settled = kept(configuration.journal)
@@ -218,10 +218,10 @@ def _history(
     return open_history(configuration.history, wanted, source, clock)
 
 
-def _unrecorded(error: RecordingFailed, watching: Observation | None) -> None:
+def _unrecorded(error: RecordingFailed, listener: Listener | None) -> None:
     """A full disk under a recording is no reason to stop trading; what is missing then is in the journal."""
-    if watching is not None:
-        watching.listener(
+    if listener is not None:
+        listener(
             PartFailed("recording", str(error), "the run goes on; the next start records what the journal still keeps")
         )
 
