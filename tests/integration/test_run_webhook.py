@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
+from tests.integration.cli_project import clean, command_line
 from tests.web_server import Request, WebServer, reply
 
 from anystrat.bootstrap import build_engine, default_wiring
@@ -79,3 +84,34 @@ def test_a_dead_letter_and_the_pause_that_follows_are_told() -> None:
     assert len(signals) >= 2
     events = [json.loads(each.body)["event"] for each in people]
     assert {"dead_letter", "strategy.paused", "service.stopped"} <= set(events)
+
+
+def test_the_command_tells_of_its_end(tmp_path: Path) -> None:
+    told: list[dict[str, str]] = []
+
+    class Keeping(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keeping) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        (tmp_path / "live.yaml").write_text(
+            "run: {name: desk}\nsource: {type: synthetic, ticks: 100, instruments: [1]}\n"
+            f"notify: {{url: 'http://127.0.0.1:{server.server_port}/', allow_private: true}}\nstrategies: []\n"
+        )
+        ended = subprocess.run(
+            command_line("run", "--speed", "scalar", "live.yaml"),
+            cwd=tmp_path,
+            env=clean(),
+            capture_output=True,
+            check=False,
+        )
+        server.shutdown()
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert [(each["run"], each["event"], each["text"]) for each in told] == [
+        ("desk", "service.stopped", "The service stopped: the source ended")
+    ]
