@@ -186,7 +186,18 @@ def _add(
         nearest = nearest_name(here.value, _choices(field.annotation))
     shown = MASK if secret and not (here.is_mapping or here.is_list) else None
     found = "" if kind == "missing" else shown
+    if kind == "extra_forbidden" and field is not None:
+        names = [each.name for shape in _shapes_in(field.annotation) for each in fields_of(shape)]
+        found, allowed, nearest = "", ", ".join(names) or allowed, nearest_name(str(steps[-1]), names)
     problems.add(here, place, _MESSAGES.get(kind, message), found=found, allowed=allowed, nearest=nearest)
+
+
+def _shapes_in(annotation: Any) -> list[type[Any]]:
+    """The dataclasses that an annotation takes mappings for, at any depth of lists."""
+    bare, _ = unwrapped(annotation)
+    if isinstance(bare, type) and is_dataclass(bare):
+        return [bare]
+    return [shape for argument in get_args(bare) for shape in _shapes_in(argument)]
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -369,3 +369,25 @@ class TestBrokersOfOneFile:
 
     def test_brokers_may_share_what_is_no_file(self, load) -> None:
         load("strategies: []\nbrokers:\n  a: {type: jsonl, path: /dev/null}\n  b: {type: jsonl, path: /dev/null}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "nearest"),
+    [
+        (
+            "source: {type: websocket, url: 'ws://h', ticks: [{price: p, instument: s}]}",
+            "source.ticks[0].instument",
+            "instrument",
+        ),
+        ("brokers: {paper: {charges: [{nme: a}]}}", "brokers.paper.charges[0].nme", "name"),
+        ("control: {tls: {certficate: a, key: b}}", "control.tls.certficate", "certificate"),
+    ],
+)
+def test_an_unknown_key_within_a_list_or_a_mapping_of_a_section_has_its_nearest_name(
+    refuse, text, path, nearest
+) -> None:
+    (problem,) = [each for each in refuse(text + "\nstrategies: []\n") if each.message == "unknown key"]
+    assert problem.path == path
+    assert problem.nearest == nearest
+    assert nearest in problem.allowed
+    assert not problem.found
