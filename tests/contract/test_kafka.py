@@ -32,7 +32,7 @@ pytestmark = pytest.mark.server
 
 CANARY = "s3cr3t-canary"
 #: Members hear of a rebalance with their next heartbeat; the cluster gives them as long as their session to join.
-QUICK = {"heartbeat.interval.ms": Secret("100"), "session.timeout.ms": Secret("4000")}
+QUICK = {"heartbeat.interval.ms": Secret("100"), "session.timeout.ms": Secret("6000")}
 
 
 def tick(number: int, token: int = 1) -> bytes:
@@ -65,7 +65,7 @@ class Reading:
         return sum(map(len, self.offsets.values()))
 
     async def until(self, there: Callable[[], object]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not there():
                 assert self._task is not None
                 if self._task.done():
