@@ -214,10 +214,10 @@ def test_an_order_of_a_bar_is_filled_on_the_tick_that_closed_it() -> None:
 def test_a_timer_closes_a_bar_and_a_late_tick_makes_no_second_one_of_that_minute() -> None:
     engine, seen = watched("1m")
     push(engine, (60, 10.0, 1), (110, 11.0, 1))
-    assert engine.bars_end_by(120 * SECOND)
+    assert engine.bars.end_by(120 * SECOND)
     engine.step(anystrat.domain.events.TimerDue(121 * SECOND))
     assert [tick.ts_ns // SECOND for tick in seen.ticks] == [120]
-    assert not engine.bars_end_by(10**18)
+    assert not engine.bars.end_by(10**18)
     push(engine, (119, 12.0, 1), (130, 13.0, 1), (180, 14.0, 1))
     assert [(tick.ts_ns // SECOND, tick.metadata["open"]) for tick in seen.ticks[1:]] == [(180, Decimal("12.0"))]
 

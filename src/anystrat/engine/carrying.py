@@ -63,8 +63,8 @@ def _carry_instruments(old: Engine, new: Engine) -> None:
         window = new.windows[row]
         for tick in old.windows[earlier].rows()[-window.capacity :]:
             window.push(tick)
-    for (row, spec), feed in new.bar_feeds.items():
-        there = old.bar_feeds.get((rows.get(new.tokens[row], -1), spec))
+    for (row, spec), feed in new.bars.feeds.items():
+        there = old.bars.feeds.get((rows.get(new.tokens[row], -1), spec))
         if there is not None:
             for bar in there.window.rows()[-feed.window.capacity :]:
                 feed.window.push(bar)

@@ -30,7 +30,7 @@ from anystrat.engine.columns.grouping import CLOSED_BIT, PREOPEN_BIT
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.recent import recent_place
-from anystrat.engine.state import REASON_COLUMNS, State
+from anystrat.engine.state import NEVER, REASON_COLUMNS, State
 from anystrat.paper.fills import impacted_price, quoted_price
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from anystrat.engine.supervision import Supervision
 
 _HOLD: Final = 3
+#: An age beyond every limit, "no limit" included.
+TOO_OLD: Final = NEVER + 1
 SESSION_CODE: Final = {Session.REGULAR: REGULAR, Session.PREOPEN: PREOPEN, Session.CLOSED: CLOSED}
 _SESSION_OF: Final = {code: session for session, code in SESSION_CODE.items()}
 _NOTHING: Final = (None, 0, 0.0, 0, Decimal(0), 0.0)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,11 +42,11 @@ from anystrat.domain.protocols import CompilerAware
 from anystrat.domain.seeds import derived_seed
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Rings, Window
-from anystrat.engine.bars import BarFeed
+from anystrat.engine.bar_steps import Bars
 from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
 from anystrat.engine.columns.grouping import DROP_OF_PLACE
 from anystrat.engine.deadlines import Deadlines
-from anystrat.engine.decision import SESSION_CODE, Decisions, Moment, session_of
+from anystrat.engine.decision import SESSION_CODE, TOO_OLD, Decisions, Moment, session_of
 from anystrat.engine.executor import Kind, StrategyExecutor, charges_of, limits_of
 from anystrat.engine.lanes import ARRIVED, BUCKET_TICK, CONTROLS, FLAGS, KILLED, TICKS
 from anystrat.engine.live import Lane, Live
@@ -57,14 +57,11 @@ from anystrat.engine.supervision import Supervision
 from anystrat.engine.watched import Evaluation, WatchedDecisions
 
 if TYPE_CHECKING:
-    from anystrat.domain.bars import BarSpec
     from anystrat.domain.columns import TickColumns
     from anystrat.domain.protocols import Compiler, InferencePort, SessionClock, SignalValidator, StrategyProcessor
     from anystrat.domain.signal import EmittedSignal
     from anystrat.engine.taken import TakenBlock
 
-#: An age beyond every limit, "no limit" included.
-TOO_OLD: Final = NEVER + 1
 _WARMUP, _ACTIVE = int(Life.WARMUP), int(Life.ACTIVE)
 
 
@@ -97,6 +94,8 @@ class Engine:
         self.control: MutableSequence[int] = view_of(self.control_array)
         self._supervision = Supervision(self.state)
         self._decisions = Decisions(self.state, self._supervision)
+        #: The bars that some strategy gets.
+        self.bars = Bars(self, self._supervision)
         self.executors: list[StrategyExecutor] = []
         self.strategy_ids: set[str] = set()
         self.windows: list[Window] = []
@@ -106,8 +105,6 @@ class Engine:
         self.outside_calendar: set[int] = set()
         self.tick_drops: Counter[str] = Counter()
         self._instrument: dict[int, int] = {}
-        #: The bars of each instrument row that some strategy gets.
-        self.bar_feeds: dict[tuple[int, BarSpec], BarFeed] = {}
         #: An instrument's executors, each with its slot there, in the order of rows and brokers.
         self.watchers: list[list[tuple[StrategyExecutor, int]]] = []
         self._timed: list[bool] = []
@@ -165,7 +162,7 @@ class Engine:
                 executor.lots[token] = spec.lot_size
             self.watchers[row].append((executor, first + k))
             if executor.bars is not None:
-                self._bar_feed(row, token, executor.bars, executor.need).watchers.append((executor, first + k))
+                self.bars.watch(row, token, executor, first + k)
         self.executors.append(executor)
         self._hand_compiler(processor)
         self.deadlines.prepare(executor)
@@ -189,14 +186,6 @@ class Engine:
         elif self.windows[row].capacity < need:
             self.windows[row] = self.rings.widened(self.windows[row], need)
         return row
-
-    def _bar_feed(self, row: int, token: int, spec: BarSpec, need: int) -> BarFeed:
-        feed = self.bar_feeds.get((row, spec))
-        if feed is None:
-            feed = self.bar_feeds[row, spec] = BarFeed(spec, token, self.rings.window(need, token))
-        elif feed.window.capacity < need:
-            feed.window = self.rings.widened(feed.window, need)
-        return feed
 
     def use_compiler(self, compiler: Compiler | None) -> None:
         """From the next tick on, take ticks through all of an instrument's strategies in one compiled call.
@@ -298,7 +287,7 @@ class Engine:
         elif isinstance(event, Command):
             self._command(event, out)
         elif isinstance(event, TimerDue):
-            self._close_bars(event.ts_ns, out)
+            self.bars.close_by(event.ts_ns, self._decisions, out)
             for executor in self.executors:
                 self._supervision.run_timer(executor, event.ts_ns, out)
         elif isinstance(event, DeliveryFailed):
@@ -483,9 +472,9 @@ class Engine:
         for executor, s in watchers:
             e = executor.row
             bars = executor.bars is not None
-            before, after = self._bars_of(executor, moment) if bars else (None, None)
+            before, after = self.bars.closing(executor, moment) if bars else (None, None)
             if before is not None:
-                self._on_bar(executor, s, before, moment, out)
+                self.bars.take(executor, s, before, moment, self._decisions, out)
                 book = self.state.book
             if not blocked and book.slot.pending_count[s]:
                 self._decisions.fill_waiting(executor, s, row, out)
@@ -494,7 +483,7 @@ class Engine:
                 if ts >= book.executor.due[e]:
                     self._supervision.run_timer(executor, ts, out, row.instrument_token)
                 if after is not None:
-                    self._on_bar(executor, s, after, moment, out)
+                    self.bars.take(executor, s, after, moment, self._decisions, out)
                     book = self.state.book
                 continue
             if state == _WARMUP and count >= executor.need:
@@ -506,48 +495,6 @@ class Engine:
             if state == _ACTIVE and count >= executor.need:
                 self._decisions.evaluate(executor, s, moment, out)
                 book = self.state.book
-
-    # -- bars -------------------------------------------------------------------------------------------------------
-
-    def _bars_of(self, executor: StrategyExecutor, moment: Moment) -> tuple[TickRow | None, TickRow | None]:
-        """The bars that close before this tick, and with it."""
-        assert executor.bars is not None
-        feed = self.bar_feeds[moment.instrument, executor.bars]
-        return feed.advance(self.state.book.instrument.ticks[moment.instrument], moment.row)
-
-    def window_of(self, executor: StrategyExecutor, i: int) -> Window:
-        """What an executor's strategy reads of instrument row `i`: its ticks, or its bars."""
-        return self.windows[i] if executor.bars is None else self.bar_feeds[i, executor.bars].window
-
-    def _on_bar(self, executor: StrategyExecutor, s: int, bar: TickRow, now: Moment, out: list[Outcome]) -> None:
-        """Take a watcher through a bar that just closed, as `_watch` does through a tick; `now` is what closed it."""
-        assert executor.bars is not None
-        window, ts, e = self.bar_feeds[now.instrument, executor.bars].window, bar.ts_ns, executor.row
-        age = now.age_ns
-        if self.arrived_ns is not None and age != TOO_OLD:
-            age = self.arrived_ns - ts
-        moment = Moment(now.instrument, window, bar, self.session_code(now.instrument, ts, out), age, self.killed)
-        book = self.state.book
-        if book.executor.state[e] == _WARMUP and window.count >= executor.need:
-            self._supervision.move(executor, Trigger.WINDOW_FULL, ts, out, bar.instrument_token)
-        if ts >= book.executor.due[e]:
-            self._supervision.run_timer(executor, ts, out, bar.instrument_token)
-        if book.executor.state[e] == _ACTIVE and window.count >= executor.need:
-            self._decisions.evaluate(executor, s, moment, out)
-
-    def _close_bars(self, ts: int, out: list[Outcome]) -> None:
-        """Close the bars that end by event time `ts`, which no tick has done yet."""
-        for (i, _), feed in self.bar_feeds.items():
-            bar = feed.close_by(ts)
-            if bar is not None:
-                age = TOO_OLD if self.feed_stale else 0
-                moment = Moment(i, feed.window, bar, REGULAR, age, self.killed)
-                for executor, s in feed.watchers:
-                    self._on_bar(executor, s, bar, moment, out)
-
-    def bars_end_by(self, ts: int) -> bool:
-        """Whether a bar is open that ends by event time `ts`."""
-        return any(end is not None and end <= ts for end in (feed.ends_ns for feed in self.bar_feeds.values()))
 
     # -- what compiled lanes leave to the engine --------------------------------------------------------------------
 
@@ -607,7 +554,7 @@ class Engine:
         window, book = self.windows[i], self.state.book
         if window.count:
             return
-        feeds = [feed for (row_of_feed, _), feed in self.bar_feeds.items() if row_of_feed == i]
+        feeds = self.bars.of_row(i)
         for ts, text in zip(event.times, event.prices, strict=True):
             exact = Decimal(text)
             row = TickRow(event.instrument_token, ts, float(exact), exact)
@@ -619,7 +566,7 @@ class Engine:
             book.instrument.last_ts[i] = event.times[-1]
             book.instrument.last_price[i] = float(event.prices[-1])
         for executor, _ in self.watchers[i]:
-            held = self.window_of(executor, i).count
+            held = self.bars.window_of(executor, i).count
             if book.executor.state[executor.row] == _WARMUP and held >= executor.need:
                 self._supervision.move(executor, Trigger.WINDOW_FULL, event.times[-1], out, event.instrument_token)
 
@@ -641,8 +588,7 @@ class Engine:
             known = [self._instrument[token] for token in tokens if token in self._instrument]
             for i in known if event.rewarm else ():
                 self.windows[i].clear()
-            for (i, _), feed in self.bar_feeds.items():
-                if event.rewarm and i in known:
+                for feed in self.bars.of_row(i):
                     feed.clear()
             self._moved()
             out.append(Noted("feed_gap", event.ts_ns, None, {"instruments": len(known), **event.details}))

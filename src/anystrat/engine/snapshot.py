@@ -47,7 +47,7 @@ def snapshot(engine: Engine) -> bytes:
                 "tick_drops": dict(engine.tick_drops),
                 "state": engine.state.dump(),
                 "windows": [_window_out(window) for window in engine.windows],
-                "bars": [_feed_out(feed) for feed in engine.bar_feeds.values()],
+                "bars": [_feed_out(feed) for feed in engine.bars.feeds.values()],
                 "executors": [[executor.error_times, executor.own_drops] for executor in engine.executors],
             }
         )
@@ -92,7 +92,7 @@ def restore(engine: Engine, data: bytes) -> None:
             window.load(numbers)
         for fields in rows:
             window.push(_row_in(fields))
-    for feed, (numbers, rows, held) in zip(engine.bar_feeds.values(), content.get("bars", []), strict=True):
+    for feed, (numbers, rows, held) in zip(engine.bars.feeds.values(), content.get("bars", []), strict=True):
         feed.clear()
         for fields in held:
             feed.window.push(_row_in(fields))

@@ -69,7 +69,7 @@ class Housekeeping:
             due = engine.state.tables["executor"]["due"]
             waits = bool((due <= now).any()) and bool((due != NEVER).any())
             # A tick of a bar's last moment may still be on its way when the bar ends.
-            waits = waits or engine.bars_end_by(now - _BAR_GRACE_NS)
+            waits = waits or engine.bars.end_by(now - _BAR_GRACE_NS)
             if waits and abs(now - engine.latest_ts()) < LIVE_NS:
                 shard.mailbox.put_event(TimerDue(now))
 

@@ -191,7 +191,7 @@ class _Tally:
 
     def _window(self, row: TickRow, executor: StrategyExecutor) -> Window:
         place = self.engine.state.book.slot.instrument[executor.slots[row.instrument_token]]
-        return self.engine.window_of(executor, place)
+        return self.engine.bars.window_of(executor, place)
 
     def _because(self, row: TickRow, executor: StrategyExecutor) -> str:
         window = self._window(row, executor)

@@ -196,7 +196,7 @@ class _Trial:
 
     @property
     def _window(self) -> Window:
-        return self.twin.engine.window_of(self.twin.executor(self.place), self._instrument)
+        return self.twin.engine.bars.window_of(self.twin.executor(self.place), self._instrument)
 
     @property
     def _unit(self) -> str:
