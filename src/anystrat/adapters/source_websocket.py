@@ -164,8 +164,10 @@ class WebSocketFeed:
                 beating.cancel()
                 await asyncio.wait([beating])
             with suppress(Exception):
-                async with asyncio.timeout(_CLOSE_SEC):
+                # The library closes the socket after `_CLOSE_SEC` at the latest; cut short before that, it stays open.
+                async with asyncio.timeout(2 * _CLOSE_SEC):
                     await connection.close()
+            await asyncio.sleep(0)  # the library's own tasks end in the loop's next turn
 
     async def _beat(self, connection: Connection) -> None:
         with suppress(Exception):  # who reads hears of a lost connection
