@@ -33,7 +33,8 @@ rules. `make bench` measures all of it again on your machine; `python -m benchma
 Every engine runs in a process of its own; the other engines in environments of their own, with pinned versions. A
 repetition runs all of them in turn, then the next repetition does: what disturbs the machine disturbs all. Ratios are
 taken within a repetition; the median stands before the bracket, the least and the most in it. They are ratios of
-PROCESSOR time unless the options say otherwise; every engine evaluates on one thread.
+PROCESSOR time unless the options say otherwise; every engine evaluates on one thread. `anystrat replay` also writes its
+file on a second one, so that its wall clock is shorter than its processor time.
 
 A row says what an engine does beside evaluating the rules. anystrat always does all of it: every tick is checked, orders
 are filled on paper, signals pass the checks (the window for duplicates is on, as it is by default) and are kept. csp,
