@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _MODEL_EXIT_CODE: Final = 3
 _SPEEDS: Final = ("auto", "scalar", "columns")
+#: Signals that come closer to the first one than this are the same one.
+_ONE_SIGNAL_SEC: Final = 0.2
 
 
 @click.command("run", short_help="Run the strategies live, from the configured source to the brokers.")
@@ -214,27 +217,35 @@ async def _served(
 
 @contextmanager
 def _stopped_by_signals(runner: Runner) -> Generator[None]:
-    """The first signal stops the run, the second ends the process: also while a strategy holds up the event loop."""
+    """The first signal stops the run, the second ends the process: also while a strategy holds up the event loop.
+
+    `timeout` and some process managers signal a process and then its group, which it is in: that is one signal.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
-    seen: list[int] = []
+    seen: list[float] = []
 
     def stop(name: str) -> None:
         runner.stop(name)
         say(f"{name}: taking no more ticks, delivering what is accepted; again to end at once")
 
     def asked(number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if seen and now - seen[0] < _ONE_SIGNAL_SEC:
+            return
         if seen or runner.stopping:
             # As safe as a power cut, and as quick: the journal is made for either.
             os._exit(INTERRUPTED if number == signal.SIGINT else TERMINATED)
-        seen.append(number)
+        seen.append(now)
         loop.call_soon_threadsafe(stop, signal.Signals(number).name)
 
     before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
+        if seen:  # a run that had nothing left to do may be over before the same signal's second coming
+            time.sleep(max(0.0, seen[0] + _ONE_SIGNAL_SEC - time.monotonic()))
         for number, handler in before.items():
             signal.signal(number, handler)
