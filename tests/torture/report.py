@@ -40,8 +40,10 @@ strategy's signal on an instrument that is older than the one before it in the s
 that there were and those that the run has processed or dropped, in all its lives. Anything but 0 makes the command
 fail, and keeps the folder in which it happened.
 
-Kills end a process, not the machine: what the operating system has taken over survives them. Power cuts are simulated in the
-journal's own tests, by a file system that forgets what was not synced.
+Kills end a process, not the machine: what the operating system has taken over survives them. Power cuts are made on a medium that knows
+which bytes and which names were synced: at any write, sync or change of a name, whatever was not is gone, or there, or a mixture of old
+sectors, new ones and zeros. After each, the journal holds what it acknowledged and what was being written whole or not at all; the JSONL file of a broker,
+recordings, the audit log, tokens, models, signal files and tables hold what each of them promises, and go on.
 """
 
 

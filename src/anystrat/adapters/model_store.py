@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from anystrat.adapters.durable_names import make_directory, sync_directory
 from anystrat.domain.errors import ModelRefused
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -36,7 +37,7 @@ class ModelStore:
         if target.exists():
             return
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self.directory, 0o700)
             descriptor, name = tempfile.mkstemp(dir=self.directory, suffix=".part")  # mode 0600
             try:
                 with os.fdopen(descriptor, "wb") as file:
@@ -44,6 +45,7 @@ class ModelStore:
                     file.flush()
                     os.fsync(file.fileno())
                 Path(name).replace(target)
+                sync_directory(self.directory)
             except BaseException:
                 with suppress(OSError):
                     Path(name).unlink()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from anystrat.adapters.durable_names import make_directory, sync_directory
 from anystrat.adapters.offload import Offload, in_a_thread
 from anystrat.domain.delivery import TAKEN, Reconcilable, SendResult, SinkUnavailable
 
@@ -37,7 +38,8 @@ class JsonlSink:
 
     `Reconcilable`: a group is written and synced as one, and what could not be answered for is taken out again before
     anything else is written. So whatever an earlier process left in doubt stands within the last lines of the file, which
-    are read when it is opened; that is where `has` looks. A torn last line is cut off then: its signal is not there.
+    are read when it is opened; that is where `has` looks. What a power cut has torn of the last group is cut off then, from
+    the first line on that is not whole: those signals are not there.
     """
 
     def __init__(self, path: Path, *, offload: Offload = in_a_thread) -> None:
@@ -89,17 +91,17 @@ class JsonlSink:
     def _opened(self) -> None:
         if self._file >= 0:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(self._path.parent)
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             _lock(file, self._path)
             self._take_back(file)
-            end = _cut(file)
+            end, tail = _cut(file)
             if self._safe < 0:
                 # What is found is called taken, so it has to be safe.
                 os.fsync(file)
-                _sync_directory(self._path.parent)
-                self._found = _ids(file, end)
+                sync_directory(self._path.parent)
+                self._found = _ids(tail)
         except BaseException:
             os.close(file)
             raise
@@ -155,28 +157,27 @@ def _lock(file: int, path: Path) -> None:
         ) from error
 
 
-def _cut(file: int) -> int:
-    """Cut a torn last line off; the length of what is left."""
-    size = end = os.fstat(file).st_size
-    while end > 0:
-        begin = max(0, end - _CHUNK)
-        at = os.pread(file, end - begin, begin).rfind(b"\n")
-        end = begin + at + 1
-        if at >= 0:
-            break
-    if end < size:
-        os.ftruncate(file, end)
-        os.fsync(file)
-    return end
+def _cut(file: int) -> tuple[int, bytes]:
+    """Cut off what was never written out; the length of what is left, and its last lines.
 
-
-def _ids(file: int, end: int) -> set[str]:
-    """The signal ids in the last lines."""
+    That is a last line without an end, and everything from the first zero on: no line of JSON has one, and sectors of the
+    last group that did not reach the disk read as zeros, where later ones may have reached it.
+    """
+    size = begin = os.fstat(file).st_size
     tail = b""
-    while end > 0 and tail.count(b"\n") <= _LARGEST_GROUP:
-        begin = max(0, end - _CHUNK)
+    while begin > 0 and tail.count(b"\n") <= _LARGEST_GROUP:
+        end, begin = begin, max(0, begin - _CHUNK)
         tail = os.pread(file, end - begin, begin) + tail
-        end = begin
+    zero = tail.find(b"\0")
+    tail = tail[: tail.rfind(b"\n", 0, len(tail) if zero < 0 else zero) + 1]
+    if begin + len(tail) < size:
+        os.ftruncate(file, begin + len(tail))
+        os.fsync(file)
+    return begin + len(tail), tail
+
+
+def _ids(tail: bytes) -> set[str]:
+    """The signal ids in the last lines."""
     found = set()
     decoder = msgspec.json.Decoder(_Line)
     for line in tail.split(b"\n")[-_LARGEST_GROUP - 1 :]:
@@ -185,15 +186,3 @@ def _ids(file: int, end: int) -> set[str]:
         except msgspec.MsgspecError:  # not a line of ours
             continue
     return found
-
-
-def _sync_directory(directory: Path) -> None:
-    """A new file's name is safe once its directory is."""
-    try:
-        handle = os.open(directory, os.O_RDONLY)
-    except OSError:  # not every system opens directories
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

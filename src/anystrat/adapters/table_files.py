@@ -56,6 +56,9 @@ def write_table(path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]
     partial = target.with_name(target.name + ".partial")
     try:
         _FORMATS[target.suffix.lower()](partial, columns)
+        # Its bytes first, or a power cut could leave the name without them.
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
         partial.replace(target)
     except OSError as error:
         raise TableFileError(f"{path}: cannot be written: {error}") from error

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from anystrat.control.places import OWNER_ONLY
+from anystrat.control.places import OWNER_ONLY, sync_directory
 from anystrat.domain.errors import AnystratError
 
 #: What the first line follows on.
@@ -49,12 +49,15 @@ class AuditLog:
         made = Entry(number + 1, at_ns, actor, client, action, details, previous, "")
         entry = msgspec.structs.replace(made, hash=_hash(made))
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = not self.path.exists()
         opened = os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, OWNER_ONLY)
         try:
             os.write(opened, msgspec.json.encode(entry) + b"\n")
             os.fsync(opened)
         finally:
             os.close(opened)
+        if new:
+            sync_directory(self.path.parent)
         self._last = (entry.number, entry.hash)
         return entry
 
@@ -98,7 +101,10 @@ def verified(path: Path) -> Iterator[Entry]:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """A line that a power cut left half written was never acted upon: it would swallow the next one."""
+    """A line that a power cut left half written was never acted upon: it would swallow the next one, or be called a change.
+
+    It has no end, or zeros where a sector of it did not reach the disk.
+    """
     try:
         opened = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -108,8 +114,9 @@ def _cut_torn_line(path: Path) -> None:
         start = max(0, size - _LONGEST)
         file.seek(start)
         tail = file.read()
-        if tail and not tail.endswith(b"\n"):
-            file.truncate(start + tail.rfind(b"\n") + 1)
+        last = tail.rfind(b"\n", 0, len(tail) - 1) + 1
+        if tail and (not tail.endswith(b"\n") or b"\0" in tail[last:]):
+            file.truncate(start + last)
 
 
 def _hash(entry: Entry) -> str:

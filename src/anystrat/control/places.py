@@ -68,8 +68,19 @@ def access_beside(journal: Path) -> Path:
     return journal.with_name(f"{journal.stem}.control.json")
 
 
+def sync_directory(directory: Path) -> None:
+    """Make durable which files are in a directory, where the system can."""
+    if os.name == "nt":
+        return  # a directory cannot be opened there
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def write_owned(path: Path, data: bytes) -> None:
-    """Put a file in place whole, readable by its owner alone from its first moment on."""
+    """Put a file in place whole, readable by its owner alone from its first moment on; durable on return."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     opened = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY)
@@ -79,6 +90,7 @@ def write_owned(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        sync_directory(path.parent)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from anystrat.adapters.durable_names import make_directory
 from anystrat.adapters.recording.manifest import (
     Manifest,
     RecordingRefused,
@@ -39,7 +40,7 @@ def begun(directory: Path, manifest: Manifest, clock: Clock) -> Manifest:
 
 def locked(directory: Path) -> BinaryIO:
     """The directory, made if need be, for this process alone until the file is closed. Raises `RecordingRefused`."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     others = [path.name for path in directory.iterdir() if path.name != "lock" and not path.name.endswith(".partial")]
     if others and not is_recording(directory):
         raise RecordingRefused(f"{directory}: holds other files ({min(others)}, …); name a new directory")

@@ -113,6 +113,8 @@ class LogReader:
         if len(prefix) < _PREFIX.size:
             return None
         length, checksum = _PREFIX.unpack(prefix)
+        if not length:
+            return None  # zeros, which a power cut leaves where bytes did not reach the disk: their checksum is 0, too
         payload = self._stream.read(length) if length <= _LONGEST else b""
         return payload if len(payload) == length and crc32(payload) == checksum else None
 

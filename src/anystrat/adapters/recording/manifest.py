@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from anystrat.adapters.durable_names import sync_directory
 from anystrat.domain.errors import AnystratError
 
 FILE: Final = "manifest.json"
@@ -86,15 +87,3 @@ def publish(partial: Path, path: Path) -> None:
     """Give a file that is synced its name, durably."""
     partial.replace(path)
     sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable, where the system can."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError:
-        return  # Windows opens no directories
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

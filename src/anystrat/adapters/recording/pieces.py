@@ -10,10 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from anystrat.adapters.durable_names import sync_directory
 from anystrat.adapters.recording import events_file
 from anystrat.adapters.recording.events_file import Missing, event_line
 from anystrat.adapters.recording.log_file import Head, LogReader
-from anystrat.adapters.recording.manifest import publish, sync_directory
+from anystrat.adapters.recording.manifest import publish
 from anystrat.domain.columns import TickColumns, joined
 from anystrat.domain.errors import MissingExtra
 from anystrat.domain.inputs import Input, count_of

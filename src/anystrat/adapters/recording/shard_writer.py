@@ -10,6 +10,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from anystrat.adapters.durable_names import make_directory
 from anystrat.adapters.recording.log_file import LogReader, begin_log, frame_bytes, log_paths
 from anystrat.adapters.recording.pieces import Content, settle
 from anystrat.adapters.tick_files.merge import sliced
@@ -69,7 +70,7 @@ class ShardWriter:
     def begin(self, first: int) -> None:
         if self._content is not None:
             raise ValueError(f"the recording in {self._directory} has begun already")
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory)
         self._append_to(Content(first))
 
     def take(self, first: int, inputs: Sequence[Input], marks: Mapping[str, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 #: How much of the database is kept in memory, in KiB.
 _CACHE_KIB: Final = 16_384
+
+#: https://www.sqlite.org/fileformat2.html#the_rollback_journal: a magic number, and how many pages there were.
+_ROLLBACK_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
+_ROLLBACK_HEAD: Final = struct.Struct(">8s8xI")
 
 _HELP: Final = "Nothing was changed. Keep a copy of it with its -wal and .lock files, then restore a backup, or name another journal"
 
@@ -86,6 +91,25 @@ def _set_up(connection: apsw.Connection, busy_timeout_sec: float) -> None:
     connection.config(sqlite.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     connection.execute("PRAGMA cell_size_check = ON")
+
+
+def put_back_unfinished(path: Path, *, vfs: str | None, busy_timeout_sec: float) -> None:
+    """Where a power cut met the making of a journal, let SQLite put the file back as it was: empty.
+
+    Only where its rollback journal says that it was. Any other file is left as it is.
+    """
+    try:
+        with path.with_name(path.name + "-journal").open("rb") as file:
+            head = file.read(_ROLLBACK_HEAD.size)
+    except FileNotFoundError:
+        return
+    if len(head) < _ROLLBACK_HEAD.size or _ROLLBACK_HEAD.unpack(head) != (_ROLLBACK_MAGIC, 0):
+        return
+    connection = connect(path, vfs=vfs, busy_timeout_sec=busy_timeout_sec)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    finally:
+        connection.close()
 
 
 def make_tables(connection: apsw.Connection) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from anystrat.adapters.durable_names import make_directory
 from anystrat.adapters.journal_book import DoesNotFollow
 from anystrat.adapters.sqlite_journal.files import (
     check_kind,
@@ -19,6 +20,7 @@ from anystrat.adapters.sqlite_journal.files import (
     library,
     make_file,
     make_tables,
+    put_back_unfinished,
 )
 from anystrat.adapters.sqlite_journal.inspection import NotOurs, check_header, check_mark, contents_of, is_empty
 from anystrat.adapters.sqlite_journal.lanes import Call
@@ -61,10 +63,11 @@ class Writer:
         errors = (library().Error, OSError, Damaged, NotOurs, Held)
         try:
             check_kind(self.path)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path.parent)
             mark = self._lock.take()
             if not self.path.exists():
                 make_file(self.path)
+            put_back_unfinished(self.path, vfs=self._vfs, busy_timeout_sec=self._busy_timeout_sec)
             self._take_over(fingerprint, mark)
         except Held as held:
             raise JournalRefused(
