@@ -23,6 +23,7 @@ from anystrat.adapters.tick_files import source as tick_columns
 from anystrat.cli.app import COMMANDS, cli
 from anystrat.config.fields import fields_of
 from anystrat.config.rows import RowShape
+from anystrat.domain.account import AccountLimits, AccountReason
 from anystrat.domain.configuration import (
     ControlSettings,
     DeliveryOptions,
@@ -89,6 +90,24 @@ DROPS = {
         "As many signals as allowed were emitted within the last 60 seconds.",
         "`risk.max_signals_per_min`, `risk.pause_on_throttle`",
     ),
+}
+#: The same for the account's limits.
+ACCOUNT_DROPS = {
+    AccountReason.REDUCE_ONLY: ("Only what reduces a position may pass.", "`account.reduce_only`"),
+    AccountReason.GROSS_EXPOSURE: (
+        "The absolute values of all positions would add up to too much.",
+        "`max_gross_exposure`",
+    ),
+    AccountReason.NET_EXPOSURE: ("The sum of all positions would be too far from zero.", "`max_net_exposure`"),
+    AccountReason.DAILY_LOSS: (
+        "Too much was lost since the UTC day began.",
+        "`max_daily_loss`, `account.kill_daily_loss`",
+    ),
+    AccountReason.ORDER_RATE: (
+        "As many signals as allowed were emitted within the last second.",
+        "`max_orders_per_sec`",
+    ),
+    AccountReason.SIGNALS_PER_DAY: ("As many signals as allowed were emitted this UTC day.", "`max_signals_per_day`"),
 }
 TICK_DROPS = {
     TickDrop.MALFORMED: "The row cannot be decoded: a missing value, text that is no number, a time that does not exist.",
@@ -273,6 +292,15 @@ def risk() -> str:
         f"| `{reason}` | {meaning} | {setting} |\n" for reason, (meaning, setting) in _in_order(Reason, DROPS)
     )
     page += (
+        "\nBetween `stale` and `invalid_confidence` come the [limits of the account](../how-to/account.md), where there are any; "
+        "their settings are under `account`, and its `per_instrument` and `per_broker`:\n\n"
+        "| reason | meaning | turned on by |\n|---|---|---|\n"
+    )
+    page += "".join(
+        f"| `{reason}` | {meaning} | {setting} |\n"
+        for reason, (meaning, setting) in _in_order(AccountReason, ACCOUNT_DROPS)
+    )
+    page += (
         "\nA [validator of your own](../how-to/validator.md) adds its own labels. A signal that brings the position strictly "
         "nearer to zero, without flipping it, passes `position_limit` and `exposure`.\n\n"
         "## Dropped ticks\n\nA dropped tick touches nothing: no window, no fill, no timer.\n\n| reason | meaning |\n|---|---|\n"
@@ -374,6 +402,10 @@ Every type but `paper` takes these as well, beside its own: how signals get ther
 
 
 MONITORING = {
+    "account": (
+        "What all strategies together [are held to](../how-to/account.md); without the section, nothing.",
+        AccountLimits,
+    ),
     "metrics": (
         "Where a running service [answers](../how-to/observe.md) `/metrics`, `/health` and `/ready`; without the section, nowhere.",
         MetricsSettings,

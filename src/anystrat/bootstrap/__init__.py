@@ -169,6 +169,7 @@ def build_engine(
         sessions=sessions,
         rng_seed=configuration.run.rng_seed,
         seeded_as=seeded_as,
+        account=configuration.account,
     )
     wiring.use(configuration)
     for row in configuration.strategies:

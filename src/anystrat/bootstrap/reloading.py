@@ -85,7 +85,9 @@ class Reloader:
             found: Configuration = self._overlaid(load_configuration(self._path, self._catalog))
             self._only_strategies(found)
             wiring = default_wiring(self._catalog, model_store=models_directory(found))
-            plan = plan_shards(found.strategies, found.run.shards, found.run.sharding)
+            plan = plan_shards(
+                found.strategies, found.run.shards, found.run.sharding, together=found.account is not None
+            )
             engines = build_engines(found, wiring, plan)
         except ConfigurationError as error:
             raise Refused(

@@ -81,7 +81,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             ]
         )
     run, source = configuration.run, configuration.source
-    plan = plan_shards(configuration.strategies, run.shards, run.sharding)
+    plan = plan_shards(configuration.strategies, run.shards, run.sharding, together=configuration.account is not None)
     engines = build_engines(configuration, wiring, plan)
     for engine in engines:
         engine.use_compiler(options.compiler)
@@ -189,7 +189,9 @@ def build_engines(configuration: Configuration, wiring: Wiring, plan: ShardPlan)
     wiring.use(configuration)
     engines = []
     for shard in range(plan.count):
-        engine = Engine(instruments, sessions=sessions, rng_seed=configuration.run.rng_seed)
+        engine = Engine(
+            instruments, sessions=sessions, rng_seed=configuration.run.rng_seed, account=configuration.account
+        )
         mine = plan.tokens_of(shard)
         for row in configuration.strategies:
             tokens = in_shard(row, mine)

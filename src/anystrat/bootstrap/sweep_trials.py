@@ -53,8 +53,13 @@ class _Variant:
 
     @property
     def alone(self) -> bool:
-        """Whether it needs an engine of its own: of several accounts, their sum is wanted at every tick."""
-        return not self.common or len(self.rows) != 1 or len(self.rows[0].active_brokers) != 1
+        """Whether it needs an engine of its own: for the sum of several accounts, and for limits over the account."""
+        return (
+            not self.common
+            or self.configured.account is not None
+            or len(self.rows) != 1
+            or len(self.rows[0].active_brokers) != 1
+        )
 
 
 class TrialRunner:

@@ -40,7 +40,9 @@ def command(context: click.Context, config: Path, *, as_json: bool) -> None:
     try:
         configured = load_configuration(config, wiring.catalog)
         sessions = bootstrap.session_clock(configured)
-        engine = Engine({spec.token: spec for spec in configured.instruments}, sessions=sessions)
+        engine = Engine(
+            {spec.token: spec for spec in configured.instruments}, sessions=sessions, account=configured.account
+        )
         _refuse_if_any(_built(engine, wiring, configured))
     except (ConfigurationError, UnknownName) as error:
         if as_json:

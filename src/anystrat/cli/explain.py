@@ -169,10 +169,11 @@ def _only(engines: Sequence[Engine]) -> str:
 
 
 def _known_reason(reason: str, configured: Configuration) -> None:
+    from anystrat.domain.account import AccountReason
     from anystrat.domain.errors import nearest_name
     from anystrat.domain.outcomes import Reason
 
-    known = [each.value for each in Reason]
+    known = [each.value for each in (*Reason, *AccountReason)]
     own = any(row.validator != "standard" for row in configured.strategies)
     if reason not in known and not own:
         nearest = nearest_name(reason, known)

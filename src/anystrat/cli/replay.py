@@ -178,7 +178,12 @@ def engines_of(configured: Configuration, wiring: Wiring, recorded: RecordedRun 
     from anystrat.bootstrap.running import build_engines, run_fingerprint
     from anystrat.runner.plan import plan_shards
 
-    plan = plan_shards(configured.strategies, recorded.shards, configured.run.sharding)
+    plan = plan_shards(
+        configured.strategies,
+        recorded.shards,
+        configured.run.sharding,
+        together=configured.account is not None,
+    )
     engines = build_engines(configured, wiring, plan)
     if recorded.fingerprint not in {"", run_fingerprint(plan, engines)}:
         say_warning("this was recorded under another configuration: what is decided now may differ")

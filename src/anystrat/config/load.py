@@ -20,6 +20,7 @@ from anystrat.config.rows import RowReader
 from anystrat.config.sessions import read_sessions
 from anystrat.config.shapes import checked
 from anystrat.config.yaml_reader import read_yaml_file
+from anystrat.domain.account import AccountLimits
 from anystrat.domain.configuration import (
     BrokerSettings,
     Configuration,
@@ -46,7 +47,7 @@ from anystrat.strategies.catalog import Catalog
 
 VERSION = 1
 KEYS = (
-    "version", "run", "instruments", "sessions", "source", "brokers", "journal", "history", "feature_store", "strategies", "metrics",
+    "version", "run", "instruments", "sessions", "source", "brokers", "account", "journal", "history", "feature_store", "strategies", "metrics",
     "control", "notify", "tracing", "log",
 )  # fmt: skip
 ENDPOINTS = EndpointTypes()
@@ -202,6 +203,7 @@ class _Assembly:
             notify=self._notify(_given(root.entries.get("notify"))),
             tracing=self._section(TracingSettings, root, "tracing"),
             history=self._history(_given(root.entries.get("history"))),
+            account=self._account(root, brokers),
             feature_store=self._feature_store(_given(root.entries.get("feature_store"))),
             log=self._section(LogSettings, root, "log") or LogSettings(),
             directory=directory,
@@ -272,6 +274,14 @@ class _Assembly:
             return None
         made = read_endpoint(node, ("journal",), "journal", self.endpoints.journals, self.problems)
         return None if made is None else JournalSettings(*made)
+
+    def _account(self, root: Node, brokers: Mapping[str, BrokerSettings]) -> AccountLimits | None:
+        account = self._section(AccountLimits, root, "account")
+        for name in account.per_broker if account is not None else ():
+            if name not in brokers:
+                node = root.entries["account"].entries["per_broker"].entries[name]
+                self.problems.unknown(node, ("account", "per_broker", name), "broker", name, list(brokers))
+        return account
 
     def _notify(self, node: Node | None) -> NotifySettings | None:
         if node is None:

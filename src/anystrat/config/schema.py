@@ -15,6 +15,7 @@ from anystrat.config.fields import fields_of
 from anystrat.config.risk import RiskShape, SizingShape
 from anystrat.config.rows import RowShape
 from anystrat.config.value_schema import Schema, field_schema, object_schema
+from anystrat.domain.account import AccountLimits
 from anystrat.domain.configuration import (
     ControlSettings,
     DeliveryOptions,
@@ -34,6 +35,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENDPOINTS = EndpointTypes()
 _SECTIONS = {
     "run": RunSettings,
+    "account": AccountLimits,
     "metrics": MetricsSettings,
     "control": ControlSettings,
     "tracing": TracingSettings,

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from anystrat.domain.account import AccountLimits
 from anystrat.domain.bars import BarSpec
 from anystrat.domain.charges import SCHEDULES, ChargePart, Schedule, check_parts
 from anystrat.domain.notifying import NotifySettings
@@ -508,3 +509,4 @@ class Configuration:
     history: HistorySettings | None = None
     control: ControlSettings | None = None
     notify: NotifySettings | None = None
+    account: AccountLimits | None = None

@@ -39,6 +39,8 @@ def carry_over(old: Engine, new: Engine) -> list[StrategyExecutor]:
     for earlier, after in pairs:
         _carry_executor(old, new, earlier, after)
     goes_on = {after.row for _, after in pairs}
+    if new.account is not None:
+        new.account.carry(old.account.dump()) if old.account is not None else new.account.begin()
     _carry_emissions(old, new, [each for each in new.executors if each.row not in goes_on])
     new.look_again()
     return [after for _, after in pairs]

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from anystrat.domain.configuration import ExecutionContext, Session
 from anystrat.domain.exact import as_int64, floor_product, floor_ratio
 from anystrat.domain.lifecycle import Trigger
-from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Held, Outcome
+from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Held, Noted, Outcome
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
 from anystrat.engine.answers import LARGEST_QUANTITY, NoSignal, checked_answer, checked_verdict
 from anystrat.engine.checks import (
     CIRCUIT_OPEN,
     CLOSED,
+    EMITTED,
     MINUTE_NS,
     PREOPEN,
     RATE_LIMITED,
@@ -37,10 +38,13 @@ if TYPE_CHECKING:
     from anystrat.domain.configuration import PaperCosts
     from anystrat.domain.tick import TickRow
     from anystrat.domain.window import Window
+    from anystrat.engine.account import AccountGuard
     from anystrat.engine.executor import StrategyExecutor
     from anystrat.engine.supervision import Supervision
 
 _HOLD: Final = 3
+#: No check's number: the account's limits have names of their own.
+REFUSED_BY_ACCOUNT: Final = -1
 #: An age beyond every limit, "no limit" included.
 TOO_OLD: Final = NEVER + 1
 SESSION_CODE: Final = {Session.REGULAR: REGULAR, Session.PREOPEN: PREOPEN, Session.CLOSED: CLOSED}
@@ -82,9 +86,10 @@ class _Raw(NamedTuple):
 class Decisions:
     """Takes executors through evaluation, sizing, checks, emission and fills on one tick."""
 
-    def __init__(self, state: State, supervision: Supervision) -> None:
+    def __init__(self, state: State, supervision: Supervision, account: AccountGuard | None = None) -> None:
         self._state = state
         self._supervision = supervision
+        self._account = account
         self.deadlines = Deadlines()
 
     def fill_waiting(self, executor: StrategyExecutor, s: int, row: TickRow, out: list[Outcome]) -> None:
@@ -114,6 +119,8 @@ class Decisions:
     def _fill(self, executor: StrategyExecutor, s: int, signed: int, row: TickRow, out: list[Outcome]) -> None:
         book, at = self._state.book, _price_for(executor.costs, row, signed)
         price, fee, realised, round_trip = fill(self._state.limits, book, executor.row, s, row.ts_ns, signed, at)
+        if self._account is not None:
+            self._account.filled(s, signed, price, fee)
         out.append(
             Filled(
                 executor.strategy_id,
@@ -238,8 +245,10 @@ class Decisions:
         plain = float(price) if not price.is_snan() else math.nan
         signed = quantity if side == 1 else -quantity
         bucket = place = 0
+        killed = moment.killed if self._account is None else self._account.killed
         code = (
-            check_market(limits, e, moment.killed, moment.session, row.halted, row.auction, moment.age_ns)
+            check_market(limits, e, killed, moment.session, row.halted, row.auction, moment.age_ns)
+            or self._refused_by_account(executor, s, signal, plain, signed, row, out)
             or check_signal(limits, e, confidence, quantity, plain)
             or check_prices(limits, e, row.price, self._minute_open(moment.instrument, ts), reference)
             or check_position(limits, book, e, s, ts, signed, plain)
@@ -248,6 +257,8 @@ class Decisions:
             bucket = floor_ratio(price, executor.risk.price_bucket)
             place = recent_place(book, s, side, as_int64(bucket))
             code = check_gate(limits, book, e, s, ts, side, place)
+        if code == REFUSED_BY_ACCOUNT:
+            return
         if code:
             book.drops[e * REASON_COLUMNS + code] += 1
             reason = REASONS[code]
@@ -263,6 +274,8 @@ class Decisions:
                 )
             return
         remember(limits, book, e, s, ts, side, as_int64(bucket), place)
+        if self._account is not None:
+            self._account.accepted(s, ts)
         book.executor.signals[e] += 1
         out.append(
             Emitted(
@@ -287,6 +300,29 @@ class Decisions:
             self._fill(executor, s, signed, row, out)
         else:
             enqueue(book, s, ts, signed, plain)
+
+    def _refused_by_account(
+        self,
+        executor: StrategyExecutor,
+        s: int,
+        signal: SignalResult,
+        price: float,
+        signed: int,
+        row: TickRow,
+        out: list[Outcome],
+    ) -> int:
+        """`REFUSED_BY_ACCOUNT`, with the drop told and counted, or 0."""
+        account = self._account
+        reason = account.check(s, row.ts_ns, signed, price) if account is not None else None
+        if account is None or reason is None:
+            return EMITTED
+        executor.own_drops[reason] = executor.own_drops.get(reason, 0) + 1
+        token, ts = row.instrument_token, row.ts_ns
+        out.append(Dropped(signal, reason, executor.strategy_id, executor.broker, token, ts))
+        if account.killed:
+            details = {"by": "account", "reason": reason.value, "broker": executor.broker, "instrument": token}
+            out.append(Noted("killed", ts, executor.strategy_id, details))
+        return REFUSED_BY_ACCOUNT
 
     def _minute_open(self, i: int, ts: int) -> float:
         book = self._state.book

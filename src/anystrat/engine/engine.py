@@ -42,6 +42,7 @@ from anystrat.domain.protocols import CompilerAware
 from anystrat.domain.seeds import derived_seed
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Rings, Window
+from anystrat.engine.account import AccountGuard
 from anystrat.engine.bar_steps import Bars
 from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
 from anystrat.engine.columns.grouping import DROP_OF_PLACE
@@ -57,6 +58,7 @@ from anystrat.engine.supervision import Supervision
 from anystrat.engine.watched import Evaluation, WatchedDecisions
 
 if TYPE_CHECKING:
+    from anystrat.domain.account import AccountLimits
     from anystrat.domain.columns import TickColumns
     from anystrat.domain.protocols import Compiler, InferencePort, SessionClock, SignalValidator, StrategyProcessor
     from anystrat.domain.signal import EmittedSignal
@@ -69,7 +71,8 @@ class Engine:
     """Every executor, every window, every gate and paper account of one shard; nothing outside of it is touched.
 
     `instruments` say lots, multipliers and calendars; an instrument that is not among them has one unit a lot, a
-    multiplier of one and no calendar. `sessions` is asked only for instruments with a calendar.
+    multiplier of one and no calendar. `sessions` is asked only for instruments with a calendar. With an `account`,
+    everything goes tick by tick: whoever comes first on a tick takes from what the next may still do.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Engine:
         sessions: SessionClock | None = None,
         rng_seed: int = 0,
         seeded_as: Mapping[str, str] | None = None,
+        account: AccountLimits | None = None,
     ) -> None:
         self.instruments = dict(instruments or {})
         self.sessions = sessions
@@ -93,7 +97,9 @@ class Engine:
         #: See `engine.lanes`.
         self.control: MutableSequence[int] = view_of(self.control_array)
         self._supervision = Supervision(self.state)
-        self._decisions = Decisions(self.state, self._supervision)
+        #: What all executors together are held to; None: nothing.
+        self.account = AccountGuard(account, self.state, self.control) if account is not None else None
+        self._decisions = Decisions(self.state, self._supervision, self.account)
         #: The bars that some strategy gets.
         self.bars = Bars(self, self._supervision)
         self.executors: list[StrategyExecutor] = []
@@ -164,6 +170,8 @@ class Engine:
             if executor.bars is not None:
                 self.bars.watch(row, token, executor, first + k)
         self.executors.append(executor)
+        if self.account is not None:
+            self.account.watch(executor)
         self._hand_compiler(processor)
         self.deadlines.prepare(executor)
         self.strategy_ids.add(executor.strategy_id)
@@ -196,7 +204,8 @@ class Engine:
         self._compiler = compiler
         able: object = compiler
         binder = able if isinstance(able, Binder) else None
-        self._live = Live(self, binder) if binder is not None else None
+        # Lanes take an instrument's ticks without the other instruments: an account has to see all of them.
+        self._live = Live(self, binder) if binder is not None and self.account is None else None
         self.lanes = self._live.lanes if self._live is not None else {}
         self._blocks = Blocks(self, self._live, binder)
         for executor in self.executors:
@@ -362,7 +371,7 @@ class Engine:
         One strategy after the other is asked, whatever compiled code there is for many: only so is each seen.
         """
         self.settle()
-        plain, watched = self._decisions, WatchedDecisions(self.state, self._supervision, clock)
+        plain, watched = self._decisions, WatchedDecisions(self.state, self._supervision, self.account, clock)
         out: list[Outcome] = []
         self._decisions = watched
         try:
@@ -455,6 +464,8 @@ class Engine:
         if self.arrived_ns is not None:
             age_ns = self.arrived_ns - ts
         moment = Moment(i, self.windows[i], row, session, TOO_OLD if self.feed_stale else age_ns, self.killed)
+        if self.account is not None:
+            self.account.at(ts)
         self.control[TICKS] += 1
         book.instrument.last_ts[i] = ts
         book.instrument.last_price[i] = price
@@ -605,6 +616,8 @@ class Engine:
     def _command(self, command: Command, out: list[Outcome]) -> None:
         if command.operation in (Operation.KILL, Operation.UNKILL):
             self.killed = command.operation is Operation.KILL
+            if self.account is not None:
+                self.account.pressed &= self.killed
             out.append(Noted(f"{command.operation.value}ed", command.ts_ns))
         else:
             self._supervision.command(command, self.executors, out)

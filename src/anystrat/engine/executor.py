@@ -43,6 +43,7 @@ class StrategyExecutor:
         "deadline",
         "decide",
         "error_times",
+        "held_to_account",
         "id_bases",
         "kind",
         "lots",
@@ -89,6 +90,8 @@ class StrategyExecutor:
         self.models: ModelSwappable | None = processor if isinstance(processor, ModelSwappable) else None
         self.id_bases = id_bases(config.strategy_id, broker)
         self.error_times: list[int] = []
+        #: Whether the account's limits are over it, so that it cannot be judged without all the others.
+        self.held_to_account = engine.account is not None
         self.own_drops: dict[str, int] = {}
         self.lots: dict[int, int] = {}
         self.row = -1

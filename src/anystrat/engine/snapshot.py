@@ -48,6 +48,7 @@ def snapshot(engine: Engine) -> bytes:
                 "state": engine.state.dump(),
                 "windows": [_window_out(window) for window in engine.windows],
                 "bars": [_feed_out(feed) for feed in engine.bars.feeds.values()],
+                "account": engine.account.dump() if engine.account is not None else None,
                 "executors": [[executor.error_times, executor.own_drops] for executor in engine.executors],
             }
         )
@@ -97,6 +98,9 @@ def restore(engine: Engine, data: bytes) -> None:
         for fields in held:
             feed.window.push(_row_in(fields))
         feed.load(numbers, [_row_in(fields) for fields in rows])
+    if engine.account is not None:
+        there = content.get("account")
+        engine.account.load(there) if there is not None else engine.account.begin()
     for executor, (error_times, own_drops) in zip(engine.executors, content["executors"], strict=True):
         executor.error_times[:] = error_times
         executor.own_drops = dict(own_drops)

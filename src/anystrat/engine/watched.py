@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from anystrat.domain.outcomes import Outcome
     from anystrat.domain.signal import SignalResult
+    from anystrat.engine.account import AccountGuard
     from anystrat.engine.decision import Moment
     from anystrat.engine.executor import StrategyExecutor
     from anystrat.engine.state import State
@@ -34,8 +35,10 @@ class Evaluation(NamedTuple):
 class WatchedDecisions(Decisions):
     """`evaluations` are those since it was made, in order. `clock` is read, and decides nothing."""
 
-    def __init__(self, state: State, supervision: Supervision, clock: Callable[[], int]) -> None:
-        super().__init__(state, supervision)
+    def __init__(
+        self, state: State, supervision: Supervision, account: AccountGuard | None, clock: Callable[[], int]
+    ) -> None:
+        super().__init__(state, supervision, account)
         self.evaluations: list[Evaluation] = []
         self._clock = clock
         self._answered = 0

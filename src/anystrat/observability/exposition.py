@@ -9,6 +9,7 @@ from copy import copy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from anystrat.domain.account import AccountReason
 from anystrat.domain.errors import MissingExtra
 from anystrat.domain.health import ExecutorTally, HealthReport, Reporter
 from anystrat.domain.lifecycle import State
@@ -24,7 +25,7 @@ _SEVERITY: Final = (State.ACTIVE, State.WARMUP, State.INIT, State.PAUSED, State.
 #: A validator of one's own may make up its labels; a metric must not grow with them.
 OWN_REASONS: Final = 32
 _OTHER: Final = "other"
-_STANDARD: Final = frozenset(reason.value for reason in Reason)
+_STANDARD: Final = frozenset(reason.value for reason in (*Reason, *AccountReason))
 _EOF: Final = b"# EOF\n"
 _AT_ONCE: Final = 200
 

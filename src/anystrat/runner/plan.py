@@ -63,10 +63,13 @@ class ShardPlan:
         return max(sizes) * self.count / sum(sizes) if sum(sizes) else 1.0
 
 
-def plan_shards(strategies: Iterable[StrategyConfig], count: int, sharding: Sharding = Sharding.HASH) -> ShardPlan:
+def plan_shards(
+    strategies: Iterable[StrategyConfig], count: int, sharding: Sharding = Sharding.HASH, *, together: bool = False
+) -> ShardPlan:
     """Hash each connected component of instruments (by its smallest token) to one of `count` shards.
 
     Two instruments are connected where one executor watches both; `per_instrument` rows connect nothing.
+    With `together`, everything is connected: limits over the whole account have to see all of it.
     """
     parent: dict[int, int] = {}
 
@@ -86,6 +89,8 @@ def plan_shards(strategies: Iterable[StrategyConfig], count: int, sharding: Shar
             parent[second] = first
     tokens = np.array(sorted(parent), np.int64)
     roots = np.array([root(token) for token in tokens.tolist()], np.int64)
+    if together:
+        roots[:] = roots[:1]
     shards = _spread(roots, count, sharding)
     return ShardPlan(count, sharding, dict(zip(tokens.tolist(), shards.tolist(), strict=True)), tokens, shards)
 

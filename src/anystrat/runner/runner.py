@@ -34,6 +34,7 @@ from anystrat.domain.notices import (
     Stopped,
     StrategyBlocks,
 )
+from anystrat.domain.outcomes import Noted, Outcome
 from anystrat.engine.carrying import carry_over
 from anystrat.engine.tally import tally_of
 from anystrat.runner.committer import Committer
@@ -70,6 +71,7 @@ class Runner:
         self._parts = parts
         self.phase = Phase.STARTING
         self.killed = False
+        self._group: asyncio.TaskGroup | None = None
         self.reason = ""
         self.problem: BaseException | None = None
         self._ending = asyncio.Event()
@@ -97,8 +99,8 @@ class Runner:
         try:
             await parts.journal.open(parts.fingerprint)
             await self._recover()
-            async with asyncio.TaskGroup() as group:
-                await self._flow(group)
+            async with asyncio.TaskGroup() as self._group:
+                await self._flow(self._group)
         except BaseExceptionGroup as several:
             self._failed(_first(several))
             raise _first(several) from several
@@ -136,6 +138,7 @@ class Runner:
         )
         self._say(ShardsAssigned(parts.plan.sizes))
         self.killed = await parts.journal.killed()
+        observers = (*parts.observers, self._account_observed) if self._has_account else parts.observers
         numbers = Numbers({broker: await parts.journal.last_number(broker) for broker in self.deliveries})
         outbox = OutboxWriter(parts.clock, numbers, parts.encode, parts.lifetime_ns)
         for number, engine in enumerate(parts.engines):
@@ -145,7 +148,7 @@ class Runner:
                 self.mailboxes[number],
                 self._committer,
                 outbox,
-                observers=parts.observers,
+                observers=observers,
                 ticks_at_once=self._at_once,
                 checkpoint_inputs=parts.checkpoint_inputs,
             )
@@ -160,6 +163,10 @@ class Runner:
                 self._say(Recovered(number, restored.inputs, seconds, epoch, restored.diverged))
             if parts.recorder is not None:
                 await self._complete_recording(shard)
+        if not self.killed and any(one.account.pressed for one in parts.engines if one.account is not None):
+            # It was decided with a tick that is committed, and the process ended before the switch was kept by itself.
+            self.killed = True
+            await parts.journal.set_killed(True)
         for delivery in self.deliveries.values() if self.killed else ():
             delivery.kill()
         switch = Operation.KILL if self.killed else Operation.UNKILL
@@ -364,6 +371,21 @@ class Runner:
             for delivery in self.deliveries.values():
                 delivery.unkill()
             self.command(Command(Operation.UNKILL, self._parts.clock.now_ns()))
+
+    @property
+    def _has_account(self) -> bool:
+        return any(engine.account is not None for engine in self._parts.engines)
+
+    def _account_observed(self, outcomes: Sequence[Outcome]) -> None:
+        """Where the account's limits turned the kill switch on, it is on for everything, and kept."""
+        if self.killed or not any(isinstance(one, Noted) and one.details.get("by") == "account" for one in outcomes):
+            return
+        self.killed = True
+        for delivery in self.deliveries.values():
+            delivery.kill()
+        self.command(Command(Operation.KILL, self._parts.clock.now_ns()))
+        assert self._group is not None
+        self._group.create_task(self._parts.journal.set_killed(True), name="kill switch")
 
     async def reconfigure(
         self, plan: ShardPlan, engines: Sequence[Engine], event: Reconfigured, models: Models | None

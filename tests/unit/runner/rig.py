@@ -133,9 +133,9 @@ def configured(rows, **top):
 class Rig:
     """Everything that outlives a crash: the store, the ticks. `start` makes a runner of it."""
 
-    def __init__(self, rows, block, *, shards=1, overload="block", mailbox=4096, **options):
+    def __init__(self, rows, block, *, shards=1, overload="block", mailbox=4096, account=None, **options):
         self.configuration, self.wiring = configured(
-            rows, run={"shards": shards, "overload": overload, "mailbox": mailbox}
+            rows, run={"shards": shards, "overload": overload, "mailbox": mailbox}, account=account
         )
         self.block = block
         self.store = MemoryStore()
@@ -145,7 +145,12 @@ class Rig:
 
     def start(self, source, *, fence=None, rng=None):
         settings = self.configuration.run
-        plan = plan_shards(self.configuration.strategies, settings.shards, settings.sharding)
+        plan = plan_shards(
+            self.configuration.strategies,
+            settings.shards,
+            settings.sharding,
+            together=self.configuration.account is not None,
+        )
         engines = build_engines(self.configuration, self.wiring, plan)
         journal = InMemoryJournal(self.store)
         self.journal = SlowJournal(journal, fence or Fence(), rng or random.Random(0))

@@ -334,3 +334,25 @@ def test_conflation_is_recorded_so_that_what_was_left_out_is_accounted_for():
     assert accounts.shed > 0
     assert accounts.balanced
     assert accounts.received == 2_000
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_kill_switch_that_the_account_turned_on_stays_on_over_restarts(kept):
+    block = ticks(7, 400)
+    rig = Rig(ROWS, block, shards=2, account={"max_signals_per_day": 3, "kill_drops_per_min": 1})
+
+    async def whole():
+        runner = rig.start(ListSource(block, [20]))
+        await runner.run()
+        assert runner.killed
+        assert not any(each.on for each in rig.deliveries)
+        assert rig.store.killed
+        rig.store.killed = kept  # a process that ended right after the tick's commit has not kept the switch by itself
+        again = rig.start(ListSource(block, [20]))
+        await again.run()
+        assert again.killed
+        assert rig.store.killed
+        assert not any(each.on for each in rig.deliveries)
+
+    simulate(whole)
+    assert sum(map(len, rig.accepted().values())) == 3

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from anystrat.analysis.explaining.explanation import Check, Ending, Vote
 from anystrat.analysis.explaining.numbers import beside, duration, moment, number
+from anystrat.domain.account import AccountReason
 from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import Dropped, Emitted, Filled, Held, ProcessorFailed, Transition
 from anystrat.engine.checks import CIRCUIT_OPEN
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from anystrat.engine.executor import StrategyExecutor
 
 
+_ACCOUNT = frozenset(reason.value for reason in AccountReason)
+
+
 def ended(
     final: Emitted | Dropped | Held | ProcessorFailed | None, heard: Heard, checks: Sequence[Check]
 ) -> tuple[Ending, str, str]:
@@ -30,6 +34,8 @@ def ended(
         return Ending.EMITTED, "", text
     if isinstance(final, Dropped):
         decisive = next((check for check in checks if check.decisive), None)
+        if final.reason in _ACCOUNT:
+            return Ending.DROPPED, final.reason, f"the account's limits refused it: {final.reason}"
         if decisive is None:
             return Ending.DROPPED, final.reason, f"the strategy's own validator refused it: {final.reason}"
         return Ending.DROPPED, final.reason, f"{final.reason}: {decisive.text}"

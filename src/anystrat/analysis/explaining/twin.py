@@ -73,7 +73,10 @@ class Twin:
 
     def __post_init__(self) -> None:
         original = self.original
-        self.engine = Engine(original.instruments, sessions=original.sessions, rng_seed=original.rng_seed)
+        account = original.account.limits if original.account is not None else None
+        self.engine = Engine(
+            original.instruments, sessions=original.sessions, rng_seed=original.rng_seed, account=account
+        )
         for executor in original.executors:
             timed = executor.deadline
             stand_in = StandIn(executor.need, timed.inference_deadline_ns if timed is not None else None)

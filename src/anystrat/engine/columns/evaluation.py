@@ -61,7 +61,12 @@ class _Question(NamedTuple):
 def can_batch(executor: StrategyExecutor) -> bool:
     """Whether this executor's raw signals can be worked out over columns, with the very bits of the scalar path."""
     processor = executor.processor
-    if executor.validator is not None or executor.costs.by_tick or executor.bars is not None:
+    if (
+        executor.validator is not None
+        or executor.costs.by_tick
+        or executor.bars is not None
+        or executor.held_to_account
+    ):
         return False
     batchable = getattr(processor, "batchable", None)
     if batchable is not None and not batchable():

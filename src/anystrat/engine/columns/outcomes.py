@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -77,6 +77,10 @@ def notes_of(engine: Engine, result: BlockResult, *, ticks: int = 16) -> Iterato
     return maker.notes(ticks)
 
 
+#: Notes that one executor's tick led to.
+_OF_EXECUTOR: Final = frozenset({INFERENCE_MISSED, "killed"})
+
+
 class _Maker:
     def __init__(self, engine: Engine, result: BlockResult, reasons: bool) -> None:
         self._engine = engine
@@ -116,7 +120,7 @@ class _Maker:
 
     def _executor_row(self, outcome: Outcome) -> int:
         place = outcome.signal if isinstance(outcome, Emitted) else outcome
-        if isinstance(place, Noted) and place.kind == INFERENCE_MISSED and place.strategy_id is not None:
+        if isinstance(place, Noted) and place.kind in _OF_EXECUTOR and place.strategy_id is not None:
             return self._row_of[place.strategy_id, place.details["broker"], place.details["instrument"]]
         if isinstance(place, TickDropped | Noted):
             return -1

@@ -198,7 +198,7 @@ def _setting(mapping: Mapping[str, Any], seed: int) -> Setting:
 
 def _with_fingerprint(configuration: Configuration, own: Catalog | None, seed: int) -> Setting:
     run = configuration.run
-    plan = plan_shards(configuration.strategies, run.shards, run.sharding)
+    plan = plan_shards(configuration.strategies, run.shards, run.sharding, together=configuration.account is not None)
     setting = Setting(configuration, plan, "", own)
     engines, _ = engines_of(setting, ModelFile(seed))
     return replace(setting, fingerprint=run_fingerprint(plan, engines))
