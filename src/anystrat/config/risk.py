@@ -12,6 +12,7 @@ from anystrat.config.shapes import Steps, checked
 from anystrat.domain.configuration import RiskLimits, Session
 from anystrat.domain.exact import seconds_to_ns
 from anystrat.domain.parameters import Doc, Ge, Gt, Le, Unit
+from anystrat.domain.sizing import Sizing
 
 # More than thirty years; in nanoseconds it still fits 64 bits.
 _LONGEST = Le(1_000_000_000)
@@ -104,7 +105,7 @@ class RiskShape:
 
 @dataclass(frozen=True, slots=True)
 class SizingShape:
-    """The two limits that sit directly under `parameters`."""
+    """What sits directly under `parameters` beside the strategy's own."""
 
     max_position_size: Annotated[Decimal, Ge(0), Unit("units"), Doc("Largest absolute position; 0 is no limit.")] = (
         Decimal(0)
@@ -112,6 +113,9 @@ class SizingShape:
     risk_multiplier: Annotated[Decimal, Ge(0), Unit("ratio"), Doc("Multiplies every quantity, before the checks.")] = (
         Decimal(1)
     )
+    sizing: Annotated[
+        Sizing | None, Doc("Quantities by what the paper account is worth; without it, the strategy's own.")
+    ] = None
 
 
 def risk_limits(parameters: Node, path: Steps, problems: Problems) -> RiskLimits:
@@ -147,10 +151,11 @@ def risk_limits(parameters: Node, path: Steps, problems: Problems) -> RiskLimits
         error_window_ns=seconds_to_ns(risk.error_window_sec),
         retry_backoff_ns=seconds_to_ns(risk.retry_backoff_sec),
         max_retries=risk.max_retries,
+        sizing=sizing.sizing,
     )
 
 
-SIZING_KEYS = ("max_position_size", "risk_multiplier")
+SIZING_KEYS = ("max_position_size", "risk_multiplier", "sizing")
 RISK_KEYS = frozenset(RiskShape.__dataclass_fields__)
 
 

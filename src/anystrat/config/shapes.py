@@ -178,7 +178,9 @@ def _add(
     if any((problem.file, problem.line, problem.path) == written for problem in problems.found):
         return  # another arm of the same union
     secret = field is not None and holds_secret(field.annotation)
-    allowed = "" if field is None else field.allowed_text if len(steps) <= 1 else field.inner_text
+    outer, field = field, _innermost(field, steps[1:])
+    inside = field is outer and len(steps) > 1
+    allowed = "" if field is None else field.inner_text if inside else field.allowed_text
     nearest = ""
     # Where a list is expected, a text is wrong whatever it says.
     scalar = _MESSAGES.get(kind) != "must be a list"
@@ -190,6 +192,14 @@ def _add(
         names = [each.name for shape in _shapes_in(field.annotation) for each in fields_of(shape)]
         found, allowed, nearest = "", ", ".join(names) or allowed, nearest_name(str(steps[-1]), names)
     problems.add(here, place, _MESSAGES.get(kind, message), found=found, allowed=allowed, nearest=nearest)
+
+
+def _innermost(field: FieldShape | None, steps: list[str | int]) -> FieldShape | None:
+    """The field of the mapping within the mapping … that the steps lead to; itself where they lead to none."""
+    for step in steps:
+        shapes = _shapes_in(field.annotation) if field is not None and isinstance(step, str) else []
+        field = next((each for shape in shapes for each in fields_of(shape) if each.name == step), field)
+    return field
 
 
 def _shapes_in(annotation: Any) -> list[type[Any]]:

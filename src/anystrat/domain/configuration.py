@@ -16,6 +16,7 @@ from anystrat.domain.charges import SCHEDULES, ChargePart, Schedule, check_parts
 from anystrat.domain.notifying import NotifySettings
 from anystrat.domain.parameters import Doc, Ge, Gt, Le, ParameterError, Unit
 from anystrat.domain.sessions import SessionSettings
+from anystrat.domain.sizing import Sizing
 
 _INT64_MAX = 2**63 - 1
 
@@ -152,6 +153,8 @@ class RiskLimits:
     error_window_ns: int = 60_000_000_000
     retry_backoff_ns: int = 1_000_000_000
     max_retries: int = 3
+    #: Quantities by what the paper account is worth; None: the strategy's own.
+    sizing: Sizing | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

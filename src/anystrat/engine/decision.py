@@ -31,8 +31,10 @@ from anystrat.engine.columns.grouping import CLOSED_BIT, PREOPEN_BIT
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.recent import recent_place
+from anystrat.engine.sizing import BY_VOLATILITY, account_quantity
 from anystrat.engine.state import NEVER, REASON_COLUMNS, State
 from anystrat.paper.fills import impacted_price, quoted_price
+from anystrat.paper.sizing import deviation_of
 
 if TYPE_CHECKING:
     from anystrat.domain.configuration import PaperCosts
@@ -156,7 +158,10 @@ class Decisions:
         if side == _HOLD:
             self._hold(executor, signal, moment.row, out)
             return
-        size = sized(executor, moment.row.instrument_token, quantity)
+        if executor.risk.sizing is not None and quantity > 0:
+            size = self._by_account(executor, s, side, moment)
+        else:
+            size = sized(executor, moment.row.instrument_token, quantity)
         if size != signal.quantity:
             signal = _with_quantity(signal, size)
         if executor.validator is not None:
@@ -174,6 +179,13 @@ class Decisions:
                     self._hold(executor, signal, moment.row, out)
                     return
         self._emit_or_drop(executor, s, signal, _Raw(side, confidence, size, price, reference), moment, out)
+
+    def _by_account(self, executor: StrategyExecutor, s: int, side: int, moment: Moment) -> int:
+        limits, e, window = self._state.limits, executor.row, moment.window
+        deviation = 0.0
+        if limits.sizing[e] == BY_VOLATILITY:
+            deviation = deviation_of(window.view, window.end, limits.deviation_periods[e])
+        return account_quantity(limits, self._state.book, e, s, side, moment.row.price, deviation)
 
     def _ask(
         self, executor: StrategyExecutor, moment: Moment

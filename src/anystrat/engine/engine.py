@@ -166,6 +166,7 @@ class Engine:
             executor.slots[token] = first + k
             if spec is not None and spec.round_to_lot and spec.lot_size > 1:
                 executor.lots[token] = spec.lot_size
+                self.state.book.slot.lot[first + k] = spec.lot_size
             self.watchers[row].append((executor, first + k))
             if executor.bars is not None:
                 self.bars.watch(row, token, executor, first + k)

@@ -16,6 +16,7 @@ from anystrat.domain.outcomes import REASONS
 from anystrat.domain.protocols import DeadlineAware, ModelSwappable, PriceRule, SignalValidator, StrategyProcessor
 from anystrat.domain.signal_id import id_bases
 from anystrat.engine.answers import LARGEST_QUANTITY
+from anystrat.engine.sizing import sizing_of
 from anystrat.engine.state import LONG_AGO, NEVER
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class StrategyExecutor:
         self.costs = costs
         self.risk = config.risk
         self.risk_multiplier: Decimal | None = None if config.risk.risk_multiplier == 1 else config.risk.risk_multiplier
-        self.need = _history_length(config.strategy_id, processor)
+        periods = int(sizing_of(config.risk).get("deviation_periods", 0))
+        self.need = max(_history_length(config.strategy_id, processor), periods + 1)
         self.decide: Decide | None = processor.decide if isinstance(processor, PriceRule) else None
         timed = isinstance(processor, DeadlineAware) and processor.inference_deadline_ns is not None
         self.deadline: DeadlineAware | None = processor if timed and isinstance(processor, DeadlineAware) else None
@@ -231,6 +233,7 @@ def limits_of(risk: RiskLimits, costs: PaperCosts) -> dict[str, float]:
         "fee_bps": costs.fee_bps,
         "slippage_bps": costs.slippage_bps,
         "same_tick": int(costs.fill is FillTiming.SAME_TICK),
+        **sizing_of(risk),
     }
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anystrat.engine.engine import Engine
     from anystrat.engine.executor import StrategyExecutor
 
-VERSION: Final = 5
+VERSION: Final = 6
 _DIGEST: Final = hashlib.sha256().digest_size
 _DECIMAL: Final = "$decimal"
 
@@ -119,7 +119,8 @@ def identity(executor: StrategyExecutor) -> str:
     config = replace(executor.config, risk=replace(executor.risk, allow_sessions=frozenset()))
     wiring = (executor.broker, executor.tokens, executor.costs, executor.need, sorted(executor.lots.items()))
     bars = f" bars {executor.bars}" if executor.bars is not None else ""
-    return repr((config, sessions, wiring)) + bars
+    sizing = f" sizing {executor.risk.sizing}" if executor.risk.sizing is not None else ""
+    return repr((config, sessions, wiring)) + bars + sizing
 
 
 def _window_out(window: Window) -> tuple[tuple[bytes, bytes, bytes] | None, list[list[Any]]]:

@@ -51,7 +51,8 @@ class Limits(NamedTuple):
 
     A limit that is not configured holds a value that nothing reaches: infinity, `NEVER`, or `LONG_AGO` for durations
     (an executor of several instruments can meet a tick that is older than its last signal, so that 0 is no such value).
-    A `per_minute` of 0 is off; a `resume_after` below 0 waits for an operator.
+    A `per_minute` of 0 is off; a `resume_after` below 0 waits for an operator; a `sizing` of 0 is the strategy's own
+    quantity (see `engine.sizing`).
     """
 
     min_confidence: Floats
@@ -82,6 +83,11 @@ class Limits(NamedTuple):
     first_slot: Ints
     last_slot: Ints
     rate_start: Ints
+    sizing: Ints
+    capital: Floats
+    share: Floats
+    most_share: Floats
+    deviation_periods: Ints
 
 
 class ExecutorColumns(NamedTuple):
@@ -119,6 +125,7 @@ class SlotColumns(NamedTuple):
     realised: Floats
     pending_count: Ints
     recent_count: Ints
+    lot: Ints
 
 
 class InstrumentColumns(NamedTuple):
@@ -219,7 +226,7 @@ _TABLES: Final[dict[str, Any]] = {
 #: What a fresh row holds where that is not 0.
 _FRESH: Final[dict[str, dict[str, float]]] = {
     "executor": {"since": LONG_AGO, "due": NEVER, "last_emit": LONG_AGO},
-    "slot": {"changed_at": LONG_AGO, "last_emit": LONG_AGO, "multiplier": 1.0},
+    "slot": {"changed_at": LONG_AGO, "last_emit": LONG_AGO, "multiplier": 1.0, "lot": 1},
     "instrument": {"last_ts": LONG_AGO, "minute": LONG_AGO},
 }
 

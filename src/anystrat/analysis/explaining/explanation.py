@@ -70,12 +70,16 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Sizing(msgspec.Struct, frozen=True):
-    """From the strategy's quantity to the sized one. `lot` is 0 where quantities are not rounded to lots."""
+    """From the strategy's quantity to the sized one. `lot` is 0 where quantities are not rounded to lots.
+
+    `mode` is how the account says the quantity, empty where the strategy's own is multiplied.
+    """
 
     quantity: int
     risk_multiplier: str
     lot: int
     sized: int
+    mode: str = ""
 
 
 class Check(msgspec.Struct, frozen=True):

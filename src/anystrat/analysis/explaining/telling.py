@@ -163,7 +163,7 @@ def _conditions(conditions: Sequence[Condition]) -> str:
 def _sizing(told: Explanation) -> str:
     sizing = told.sizing
     assert sizing is not None
-    text = f"{sizing.quantity:,}"
+    text = f"by {sizing.mode}, not {sizing.quantity:,}" if sizing.mode else f"{sizing.quantity:,}"
     if sizing.risk_multiplier != "1":
         text += f" × {sizing.risk_multiplier} (risk_multiplier)"
     if sizing.lot:

@@ -235,7 +235,7 @@ class _Trial:
             votes=heard.votes if heard is not None else (),
             verdict=heard.verdict if heard is not None else None,
             answer=self._said(),
-            sizing=self._sizing(),
+            sizing=self._sizing(next((each.signal for each in after if isinstance(each, Emitted | Dropped)), None)),
             checks=checks,
             signal_id=emitted.signal_id if emitted is not None else "",
             unit=self._unit,
@@ -246,7 +246,7 @@ class _Trial:
             return None
         return said_by(self.heard.answer)
 
-    def _sizing(self) -> Sizing | None:
+    def _sizing(self, signal: SignalResult | None) -> Sizing | None:
         answer = self.heard.answer if self.heard is not None else None
         if not isinstance(answer, SignalResult) or answer.signal_type == "HOLD":
             return None
@@ -255,10 +255,13 @@ class _Trial:
         except (TypeError, ValueError):
             return None
         executor, token = self.executor, self.row.instrument_token
+        multiplier, lot = plain_text(executor.risk.risk_multiplier), executor.lots.get(token, 0)
+        if (by := executor.risk.sizing) is not None and signal is not None and quantity > 0:
+            return Sizing(quantity, multiplier, lot, signal.quantity, by.mode.value)
         after = sized(executor, token, quantity)
         if after == quantity:
             return None
-        return Sizing(quantity, plain_text(executor.risk.risk_multiplier), executor.lots.get(token, 0), after)
+        return Sizing(quantity, multiplier, lot, after)
 
 
 def _nothing(tick: MarketTick, history: History) -> None:

@@ -27,7 +27,9 @@ from anystrat.engine.checks import (
 from anystrat.engine.columns.grouping import AUCTION_BIT, BLOCKED_BITS, CLOSED_BIT, HALTED_BIT, PREOPEN_BIT
 from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.recent import has_room, recent_place
+from anystrat.engine.sizing import BY_VOLATILITY, account_quantity
 from anystrat.engine.state import NEVER, REASON_COLUMNS
+from anystrat.paper.sizing import deviation_of
 
 if TYPE_CHECKING:
     from anystrat.engine.columns.block import Walk
@@ -105,7 +107,9 @@ def run_executor(
             due_tick = NO_TICK
         if now == signal_tick:
             walk.fired.code[k] = NOT_EVALUATED
-            if book.executor.state[e] == _ACTIVE:
+            if book.executor.state[e] == _ACTIVE and (
+                limits.sizing[e] != BY_VOLATILITY or long_enough(limits, book, walk, e, k)
+            ):
                 code = judge(limits, book, killed, walk, e, k)
                 if code < NOT_EVALUATED:
                     return -code - 1
@@ -160,6 +164,8 @@ def judge(
     price = walk.price[p]
     flags = walk.grouped.market[p]
     side = walk.fired.side[k]
+    if limits.sizing[e] != 0:
+        size(limits, book, walk, e, k)
     quantity = walk.fired.quantity[k]
     signed = quantity if side == 1 else -quantity
     session = REGULAR
@@ -196,6 +202,26 @@ def judge(
             i = book.slot.instrument[s]
             expect_fill(walk, s, p + 1, walk.instruments.last[i])
     return 0
+
+
+def size(limits: Limits, book: Book, walk: Walk, e: int, k: int) -> None:
+    """Let the account say the quantity of a raw signal that has one."""
+    if walk.fired.quantity[k] <= 0:
+        return
+    p = walk.fired.position[k]
+    mark_to_market(limits, book, walk, e, walk.grouped.tick[p])
+    deviation = 0.0
+    if limits.sizing[e] == BY_VOLATILITY:
+        deviation = deviation_of(walk.price, p + 1, limits.deviation_periods[e])
+    walk.fired.quantity[k] = account_quantity(
+        limits, book, e, walk.fired.slot[k], walk.fired.side[k], walk.price[p], deviation
+    )
+
+
+def long_enough(limits: Limits, book: Book, walk: Walk, e: int, k: int) -> bool:
+    """Whether the window of a raw signal is full, where sizing needs a longer one than the strategy does."""
+    base = walk.instruments.base[book.slot.instrument[walk.fired.slot[k]]]
+    return walk.fired.position[k] >= base + limits.need[e] - 1
 
 
 def expect_fill(walk: Walk, s: int, position: int, last: int) -> None:
@@ -352,7 +378,7 @@ def ts_at(limits: Limits, book: Book, walk: Walk, e: int, tick: int) -> int:
 
 
 def mark_to_market(limits: Limits, book: Book, walk: Walk, e: int, tick: int) -> None:
-    """Set the last prices of the executor's instruments to what they are at `tick`, for its exposure."""
+    """Set the last prices of the executor's instruments to what they are at `tick`, for its exposure and sizing."""
     for s in range(limits.first_slot[e], limits.last_slot[e]):
         i = book.slot.instrument[s]
         p = first_at(walk.grouped.tick, walk.instruments.first[i], walk.instruments.last[i], tick + 1)

@@ -280,7 +280,8 @@ class BlockRunner:
                 if i not in prices:
                     continue
                 sizing = None
-                if executor.risk_multiplier is not None or token in executor.lots:
+                by_account = executor.risk.sizing is not None
+                if not by_account and (executor.risk_multiplier is not None or token in executor.lots):
                     sizing = partial(sized, executor, token)
                 count = self._evaluator.evaluate(
                     executor, i, prices[i], firsts[i] - bases[i], shortest=shortest[i], sized=sizing
