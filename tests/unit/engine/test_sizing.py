@@ -198,7 +198,7 @@ def walk(seed: int, size: int) -> TickColumns:
     return TickColumns(
         np.cumsum(rng.integers(1_000_000_000, 9_000_000_000, size)),
         rng.integers(1, 3, size),
-        np.round(100 * np.exp(np.cumsum(0.004 * rng.standard_normal(size))), 2),
+        np.round(100 * np.exp(np.cumsum(0.004 * rng.standard_normal(size))), 2).astype(np.float64),
         halted=rng.random(size) < 0.1,
     )
 
@@ -217,7 +217,7 @@ def test_every_speed_sizes_alike(compiled: bool) -> None:
     def check(parameters: list[dict[str, Any]], seed: int, cut: int, fill: str) -> None:
         ticks = walk(seed, 120)
         plain, blocks, live = (engine_of(parameters, {"lot_size": 3, "round_to_lot": True}, fill) for _ in range(3))
-        expected = [signal.quantity for row in ticks.rows() for signal in plain.on_tick(row)]
+        expected = [signal.quantity for row in ticks.rows() for signal in plain.on_tick(row.market_tick())]
         runner = BlockRunner(blocks, compiler)
         live.use_compiler(compiler)
         found, lived = [], []
@@ -225,7 +225,9 @@ def test_every_speed_sizes_alike(compiled: bool) -> None:
             if len(places):
                 columns = signals_of(blocks, runner.run(ticks.taken(places)))
                 found += columns.quantity[columns.code == 0].tolist()
-                lived += [signal.quantity for row in ticks.taken(places).rows() for signal in live.on_tick(row)]
+                lived += [
+                    signal.quantity for row in ticks.taken(places).rows() for signal in live.on_tick(row.market_tick())
+                ]
         assert found == expected
         assert lived == expected
         for one, other, third in zip(plain.executors, blocks.executors, live.executors, strict=True):
