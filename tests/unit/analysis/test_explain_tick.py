@@ -11,12 +11,14 @@ from tests.unit.engine.scripted import SECOND, Rig, at, tick
 
 from anystrat import StrategyRunnerService, rule
 from anystrat.analysis.explaining.explanation import Ending, Explanation, Status
+from anystrat.analysis.explaining.telling import page
 from anystrat.analysis.explaining.tick import NothingToExplain, explain_all, explain_tick
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, RiskLimits, Session
 from anystrat.domain.events import Command, FeedStale, InferenceMissed, Operation
 from anystrat.domain.measurement import Measurement
 from anystrat.domain.outcomes import Emitted, Transition
 from anystrat.domain.signal import SignalResult
+from anystrat.domain.sizing import Sizing, SizingMode
 from anystrat.domain.tick import TickRow
 from anystrat.engine.snapshot import snapshot
 from anystrat.testing.models import linear_model
@@ -208,6 +210,13 @@ class TestChecks:
         assert told(Rig(), quantity=100).sizing is None
         nothing = told(Rig(instruments=lots), quantity=74)
         assert nothing.because.startswith("invalid_quantity: 0 after sizing")
+
+    def test_sizing_by_the_account_is_shown_with_its_mode(self) -> None:
+        risk = RiskLimits(sizing=Sizing(SizingMode.EQUITY, capital=10_000.0, fraction=0.5))
+        explained = told(Rig(risk=risk), price=100.0, quantity=7)
+        assert explained.sizing is not None
+        assert (explained.sizing.mode, explained.sizing.quantity, explained.sizing.sized) == ("equity", 7, 50)
+        assert dict(page(explained))["sizing"] == "by equity, not 7 = 50"
 
     def test_rate_interval_duplicates_and_flips(self) -> None:
         risk = RiskLimits(max_signals_per_min=2, min_signal_interval_ns=5 * SECOND, min_flip_ns=60 * SECOND)
