@@ -112,7 +112,7 @@ def backtest(
         instruments: What strategies watch that do not say so, and whose the ticks are that do not say so. None: all of the ticks.
         fee_bps: A fill's fee; with strategies alone, a configuration has its own. So have the next seven.
         slippage_bps: How much worse than its tick a fill is.
-        fill: `next_tick` or `same_tick`.
+        fill: `next_tick`, `same_tick`, or `next_open`: the next tick's `open`, where ticks are bars.
         schedule: An example of a market's charges: `nse_intraday_2024`, `nse_delivery_2024`, `us_stocks_2024`.
         charges: Parts of what a fill is charged, as under `brokers: paper: charges:`.
         fill_at: `price`, or `quote`: the tick's ask for a BUY, its bid for a SELL.

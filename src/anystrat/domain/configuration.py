@@ -34,6 +34,7 @@ class FillTiming(StrEnum):
 
     NEXT_TICK = "next_tick"
     SAME_TICK = "same_tick"
+    NEXT_OPEN = "next_open"
 
 
 class Overload(StrEnum):
@@ -166,7 +167,10 @@ class PaperCosts:
         float, Ge(0), Le(10_000), Unit("basis points"), Doc("How much worse than the tick a fill is.")
     ] = 0.0
     fill: Annotated[
-        FillTiming, Doc("The tick that fills an order: the instrument's next one, or the signal's own.")
+        FillTiming,
+        Doc(
+            "The tick that fills an order: the instrument's next one, the signal's own, or the next one at its `open`."
+        ),
     ] = FillTiming.NEXT_TICK
     schedule: Annotated[
         Schedule | None, Doc("What a fill is charged beside `fee_bps`: an example of a market's charges at a date.")
@@ -190,12 +194,15 @@ class PaperCosts:
     def __post_init__(self) -> None:
         if self.latency_ms and self.fill is FillTiming.SAME_TICK:
             raise ParameterError("latency_ms", "an order that its own tick fills knows no latency", self.latency_ms)
+        if self.fill_at == "quote" and self.fill is FillTiming.NEXT_OPEN:
+            raise ParameterError("fill_at", "a bar has no quote at its open", self.fill_at)
         check_parts(SCHEDULES[self.schedule] if self.schedule else (), self.charges)
 
     @property
     def by_tick(self) -> bool:
         """Whether fills depend on more than the tick's price, so that no compiled code knows them."""
-        return self.fill_at != "price" or self.impact_bps > 0.0 or self.latency_ms > 0
+        at_open = self.fill is FillTiming.NEXT_OPEN
+        return at_open or self.fill_at != "price" or self.impact_bps > 0.0 or self.latency_ms > 0
 
     @property
     def parts(self) -> tuple[ChargePart, ...]:

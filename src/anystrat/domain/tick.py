@@ -189,6 +189,17 @@ def row_of(tick: MarketTick) -> TickRow:
     )
 
 
+def bar_value(metadata: Mapping[str, Any] | None, name: str) -> float:
+    """A bar's `open`, `high` or `low` in a tick's metadata; NaN where there is none, or no number."""
+    found = metadata.get(name) if metadata else None
+    if not isinstance(found, int | float | Decimal) or isinstance(found, bool):
+        return math.nan
+    try:
+        return float(found)
+    except ValueError:  # a signalling NaN
+        return math.nan
+
+
 def datetime_of(ts_ns: int) -> datetime:
     """The UTC `datetime` of a timestamp in nanoseconds, cut to the microsecond."""
     return _EPOCH + (ts_ns // 1_000) * _MICROSECOND

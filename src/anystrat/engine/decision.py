@@ -6,11 +6,12 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from anystrat.domain.configuration import ExecutionContext, Session
+from anystrat.domain.configuration import ExecutionContext, FillTiming, Session
 from anystrat.domain.exact import as_int64, floor_product, floor_ratio
 from anystrat.domain.lifecycle import Trigger
 from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Held, Noted, Outcome
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
+from anystrat.domain.tick import bar_value
 from anystrat.engine.answers import LARGEST_QUANTITY, NoSignal, checked_answer, checked_verdict
 from anystrat.engine.checks import (
     CIRCUIT_OPEN,
@@ -33,7 +34,7 @@ from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.recent import recent_place
 from anystrat.engine.sizing import BY_VOLATILITY, account_quantity
 from anystrat.engine.state import NEVER, REASON_COLUMNS, State
-from anystrat.paper.fills import impacted_price, quoted_price
+from anystrat.paper.fills import impacted_price, opening_price, quoted_price
 from anystrat.paper.sizing import deviation_of
 
 if TYPE_CHECKING:
@@ -355,6 +356,8 @@ def sized(executor: StrategyExecutor, token: int, quantity: int) -> int:
 def _price_for(costs: PaperCosts, row: TickRow, signed: int) -> float:
     """What the tick offers an order, before slippage."""
     price = row.price
+    if costs.fill is FillTiming.NEXT_OPEN:
+        price = opening_price(price, bar_value(row.metadata, "open"))
     if costs.fill_at == "quote":
         price = quoted_price(price, signed, _number(row.bid), _number(row.ask))
     if costs.impact_bps:

@@ -16,6 +16,11 @@ def fill_price(price: float, signed_quantity: int, slippage_bps: float) -> float
     return price * (1.0 - slippage_bps / 10_000.0)
 
 
+def opening_price(price: float, opened: float) -> float:
+    """Where the tick is a bar, what it opened at; the price where that is no positive number (NaN: there is none)."""
+    return opened if 0.0 < opened < math.inf else price
+
+
 def quoted_price(price: float, signed_quantity: int, bid: float, ask: float) -> float:
     """The ask for a BUY, the bid for a SELL; the price where that is no positive number (NaN: there is none)."""
     quote = ask if signed_quantity > 0 else bid

@@ -15,7 +15,7 @@ from anystrat.domain.parameters import ParameterError
 from anystrat.engine.fills import enqueue, fill
 from anystrat.paper.fills import fill_fee, fill_price, impacted_price, position_after, quoted_price
 
-from .scripted import Rig
+from .scripted import Rig, tick
 
 
 def test_slippage_is_against_the_order() -> None:
@@ -185,3 +185,28 @@ def test_both_speeds_fill_at_the_quote_with_impact_and_latency(speed: str) -> No
     buys = fills["quantity"] > 0
     wanted = np.where(buys, (price[at] + 0.05) * 1.001, (price[at] - 0.05) * 0.999)
     np.testing.assert_allclose(fills["price"], wanted, rtol=1e-12)
+
+
+def test_an_order_is_filled_at_the_next_bars_open() -> None:
+    rig = Rig(costs=PaperCosts(fill=FillTiming.NEXT_OPEN, slippage_bps=100.0))
+    rig.tick(0, 100, "BUY", 10)
+    assert rig.position() == 0
+    rig.tick(1, 120)
+    assert rig.fills[0].price == 120 * 1.01  # no bar, no open
+    rig.step(tick(60, 100.0))
+    rig.tick(61, 100, "SELL", 10)
+    rig.step(tick(62, 130.0, metadata={"open": Decimal(110)}))
+    assert rig.fills[0].price == 110 * 0.99
+
+
+@pytest.mark.parametrize("opened", [None, "110", True, Decimal("NaN"), Decimal("sNaN"), 0, -5])
+def test_an_open_that_is_no_price_is_none(opened: Any) -> None:
+    rig = Rig(costs=PaperCosts(fill=FillTiming.NEXT_OPEN))
+    rig.tick(0, 100, "BUY", 10)
+    rig.step(tick(1, 120.0, metadata={"open": opened}))
+    assert rig.fills[0].price == 120.0
+
+
+def test_an_open_has_no_quote() -> None:
+    with pytest.raises(ParameterError, match="no quote at its open"):
+        PaperCosts(fill=FillTiming.NEXT_OPEN, fill_at="quote")
