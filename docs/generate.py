@@ -368,7 +368,7 @@ strategies:
 !!! note "What reads what"
 
     `replay` and `backtest` read `run.rng_seed`, `instruments`, `sessions`, `strategies`, the paper costs in `brokers`, and a `source` of type
-    `file`. `run` reads all of it. The journal `postgres` is checked, and [not there yet](../explanation/scope.md).
+    `file`. `run` reads all of it.
 """
 SESSIONS = """Dates on which an exchange does not keep to its calendar: `overrides`, a mapping of calendars to lists of dates, each with the keys
 below. `preopen_minutes`, a mapping too, is how long before the open the pre-open of a calendar begins.

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 import apsw
+import pytest
+from tests.servers import postgres_url
 
 from anystrat.adapters.journal_memory import InMemoryJournal, MemoryStore
+from anystrat.adapters.postgres_journal import PostgresSchemaJournal
 from anystrat.adapters.sqlite_journal import SqliteFileJournal
 from anystrat.domain.journal import Journal, OutboxSignal, Step
 
@@ -70,11 +74,34 @@ class InlineSqlitePlace(SqlitePlace):
     inline = True
 
 
+class PostgresPlace:
+    def __init__(self, _directory: Path) -> None:
+        self.url, self.schema, self.lost = postgres_url(), f"journal_{uuid4().hex}", False
+
+    def journal(self) -> Journal:
+        return (_Unlocked if self.lost else PostgresSchemaJournal)(self.url, self.schema)
+
+    def lose_lock(self) -> None:
+        self.lost = True
+
+
+class _Unlocked(PostgresSchemaJournal):
+    """As where the server lost the lock of a connection that is still there."""
+
+    async def open(self, fingerprint: str | None) -> None:
+        self._writer._take_lock = lambda: None
+        await super().open(fingerprint)
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": MemoryPlace,
     "sqlite": SqlitePlace,
     "sqlite inline": InlineSqlitePlace,
+    "postgres": PostgresPlace,
 }
+
+#: The names of places for a test's parameters.
+KINDS = [pytest.param(name, marks=pytest.mark.server) if name == "postgres" else name for name in PLACES]
 
 
 def signal(number: int, broker: str = "out", body: bytes = b"", expires_ns: int = 0) -> OutboxSignal:

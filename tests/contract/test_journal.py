@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.contract.journal_places import PLACES, Place, signal, step
+from tests.contract.journal_places import KINDS, PLACES, Place, signal, step
 
 from anystrat.domain.journal import Fate, Journal, JournalFailed, JournalRefused, Settled, ShardRecord, Step
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return PLACES[request.param](tmp_path)
 

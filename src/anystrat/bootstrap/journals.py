@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from anystrat.domain.configuration import JournalSettings
-from anystrat.domain.endpoints import MemoryJournal, SqliteJournal
+from anystrat.domain.endpoints import MemoryJournal, PostgresJournal, SqliteJournal
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.journal import Journal
 
 if TYPE_CHECKING:
     from anystrat.adapters.sqlite_journal import JournalFile as JournalFile  # noqa: PLC0414  callers annotate with it
 
-_HERE: Final = "sqlite, memory"
+_HERE: Final = "sqlite, postgres, memory"
 
 
 def open_journal(settings: JournalSettings | None) -> Journal:
@@ -32,6 +32,10 @@ def open_journal(settings: JournalSettings | None) -> Journal:
         from anystrat.adapters.sqlite_journal import SqliteFileJournal
 
         return SqliteFileJournal(options.path, busy_timeout_sec=options.busy_timeout_sec)
+    if isinstance(options, PostgresJournal):
+        from anystrat.adapters.postgres_journal import PostgresSchemaJournal
+
+        return PostgresSchemaJournal(options.url.reveal(), options.schema)
     kind = "" if settings is None else settings.type
     raise ConfigurationError(
         [Problem("this version has no such journal", path="journal.type", found=repr(kind), allowed=_HERE)]
@@ -41,7 +45,7 @@ def open_journal(settings: JournalSettings | None) -> Journal:
 def kept(settings: JournalSettings | None) -> tuple[int, int]:
     """How many inputs of each shard, and settled signals of each broker, `Journal.compact` is to leave."""
     options = None if settings is None else settings.options
-    if not isinstance(options, SqliteJournal | MemoryJournal):
+    if not isinstance(options, SqliteJournal | PostgresJournal | MemoryJournal):
         options = MemoryJournal()
     return options.keep_inputs, options.keep_settled
 

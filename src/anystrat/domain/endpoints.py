@@ -231,7 +231,13 @@ class PostgresJournal:
     """A PostgreSQL database, for several machines."""
 
     url: Annotated[Secret, Doc("postgresql:// address.")]
-    schema: Annotated[str, Doc("Schema that holds the tables.")] = "public"
+    schema: Annotated[str, Doc("Schema that holds the tables; it is made when missing.")] = "public"
+    keep_inputs: Annotated[
+        int, Ge(0), Unit("inputs"), Doc("Inputs of each shard kept beside those that a restart needs.")
+    ] = 1_000_000
+    keep_settled: Annotated[
+        int, Ge(0), Unit("signals"), Doc("Delivered, rejected and expired signals kept of each broker.")
+    ] = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,25 @@ def test_what_is_kept_is_what_the_configuration_says(tmp_path: Path):
 
 
 def test_a_type_that_is_not_there_is_refused_with_those_that_are():
-    settings = JournalSettings("postgres", PostgresJournal(Secret("postgresql://host/db")))
-    with pytest.raises(ConfigurationError, match="allowed: sqlite, memory"):
-        open_journal(settings)
+    with pytest.raises(ConfigurationError, match="allowed: sqlite, postgres, memory"):
+        open_journal(JournalSettings("own", {}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://desk:CANARY@127.0.0.1:1/postgres",
+        "postgresql://desk@127.0.0.1:1/postgres?password=CANARY",
+        "postgresql://desk:CANARY@127.0.0.1:port/postgres",
+        "postgresql://desk@127.0.0.1:1/postgres?frobnicate=CANARY",
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_told_of_without_its_password(url: str):
+    settings = JournalSettings("postgres", PostgresJournal(Secret(url), keep_inputs=4))
+    assert kept(settings) == (4, 100_000)
+    with pytest.raises(JournalRefused, match="PostgreSQL, schema public: no connection: ") as refused:
+        run(open_journal(settings))
+    assert "CANARY" not in str(refused.value)
 
 
 def test_a_reset_keeps_the_outbox_and_takes_another_configuration(tmp_path: Path):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from anystrat.adapters.sqlite_journal import rows
-
-if TYPE_CHECKING:
-    import apsw
 
 _STEPS: Final = 256
 _BYTES: Final = 1 << 20
 _SIGNALS: Final = 4_096
 
 
-def forget_inputs(connection: apsw.Connection, shard: int, before: int) -> bool:
+def forget_inputs(connection: rows.Connection, shard: int, before: int) -> bool:
     """Delete the oldest steps that end at input `before` or earlier, some of them; whether there were any."""
     found = connection.execute(
         "SELECT first, count, length(data) FROM input WHERE shard = ? AND first < ? ORDER BY first LIMIT ?",
@@ -47,7 +44,7 @@ def piece_of(forgettable: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return piece[::-1]
 
 
-def forget_signals(connection: apsw.Connection, broker: int, first: int, last: int) -> None:
+def forget_signals(connection: rows.Connection, broker: int, first: int, last: int) -> None:
     """Delete a broker's signals `first..last`; rows that hold others too are written anew without them."""
     inside = (broker, first, last, last)
     connection.execute("DELETE FROM signal WHERE broker = ? AND first BETWEEN ? AND ? AND last <= ?", inside)
@@ -63,7 +60,7 @@ def forget_signals(connection: apsw.Connection, broker: int, first: int, last: i
             connection.executemany("INSERT INTO signal VALUES (?,?,?,?,?,?)", rows.signal_rows(broker, kept))
 
 
-def join_signals(connection: apsw.Connection, broker: int, after: int) -> int:
+def join_signals(connection: rows.Connection, broker: int, after: int) -> int:
     """Make full rows of a broker's next rows after signal `after` that are not full; the last signal of those looked at.
 
     A quiet run commits one signal at a time, and a row each would make the next opening slow. What is left at the end,
@@ -89,7 +86,7 @@ def join_signals(connection: apsw.Connection, broker: int, after: int) -> int:
     return end
 
 
-def _join(connection: apsw.Connection, broker: int, first: int, last: int) -> None:
+def _join(connection: rows.Connection, broker: int, first: int, last: int) -> None:
     """Write the rows that begin with signals `first` to `last` anew, as full ones."""
     between = (broker, first, last)
     found = connection.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +33,11 @@ def contents_of(connection: apsw.Connection) -> Contents:
     """
     check_version(connection)
     _check_structure(connection)
+    return read_contents(connection)
+
+
+def read_contents(connection: rows.Connection) -> Contents:
+    """Every row of the journal, checked by its seal and against the others."""
     contents = Contents()
     try:
         contents.meta = {row[0]: rows.meta_value(row) for row in _table(connection, "meta")}
@@ -97,7 +102,7 @@ def _check_structure(connection: apsw.Connection) -> None:
         raise rows.Damaged("; ".join(str(each).replace("\n", " ") for each in found))
 
 
-def _read_shards(connection: apsw.Connection, contents: Contents) -> None:
+def _read_shards(connection: rows.Connection, contents: Contents) -> None:
     shards = contents.book.shards = dict(map(rows.shard_of, _table(connection, "shard")))
     for shard, before, _ in map(rows.checkpoint_of, _table(connection, "checkpoint")):
         shards[shard].checkpoint_input = before
@@ -118,7 +123,7 @@ def _read_shards(connection: apsw.Connection, contents: Contents) -> None:
         raise rows.Damaged("table shard: a shard is missing that has inputs")
 
 
-def _read_outbox(connection: apsw.Connection, contents: Contents) -> None:
+def _read_outbox(connection: rows.Connection, contents: Contents) -> None:
     ranges: dict[int, list[FateRange]] = {}
     for broker, known in map(rows.fate_of, _table(connection, "fate")):
         ranges.setdefault(broker, []).append(known)
@@ -136,7 +141,7 @@ def _read_outbox(connection: apsw.Connection, contents: Contents) -> None:
         raise rows.Damaged("table broker: a broker is missing that has signals")
 
 
-def _table(connection: apsw.Connection, name: str) -> Iterator[rows.Row]:
+def _table(connection: rows.Connection, name: str) -> Iterable[rows.Row]:
     return connection.execute(f"SELECT * FROM {name}")  # noqa: S608  a name of ours
 
 

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from anystrat.adapters.sqlite_journal.lanes import Call, InlineLane, Lane, ThreadLane
+from anystrat.adapters.sqlite_journal.tables import Tables
 from anystrat.adapters.sqlite_journal.writer import Writer
 from anystrat.domain.journal import Fate, JournalFailed, OutboxEntry, Settled, ShardRecord, Step
 
 BUSY_TIMEOUT_SEC: Final = 5.0
 
 
-class SqliteFileJournal:
-    """The journal of a run, in one file in WAL mode; see `domain.journal.Journal`.
+class JournalWriter(Protocol):
+    """Executes a journal's calls, in groups of a transaction each. `path` says in messages which journal it is."""
 
-    A thread of its own executes what waits as one transaction (group commit), so callers' event loops never wait for
-    the disk; with `inline`, each call is a transaction of its own, in the caller, as simulators need it. `vfs` names a
-    SQLite VFS that is registered with apsw. Of other programs that lock the file (a backup), `busy_timeout_sec` are
-    waited for. The file must not be on a network filesystem: locks and syncs promise nothing there.
+    epoch: int
 
-    `open` raises `MissingExtra` without the extra `live`.
+    @property
+    def path(self) -> object: ...
+
+    @property
+    def tables(self) -> Tables: ...
+
+    def open(self, fingerprint: str | None) -> None: ...
+
+    def serve(self, calls: Sequence[Call]) -> None: ...
+
+    def rest(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TableJournal:
+    """The port's calls, on whatever writes the tables: each becomes one piece of the writer's work.
+
+    With `inline`, each is a transaction of its own, in the caller; otherwise a thread takes what waits as one.
     """
 
-    def __init__(
-        self, path: Path, *, vfs: str | None = None, inline: bool = False, busy_timeout_sec: float = BUSY_TIMEOUT_SEC
-    ) -> None:
-        self._writer = Writer(path, vfs=vfs, busy_timeout_sec=busy_timeout_sec)
+    def __init__(self, writer: JournalWriter, *, inline: bool = False) -> None:
+        self._writer = writer
         self._inline = inline
         self._lane: Lane | None = None
 
@@ -129,3 +143,20 @@ class SqliteFileJournal:
         if self._lane is None:
             raise JournalFailed(f"{self._writer.path}: the journal is not open")
         return await self._lane.do(call)
+
+
+class SqliteFileJournal(TableJournal):
+    """The journal of a run, in one file in WAL mode; see `domain.journal.Journal`.
+
+    A thread of its own executes what waits as one transaction (group commit), so callers' event loops never wait for
+    the disk; with `inline`, each call is a transaction of its own, in the caller, as simulators need it. `vfs` names a
+    SQLite VFS that is registered with apsw. Of other programs that lock the file (a backup), `busy_timeout_sec` are
+    waited for. The file must not be on a network filesystem: locks and syncs promise nothing there.
+
+    `open` raises `MissingExtra` without the extra `live`.
+    """
+
+    def __init__(
+        self, path: Path, *, vfs: str | None = None, inline: bool = False, busy_timeout_sec: float = BUSY_TIMEOUT_SEC
+    ) -> None:
+        super().__init__(Writer(path, vfs=vfs, busy_timeout_sec=busy_timeout_sec), inline=inline)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 from zlib import crc32
 
 import msgspec
@@ -59,6 +59,14 @@ _watermarks: Final = msgspec.msgpack.Decoder(dict[str, int])
 _forgotten: Final = msgspec.msgpack.Decoder(dict[Fate, int])
 
 Row = tuple[Any, ...]
+
+
+class Connection(Protocol):
+    """What the tables ask of a database: SQLite's statements, or whatever makes them its own."""
+
+    def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Iterable[Any]: ...
+
+    def executemany(self, statement: str, values: Iterable[Sequence[Any]], /) -> object: ...
 
 
 class Damaged(Exception):

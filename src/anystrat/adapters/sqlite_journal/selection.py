@@ -6,14 +6,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from anystrat.adapters.journal_book import Book, BrokerBook, entry
 from anystrat.adapters.sqlite_journal import rows
 from anystrat.domain.journal import Fate, OutboxEntry, OutboxSignal, ShardRecord
-
-if TYPE_CHECKING:
-    import apsw
 
 #: What one page of inputs holds, in bytes, before it ends; one step at least.
 _PAGE_BYTES: Final = 4 << 20
@@ -32,7 +29,7 @@ class Contents:
 class Selection:
     """Reads what the book speaks of, on one connection. Raises `rows.Damaged`, `apsw.Error`."""
 
-    def __init__(self, connection: apsw.Connection, contents: Contents) -> None:
+    def __init__(self, connection: rows.Connection, contents: Contents) -> None:
         self._connection = connection
         self._contents = contents
 

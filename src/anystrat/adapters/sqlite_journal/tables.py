@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anystrat.adapters.journal_book import DEAD_LETTERS, UNSETTLED, BrokerBook, ShardBook
 from anystrat.adapters.journal_fates import Change, FateRange
@@ -17,9 +17,6 @@ from anystrat.adapters.sqlite_journal import rows
 from anystrat.adapters.sqlite_journal.compaction import forget_inputs, forget_signals, join_signals, piece_of
 from anystrat.adapters.sqlite_journal.selection import Contents, Selection
 from anystrat.domain.journal import Fate, OutboxEntry, OutboxSignal, Settled, ShardRecord, Step
-
-if TYPE_CHECKING:
-    import apsw
 
 
 @dataclass(slots=True)
@@ -38,7 +35,7 @@ class _Unwritten:
 class Tables:
     """A journal's tables and its book, on one connection. Raises `DoesNotFollow`, `rows.Damaged`, `apsw.Error`."""
 
-    def __init__(self, connection: apsw.Connection, contents: Contents) -> None:
+    def __init__(self, connection: rows.Connection, contents: Contents) -> None:
         self._connection = connection
         self._numbers = contents.numbers
         self._unwritten = _Unwritten()

@@ -1,0 +1,137 @@
+"""A PostgreSQL connection with the face that the journal's tables ask for, and their statements in its dialect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from anystrat.adapters.sqlite_journal.rows import TABLES
+from anystrat.domain.errors import MissingExtra
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg.abc import QueryNoTemplate
+
+#: Steps that are fetched at a time where a reader may end before the last.
+_AT_ONCE: Final = 32
+_CONNECT_SEC: Final = 10
+_ESCAPED: Final = re.compile(r"\\(.)")
+_INSERT: Final = re.compile(r"INSERT (OR REPLACE )?INTO (\w+) VALUES \([?,]+\)")
+_KEY: Final = re.compile(r"PRIMARY KEY \(([\w, ]+)\)|\((\w+) (?:INTEGER|TEXT) PRIMARY KEY")
+
+
+def library() -> Any:
+    """psycopg; raises `MissingExtra`."""
+    try:
+        import psycopg
+    except ImportError:
+        raise MissingExtra("a journal in PostgreSQL", "postgres") from None
+    return psycopg
+
+
+def connect(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection whose commits are on the server's disk when they return. A silent peer is given up within a minute."""
+    connection: psycopg.Connection[tuple[Any, ...]] = library().connect(
+        url,
+        autocommit=True,
+        connect_timeout=_CONNECT_SEC,
+        application_name="anystrat journal",
+        keepalives_idle=15,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=30_000,
+    )
+    # Of the server's settings, the one that a database or a role may have weakened.
+    connection.execute("SET synchronous_commit = on")
+    return connection
+
+
+@cache
+def create_statements() -> tuple[str, ...]:
+    """The journal's tables, as in SQLite but for the names of types."""
+    made = []
+    for statement in TABLES.values():
+        plain = re.sub(r"\) STRICT(, WITHOUT ROWID)?$", ")", statement)
+        made.append(plain.replace("INTEGER", "BIGINT").replace("BLOB", "BYTEA"))
+    return tuple(made)
+
+
+@cache
+def translated(statement: str) -> str:
+    """A statement of the journal's tables in PostgreSQL's words."""
+    inserted = _INSERT.fullmatch(statement)
+    if inserted is not None and inserted[1]:
+        table = TABLES[inserted[2]]
+        columns = re.findall(r"(\w+) (?:INTEGER|TEXT|BLOB)", table)
+        found = _KEY.search(table)
+        assert found is not None, table
+        keys = (found[1] or found[2]).split(", ")
+        changed = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns if name not in keys)
+        statement = statement.replace("OR REPLACE ", "") + f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"
+    elif re.fullmatch(r"SELECT \* FROM \w+", statement):
+        statement += " ORDER BY 1, 2"  # as SQLite's keys have them
+    return statement.replace("?", "%s")
+
+
+class TablesConnection:
+    """Executes the statements of `sqlite_journal.tables` and its neighbours. `changed`: whether anything was written."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._connection = connection
+        self._cursors = 0
+        self.changed = False
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Iterable[Any]:
+        """The rows that it gives."""
+        query: Any = translated(statement)
+        if not query.startswith("SELECT"):
+            self.changed = True
+            return self._plain(query, values)
+        # What has no end of its own is fetched as it is read.
+        return self._page(query, values) if query.endswith("ORDER BY first") else self._plain(query, values)
+
+    def executemany(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
+        """Once for each of `values`, in few round trips."""
+        rows = list(values)
+        if not rows:
+            return
+        self.changed = True
+        query: Any = translated(statement)
+        with self._connection.cursor() as cursor:
+            cursor.executemany(query, map(_written, rows))
+
+    def _plain(self, query: QueryNoTemplate, values: Sequence[Any]) -> list[Any]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(query, _written(values))
+            return list(map(_read, cursor.fetchall())) if cursor.description is not None else []
+
+    def _page(self, query: QueryNoTemplate, values: Sequence[Any]) -> Generator[Any]:
+        self._cursors += 1
+        with self._connection.cursor(name=f"page_{self._cursors}") as cursor:
+            cursor.itersize = _AT_ONCE
+            cursor.execute(query, _written(values))
+            yield from map(_read, cursor)
+
+
+def _written(values: Sequence[Any]) -> Sequence[Any]:
+    """Text is kept whatever is in it: PostgreSQL's has no NUL."""
+    return [value.replace("\\", "\\\\").replace("\0", "\\0") if isinstance(value, str) else value for value in values]
+
+
+def _read(row: Sequence[Any]) -> tuple[Any, ...]:
+    """What `_written` was given."""
+    return tuple(
+        _ESCAPED.sub(lambda found: "\0" if found[1] == "0" else "\\", value) if isinstance(value, str) else value
+        for value in row
+    )
+
+
+@contextmanager
+def transaction(connection: psycopg.Connection[tuple[Any, ...]]) -> Generator[None]:
+    """All of it or nothing; durable where it ends well."""
+    connection.execute("BEGIN")
+    yield
+    connection.execute("COMMIT")

@@ -1,0 +1,20 @@
+"""A journal in PostgreSQL, with the async face that the port asks for."""
+
+from __future__ import annotations
+
+from anystrat.adapters.postgres_journal.writer import PostgresWriter
+from anystrat.adapters.sqlite_journal.journal import TableJournal
+
+
+class PostgresSchemaJournal(TableJournal):
+    """The journal of a run, in a schema of a PostgreSQL database; see `domain.journal.Journal`.
+
+    The tables, their seals and their rules are those of the journal in SQLite. A thread of its own executes what waits as one
+    transaction. The first connection that opens it holds an advisory lock; whoever comes to hold it after that connection
+    is gone raises the epoch, and a writer of an older epoch commits nothing.
+
+    `open` raises `MissingExtra` without the extra `postgres`.
+    """
+
+    def __init__(self, url: str, schema: str = "public") -> None:
+        super().__init__(PostgresWriter(url, schema))

@@ -1,0 +1,223 @@
+"""The writing side of a journal in PostgreSQL: takes the schema over, and executes groups of calls, a transaction each.
+
+One thread at a time; it knows nothing of event loops. Its first error is its last: nothing is tried again. Where the
+connection is lost in the middle of a commit, what was kept is read anew by whoever opens the journal next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from anystrat.adapters.journal_book import DoesNotFollow
+from anystrat.adapters.postgres_journal.connection import (
+    TablesConnection,
+    connect,
+    create_statements,
+    library,
+    transaction,
+)
+from anystrat.adapters.sqlite_journal.inspection import NotOurs, read_contents
+from anystrat.adapters.sqlite_journal.lanes import Call
+from anystrat.adapters.sqlite_journal.rows import SCHEMA_VERSION, Damaged, meta_row, meta_value
+from anystrat.adapters.sqlite_journal.selection import Contents
+from anystrat.adapters.sqlite_journal.tables import Tables
+from anystrat.domain.journal import JournalFailed, JournalRefused
+
+if TYPE_CHECKING:
+    import psycopg
+
+#: Where in `meta` the version of the tables is.
+_VERSION: Final = "schema"
+#: How long the lock of the journal is waited for, and the end of another writer's transaction.
+_LOCK_MS: Final = 1_000
+_ROW_LOCK_MS: Final = 10_000
+
+
+class PostgresWriter:
+    """A journal that this process writes. `tables` is there from `open` to `close`.
+
+    `url` may hold a password, and is in no message.
+    """
+
+    def __init__(self, url: str, schema: str) -> None:
+        self.path = f"PostgreSQL, schema {schema}"
+        self.epoch = 0
+        self._url = url
+        self._schema = schema
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._shim: TablesConnection | None = None
+        self._tables: Tables | None = None
+        self._failed = ""
+
+    @property
+    def tables(self) -> Tables:
+        """The journal's tables, within a transaction."""
+        if self._tables is None:
+            raise JournalFailed(f"{self.path}: the journal is not open")
+        return self._tables
+
+    def open(self, fingerprint: str | None) -> None:
+        """Take the journal over. Raises `JournalRefused`, with the schema as it was, and `MissingExtra`."""
+        errors = (library().Error, Damaged, OSError)
+        try:
+            self._connection = connect(self._url)
+            self._take_lock()
+            with transaction(self._connection):
+                self._take_over(fingerprint)
+        except NotOurs as error:
+            self.close()
+            raise JournalRefused(f"{self.path}: {error}") from error
+        except errors as error:
+            self.close()
+            # What psycopg was raised from may show the address.
+            raise JournalRefused(f"{self.path}: {self._in_words(error)}") from None
+
+    def serve(self, calls: Sequence[Call]) -> None:
+        """Execute the calls in one transaction, and put into each what came of it. Raises nothing."""
+        if self._failed:
+            self._refuse(calls)
+            return
+        try:
+            self._execute(calls)
+        except Exception as error:  # noqa: BLE001  whatever it is, what was written of this group must not stay
+            self._fail(error)
+            self._refuse(calls)
+
+    def rest(self) -> None:
+        """Between two groups: nothing to do."""
+
+    def close(self) -> None:
+        """Give everything back; what no call was told of is not kept."""
+        self._tables = self._shim = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(library().Error):
+                connection.close()
+
+    def _take_lock(self) -> None:
+        """Hold the journal as long as the connection lasts."""
+        connection = self._connection
+        assert connection is not None
+        key = f"anystrat journal {self._schema}"
+        # The server may take a moment to see that a process which was killed is gone.
+        connection.execute(f"SET lock_timeout = {_LOCK_MS}")
+        try:
+            connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+        except library().errors.LockNotAvailable:
+            raise NotOurs(
+                f"in use by {self._holder(key)}; one runner at a time writes a journal: stop that one first"
+            ) from None
+        connection.execute(f"SET lock_timeout = {_ROW_LOCK_MS}")
+
+    def _holder(self, key: str) -> str:
+        assert self._connection is not None
+        found = self._connection.execute(
+            "SELECT a.pid, coalesce(host(a.client_addr), 'the server''s own machine') FROM pg_locks l "
+            "JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted "
+            "AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(%s, 0)",
+            (key,),
+        ).fetchone()
+        return "another runner" if found is None else f"a runner on {found[1]} (backend {found[0]})"
+
+    def _take_over(self, fingerprint: str | None) -> None:
+        connection = self._connection
+        assert connection is not None
+        self._shim = shim = TablesConnection(connection)
+        contents = self._contents(shim)
+        self._tables = tables = Tables(shim, contents)
+        if fingerprint is not None:
+            if contents.book.shards and contents.meta.get("fingerprint", fingerprint) != fingerprint:
+                raise NotOurs(
+                    "it holds the state of another configuration (other strategies, parameters, instruments or shards); "
+                    "go back to that configuration, or name another schema"
+                )
+            tables.set_meta("fingerprint", fingerprint)
+        self.epoch = contents.meta["epoch"] + 1
+        tables.set_meta("epoch", self.epoch)
+        tables.set_meta("sequence", contents.meta["sequence"] + 1)
+        tables.flush()
+
+    def _contents(self, shim: TablesConnection) -> Contents:
+        connection = self._connection
+        assert connection is not None
+        psycopg = library()
+        name = psycopg.sql.Identifier(self._schema)
+        tables = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_name = 'meta'",
+            (self._schema,),
+        ).fetchall()
+        if not tables:
+            connection.execute(psycopg.sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+        connection.execute(psycopg.sql.SQL("SET search_path TO {}").format(name))
+        if not tables:
+            for statement in create_statements():
+                shim.execute(statement)
+            first = [meta_row("epoch", 0), meta_row("sequence", 0), meta_row(_VERSION, SCHEMA_VERSION)]
+            shim.executemany("INSERT INTO meta VALUES (?,?,?)", first)
+        try:
+            version = self._kept(_VERSION, "FOR UPDATE")
+        except (psycopg.Error, StopIteration, ValueError):
+            raise NotOurs("it has a table `meta` that is no journal's; name another schema") from None
+        if version != SCHEMA_VERSION:
+            raise NotOurs(f"expected tables of version {SCHEMA_VERSION}, found {version}; update anystrat")
+        self._kept("epoch", "FOR UPDATE")  # until the end of this transaction no other writer commits
+        return read_contents(shim)
+
+    def _execute(self, calls: Sequence[Call]) -> None:
+        tables, connection, shim = self.tables, self._connection, self._shim
+        assert connection is not None
+        assert shim is not None
+        shim.changed = False
+        with transaction(connection):
+            writes = any(call.writes for call in calls)
+            if (epoch := self._kept("epoch", "FOR UPDATE" if writes else "")) != self.epoch:
+                raise JournalFailed(
+                    f"{self.path}: the journal was taken over by another runner (epoch {epoch}, this one has {self.epoch})"
+                )
+            for call in calls:
+                try:
+                    call.result = call.work()
+                except DoesNotFollow as error:
+                    call.error = error
+            tables.flush()
+            if shim.changed:
+                tables.set_meta("sequence", tables.meta["sequence"] + 1)
+                tables.flush()
+
+    def _kept(self, name: str, lock: str) -> int:
+        assert self._shim is not None
+        row = next(iter(self._shim.execute(f"SELECT * FROM meta WHERE name = ? {lock}", (name,))))  # noqa: S608  words of ours
+        value: int = meta_value(row)
+        return value
+
+    def _in_words(self, error: Exception) -> str:
+        words = " ".join(str(error).split()) or type(error).__name__
+        if self._connection is None:
+            # The address is told of as the driver parsed it; where it holds a password, it is not.
+            words = "no connection: " + words.replace(self._url, "***")
+            for secret in _passwords(self._url):
+                words = words.replace(secret, "***")
+        return words
+
+    def _fail(self, error: Exception) -> None:
+        self._failed = (
+            str(error)
+            if isinstance(error, JournalFailed)
+            else f"{self.path}: {self._in_words(error)}. The run has to stop; everything that was acknowledged is kept"
+        )
+        self.close()
+
+    def _refuse(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            call.error = JournalFailed(self._failed)
+
+
+def _passwords(url: str) -> list[str]:
+    psycopg = library()
+    try:
+        password = psycopg.conninfo.conninfo_to_dict(url).get("password")
+    except psycopg.Error:
+        return [part for part in url.replace("@", " ").replace(":", " ").replace("=", " ").split() if len(part) > 3]
+    return [str(password)] if password else []
