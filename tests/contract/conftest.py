@@ -8,9 +8,9 @@ import pytest
 from tests.contract.source_places import socket_messages
 from tests.feed_server import FeedServer
 from tests.kafka_cluster import KafkaCluster
-from tests.servers import nats_server, own_nats_server
+from tests.servers import nats_server, own_nats_server, redis_server
 
-__all__ = ["kafka_server", "nats_server", "own_nats_server", "websocket_server"]
+__all__ = ["kafka_server", "nats_server", "own_nats_server", "redis_server", "websocket_server"]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from anystrat.domain.configuration import (
     SourceSettings,
     StrategyConfig,
 )
-from anystrat.domain.endpoints import MemoryFeatures
+from anystrat.domain.endpoints import MemoryFeatures, RedisFeatureStore
 from anystrat.domain.errors import CalendarRefused, ConfigurationError, ModelRefused, Problem, UnknownName
 from anystrat.domain.protocols import FeatureStore, MLCapable, StrategyProcessor
 from anystrat.engine.engine import Engine
@@ -181,8 +181,19 @@ def feature_store(settings: FeatureStoreSettings) -> FeatureStore:
     """The feature store that a configuration names."""
     from anystrat.adapters.feature_memory import FeatureMemory
 
-    assert isinstance(settings.options, MemoryFeatures)
-    return FeatureMemory(settings.options.size)
+    options = settings.options
+    if isinstance(options, RedisFeatureStore):
+        from anystrat.adapters.redis_features import RedisFeatures
+
+        return RedisFeatures(
+            options.url.reveal(),
+            size=options.size,
+            prefix=options.prefix,
+            ttl_sec=options.ttl_sec,
+            timeout_sec=options.timeout_sec,
+        )
+    assert isinstance(options, MemoryFeatures)
+    return FeatureMemory(options.size)
 
 
 def session_clock(configuration: Configuration) -> SessionClock | None:

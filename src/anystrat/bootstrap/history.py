@@ -11,7 +11,14 @@ from anystrat.adapters.file_history import FileHistory as TicksOfFiles
 from anystrat.adapters.journal_history import JournalHistory as TicksOfJournal
 from anystrat.adapters.tick_files import open_ticks
 from anystrat.domain.columns import TickColumns
-from anystrat.domain.endpoints import FileHistory, FileSource, JournalHistory, SyntheticSource
+from anystrat.domain.endpoints import (
+    FileHistory,
+    FileSource,
+    JournalHistory,
+    PostgresHistory,
+    RedisHistory,
+    SyntheticSource,
+)
 from anystrat.domain.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -29,20 +36,28 @@ def open_history(
 ) -> HistoryProvider:
     """The provider that the settings name, of so many ticks of each wanted instrument; nothing is read before it is asked.
 
-    Only what is older than the source's first tick counts. Questions raise `TickFileError`, `JournalRefused`, `MissingExtra`.
+    Only what is older than the source's first tick counts. Questions raise `TickFileError`, `JournalRefused`, `HistoryRefused`, `MissingExtra`.
     """
     before = _first_tick(source, clock)
     if isinstance(settings.options, FileHistory):
         return TicksOfFiles(settings.options.path, wanted, before)
     if isinstance(settings.options, JournalHistory):
         return _LateJournal(settings.options, max(wanted.values(), default=0), before)
+    if isinstance(settings.options, PostgresHistory):
+        from anystrat.adapters.postgres_history import PostgresTicks
+
+        return PostgresTicks(settings.options.url.reveal(), settings.options.table, before)
+    if isinstance(settings.options, RedisHistory):
+        from anystrat.adapters.redis_history import RedisTicks
+
+        return RedisTicks(settings.options.url.reveal(), settings.options.key, before)
     raise ConfigurationError(
         [
             Problem(
                 "this version has no such history",
                 path="history.type",
                 found=repr(settings.type),
-                allowed="file, journal",
+                allowed="file, journal, postgres, redis",
             )
         ]
     )

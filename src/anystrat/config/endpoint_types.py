@@ -24,7 +24,10 @@ from anystrat.domain.endpoints import (
     MemoryJournal,
     NatsBroker,
     NatsSource,
+    PostgresHistory,
     PostgresJournal,
+    RedisFeatureStore,
+    RedisHistory,
     SqliteJournal,
     StdinSource,
     SyntheticSource,
@@ -69,9 +72,18 @@ class EndpointTypes:
         default_factory=lambda: {"sqlite": SqliteJournal, "postgres": PostgresJournal, "memory": MemoryJournal}
     )
 
-    histories: Mapping[str, Options] = field(default_factory=lambda: {"file": FileHistory, "journal": JournalHistory})
+    histories: Mapping[str, Options] = field(
+        default_factory=lambda: {
+            "file": FileHistory,
+            "journal": JournalHistory,
+            "postgres": PostgresHistory,
+            "redis": RedisHistory,
+        }
+    )
     notifiers: Mapping[str, Options] = field(default_factory=lambda: {"webhook": WebhookBroker})
-    feature_stores: Mapping[str, Options] = field(default_factory=lambda: {"memory": MemoryFeatures})
+    feature_stores: Mapping[str, Options] = field(
+        default_factory=lambda: {"memory": MemoryFeatures, "redis": RedisFeatureStore}
+    )
 
     def with_source(self, name: str, options: Options = None) -> EndpointTypes:
         """These types and one more source."""

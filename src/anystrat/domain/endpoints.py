@@ -197,6 +197,21 @@ class MemoryFeatures:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisFeatureStore:
+    """Feature vectors in Redis, shared with other processes, those that were asked for last in memory as well."""
+
+    url: Annotated[Secret, Doc("redis://, rediss:// or unix:// address.")]
+    size: Annotated[int, Ge(1), Le(1 << 30), Unit("vectors"), Doc("How many memory may hold.")] = 100_000
+    prefix: Annotated[str, Doc("What every key begins with.")] = "anystrat:features:"
+    ttl_sec: Annotated[
+        int, Ge(1), Le(1_000_000_000), Unit("seconds"), Doc("A vector that nobody asks for so long is forgotten.")
+    ] = 86_400
+    timeout_sec: Annotated[
+        float, Gt(0), Le(10), Unit("seconds"), Doc("How long the server is waited for; features are computed then.")
+    ] = 0.05
+
+
+@dataclass(frozen=True, slots=True)
 class FileHistory:
     """What tick files hold from before the run: Parquet, JSONL, CSV, or the directory of a recording."""
 
@@ -208,6 +223,26 @@ class JournalHistory:
     """What the SQLite journal of an earlier run keeps: under another configuration, for example."""
 
     path: Annotated[Path, Doc("The journal's file.")]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresHistory:
+    """What a PostgreSQL table holds from before the run, in columns instrument_token, price, and ts_ns or timestamp."""
+
+    url: Annotated[Secret, Doc("postgresql:// address.")]
+    table: Annotated[str, Doc("The table, with its schema where it is not on the search path.")] = "ticks"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisHistory:
+    """What Redis streams hold from before the run, one an instrument, in fields ts_ns and price."""
+
+    url: Annotated[Secret, Doc("redis://, rediss:// or unix:// address.")]
+    key: Annotated[str, Doc("Name of an instrument's stream, `{token}` standing for the instrument.")] = "ticks:{token}"
+
+    def __post_init__(self) -> None:
+        if "{token}" not in self.key:
+            raise ParameterError("key", "must hold {token}: each instrument has a stream of its own", self.key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,10 @@ class MissingDriver(MissingExtra):
         self.extra = ""
 
 
+class HistoryRefused(AnystratError):
+    """What was before a run's first tick cannot be had: no server, other columns, prices that are none."""
+
+
 class UnknownName(AnystratError):
     """A name that is not registered; the text lists what is, and the nearest."""
 

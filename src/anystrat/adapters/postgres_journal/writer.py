@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 #: Where in `meta` the version of the tables is.
 _VERSION: Final = "schema"
 #: How long the lock of the journal is waited for, and the end of another writer's transaction.
-_LOCK_MS: Final = 1_000
-_ROW_LOCK_MS: Final = 10_000
+_LOCK_MS: Final = "1000"
+_ROW_LOCK_MS: Final = "10000"
+_SET_LOCK_TIMEOUT: Final = "SELECT set_config('lock_timeout', %s, false)"
 
 
 class PostgresWriter:
@@ -102,14 +103,14 @@ class PostgresWriter:
         assert connection is not None
         key = f"anystrat journal {self._schema}"
         # The server may take a moment to see that a process which was killed is gone.
-        connection.execute(f"SET lock_timeout = {_LOCK_MS}")
+        connection.execute(_SET_LOCK_TIMEOUT, (_LOCK_MS,))
         try:
             connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (key,))
         except library().errors.LockNotAvailable:
             raise NotOurs(
                 f"in use by {self._holder(key)}; one runner at a time writes a journal: stop that one first"
             ) from None
-        connection.execute(f"SET lock_timeout = {_ROW_LOCK_MS}")
+        connection.execute(_SET_LOCK_TIMEOUT, (_ROW_LOCK_MS,))
 
     def _holder(self, key: str) -> str:
         assert self._connection is not None
