@@ -110,6 +110,10 @@ def onnx_bytes(pipeline: Pipeline) -> bytes:
     shape = make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(CLASSES)])
     model.graph.output[0].CopyFrom(shape)
     model.metadata_props.add(key="features", value=json.dumps(list(FEATURES)))
+    # skl2onnx lists what it imports in the order of a set, which differs from process to process.
+    imports = sorted(model.opset_import, key=lambda one: one.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
