@@ -87,7 +87,7 @@ def test_acknowledging_before_the_commit(monkeypatch):
 def test_acknowledging_when_the_first_of_several_shards_is_done(monkeypatch):
     issue = Tickets.issue
     monkeypatch.setattr(Tickets, "issue", lambda self, partition, last, parts: issue(self, partition, last, 1))
-    caught("I4", near=1099)
+    caught("I4", near=1)
 
 
 def test_acknowledging_although_the_commit_failed():
@@ -415,7 +415,7 @@ def test_the_kill_switch_waits_for_the_disk(monkeypatch):
 
     kill_ = Runner.kill
     monkeypatch.setattr(Runner, "kill", kill)
-    caught("I6", near=483, ticks=200)
+    caught("I6", near=450, ticks=200)
 
 
 def test_a_mailbox_takes_whatever_comes(monkeypatch):

@@ -49,6 +49,7 @@ def test_a_write_that_fails_leaves_nothing_behind(store: ModelStore, monkeypatch
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
+    store.directory.mkdir(parents=True)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ModelRefused, match=r"cannot be kept \(.*No space left on device\).*make room"):
         store.keep(HASH, CONTENT)

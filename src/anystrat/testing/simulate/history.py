@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from anystrat.domain.intake import LiveSource
     from anystrat.domain.journal import Journal
     from anystrat.domain.notices import Notice
+    from anystrat.runner.parcel import Parcel
 
 TICKS: Final = 200
 #: After the last fault, everything has to be done within so many simulated seconds.
@@ -293,7 +294,7 @@ class _Lives:
             made = (delivery(name, on_dead) for name in configuration.brokers if name in used)
             return [each for each in made if each is not None]
 
-        return seams.runner(
+        runner = seams.runner(
             RunnerParts(
                 settings=configuration.run,
                 fingerprint=setting.fingerprint,
@@ -318,6 +319,10 @@ class _Lives:
                 checkpoint_inputs=scenario.checkpoint_inputs,
             )
         )
+        for mailbox, seconds in zip(runner.mailboxes, world.pace.shards, strict=True):
+            if seconds:
+                vars(mailbox)["take"] = _late(mailbox.take, process, seconds)
+        return runner
 
     async def _heal(self, operator: Operator) -> None:
         """From a moment on nothing goes wrong; see then whether everything comes to its end."""
@@ -331,6 +336,18 @@ class _Lives:
             await asyncio.sleep(_LOOK_SEC)
         world.trace.say("everything is done")
         world.finished.set()
+
+
+def _late(
+    take: Callable[[int], Coroutine[None, None, list[Parcel]]], process: Process, seconds: float
+) -> Callable[[int], Coroutine[None, None, list[Parcel]]]:
+    """A mailbox whose shard comes back for more only after so long: the strategies of it took their time."""
+
+    async def late(at_most: int) -> list[Parcel]:
+        await process.reach(seconds)
+        return await take(at_most)
+
+    return late
 
 
 async def _done(future: asyncio.Future[None]) -> None:

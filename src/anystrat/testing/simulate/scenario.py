@@ -162,7 +162,7 @@ def _drawn_settings(dice: Dice, seed: int, brokers: list[str], *, live: bool) ->
     top = {
         "version": 1,
         "run": {
-            "shards": dice.one_of([1, 1, 2, 3]),
+            "shards": dice.one_of([1, 1, 2, 4]),
             "mailbox": dice.one_of([4, 16, 4096]),
             "rng_seed": seed % 1000,
             "overload": "conflate" if live and dice.chance(0.15) else "block",

@@ -54,6 +54,8 @@ class Pace:
     journal: float
     source: float
     sink: float
+    #: How long each shard takes for what it has taken.
+    shards: tuple[float, ...]
 
 
 class World:
@@ -69,7 +71,7 @@ class World:
         self.ledger = Ledger()
         self.server = Server(scenario.messages)
         self.brokers = {name: Broker(name, model, scenario.seed) for name, model in scenario.sinks.items()}
-        self.pace = Pace(dice.scale(0.0005, 0.05), dice.scale(0.0005, 0.05), dice.scale(0.001, 0.2))
+        self.pace = Pace(dice.scale(0.0005, 0.05), dice.scale(0.0005, 0.05), dice.scale(0.001, 0.2), _shards(scenario))
         self.store = MemoryStore()
         self.disk = _disk() if scenario.sqlite else None
         self.model_file = ModelFile(scenario.seed)
@@ -319,6 +321,13 @@ class World:
         waiting = 0 if health.journal is None else health.journal.waiting
         if waiting > _STEPS + len(runner.shards):
             self.broken("I7", f"{waiting} steps wait for their commit")
+
+
+def _shards(scenario: Scenario) -> tuple[float, ...]:
+    """Most shards are as quick as the loop; beside those, some have strategies that take their time."""
+    dice = Dice(scenario.seed, "shards")
+    uneven = dice.chance(0.5)
+    return tuple(dice.scale(0.01, 1.0) if uneven and dice.chance(0.5) else 0.0 for _ in range(scenario.plan.count))
 
 
 def _disk() -> SimulatedDisk:
