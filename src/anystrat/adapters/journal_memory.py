@@ -138,6 +138,13 @@ class InMemoryJournal:
     async def killed(self) -> bool:
         return self._open().killed
 
+    @property
+    def problem(self) -> str:
+        return ""
+
+    def give_up(self) -> None:
+        pass
+
     async def set_killed(self, killed: bool) -> None:  # noqa: FBT001  as the port has it
         self._open().killed = killed
 

@@ -22,7 +22,7 @@ class JournalRefused(AnystratError):
 class JournalFailed(AnystratError):
     """The store failed under a journal that was open. It is final: the process must stop, and begin anew from what is kept.
 
-    Nothing is tried again: a sync that failed once may answer "done" the next time without having written anything.
+    Nothing but a lack of room is waited out: a sync that failed once may answer "done" the next time without having written anything.
     """
 
 
@@ -115,8 +115,9 @@ class Journal(Protocol):
 
     Writes take effect in the order of the calls; one whose awaiting is cancelled still does. Raises `JournalRefused` from
     `open`, and `ValueError`, with nothing written, for what does not follow on what is kept. After an error of the store
-    (a full disk, a failed sync, another runner that took the journal over) this and every later call raise
-    `JournalFailed`: the runner stops, and nothing that was not returned from was promised.
+    (a failed sync, another runner that took the journal over) this and every later call raise
+    `JournalFailed`: the runner stops, and nothing that was not returned from was promised. A store without room for more
+    is no such error until `give_up`: calls wait for room.
     """
 
     async def open(self, fingerprint: str | None) -> None:
@@ -130,6 +131,15 @@ class Journal(Protocol):
     @property
     def epoch(self) -> int:
         """How many times this journal was taken over, this time included. A writer of an older epoch can commit nothing."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why calls wait at present, and what would help; empty where nothing is in their way."""
+        ...
+
+    def give_up(self) -> None:
+        """Wait for room no longer: calls that do, and later ones that would, raise `JournalFailed`."""
         ...
 
     async def shard(self, shard: int) -> ShardRecord | None:

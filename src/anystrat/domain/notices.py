@@ -91,6 +91,18 @@ class BreakerMoved(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class JournalWaits(msgspec.Struct, frozen=True):
+    """The journal finds no room: nothing is taken in or sent until it does. `problem` says what would help."""
+
+    problem: str
+
+
+class JournalGoesOn(msgspec.Struct, frozen=True):
+    """The journal found room, after so many seconds; nothing was lost."""
+
+    seconds: float
+
+
 class StrategyBlocks(msgspec.Struct, frozen=True):
     """A strategy has not answered for `seconds`, and holds its shard up. `stack` is where it is, where that can be seen."""
 
@@ -137,6 +149,8 @@ Notice = (
     | DeadLettered
     | Expired
     | BreakerMoved
+    | JournalWaits
+    | JournalGoesOn
     | StrategyBlocks
     | PartFailed
     | Draining

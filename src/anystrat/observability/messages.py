@@ -7,7 +7,17 @@ from typing import Any, Final
 from anystrat.domain.health import Breaker
 from anystrat.domain.intake import NoticeKind, SourceNotice
 from anystrat.domain.lifecycle import State
-from anystrat.domain.notices import BreakerMoved, DeadLettered, Expired, Notice, PartFailed, Stopped, StrategyBlocks
+from anystrat.domain.notices import (
+    BreakerMoved,
+    DeadLettered,
+    Expired,
+    JournalGoesOn,
+    JournalWaits,
+    Notice,
+    PartFailed,
+    Stopped,
+    StrategyBlocks,
+)
 from anystrat.domain.notifying import Message, Severity, Topic
 from anystrat.domain.outcomes import Noted, Outcome, Transition
 
@@ -58,6 +68,12 @@ def of_notice(notice: Notice) -> Message | None:  # noqa: PLR0911  one case a no
             text = f"{notice.strategy_id} holds its shard up, for {notice.seconds:.1f} s now"
             details = {"strategy": notice.strategy_id, "shard": notice.shard}
             return Message(Topic.STRATEGY, "strategy.blocks", Severity.ERROR, text, details)
+        case JournalWaits():
+            text = f"The run pauses: {notice.problem}"
+            return Message(Topic.SERVICE, "service.paused", Severity.ERROR, text, {"problem": notice.problem})
+        case JournalGoesOn():
+            text = f"The journal has room again after {notice.seconds:.0f} s: the run goes on"
+            return Message(Topic.SERVICE, "service.goes_on", Severity.INFO, text, {"seconds": notice.seconds})
         case PartFailed():
             text = f"{notice.part} failed: {notice.error}; {notice.consequence}"
             details = {"part": notice.part, "error": notice.error, "consequence": notice.consequence}

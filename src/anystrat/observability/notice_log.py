@@ -13,6 +13,8 @@ from anystrat.domain.notices import (
     Draining,
     Expired,
     HistoryReady,
+    JournalGoesOn,
+    JournalWaits,
     Listening,
     Notice,
     PartFailed,
@@ -97,6 +99,10 @@ class NoticeLog:
                     before=notice.before.name.lower(),
                     **_given(reason=notice.reason),
                 )
+            case JournalWaits():
+                log.error("journal has no room: the run pauses", problem=notice.problem)
+            case JournalGoesOn():
+                log.info("journal has room again: the run goes on", seconds=round(notice.seconds, 3))
             case StrategyBlocks():
                 log.error(
                     "strategy blocks its shard",

@@ -1,12 +1,14 @@
-"""What a runner does now and then: models, timers of silent instruments, idle shards, the journal's compaction."""
+"""What a runner does now and then: a journal without room, models, timers of silent instruments, idle shards, the journal's compaction."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from anystrat.domain.events import TimerDue
+from anystrat.domain.journal import JournalFailed
+from anystrat.domain.notices import JournalGoesOn, JournalWaits, Notice
 from anystrat.engine.state import NEVER
 
 if TYPE_CHECKING:
@@ -25,27 +27,61 @@ _COMPACT_EVERY: Final = 60
 class Housekeeping:
     """Looks after a runner's shards."""
 
-    def __init__(self, parts: RunnerParts, shards: Sequence[Shard], intake: Intake, committer: Committer) -> None:
+    def __init__(
+        self,
+        parts: RunnerParts,
+        shards: Sequence[Shard],
+        intake: Intake,
+        committer: Committer,
+        say: Callable[[Notice], object],
+    ) -> None:
         self._parts = parts
         self._shards = shards
         self._intake = intake
         self._committer = committer
+        self._say = say
+        self._waits_since: float | None = None
+        self._compacting: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Keep house once a second, until cancelled."""
-        parts = self._parts
+        """Keep house once a second, until cancelled. Raises what a compaction of the journal failed of."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._keep(group)
+        except* JournalFailed as failed:
+            raise failed.exceptions[0] from failed
+
+    async def _keep(self, group: asyncio.TaskGroup) -> None:
         turn = 0
         while True:
             await asyncio.sleep(_EVERY_SEC)
             turn += 1
+            self.watch_journal()
             await self.watch_models()
             self.run_timers()
             for shard in self._shards:
                 shard.report_executors()
             if len(self._shards) > 1:
                 self.move_idle()
-            if turn % _COMPACT_EVERY == 0:
-                await parts.journal.compact(keep_inputs=parts.keep_inputs, keep_settled=parts.keep_settled)
+            if turn % _COMPACT_EVERY == 0 and (self._compacting is None or self._compacting.done()):
+                self._compacting = group.create_task(self._compact(), name="compaction")
+
+    async def _compact(self) -> None:
+        """Forget what is not needed any more, beside everything else: with a long journal it takes many pieces."""
+        parts = self._parts
+        await parts.journal.compact(keep_inputs=parts.keep_inputs, keep_settled=parts.keep_settled)
+
+    def watch_journal(self) -> None:
+        """While the journal has no room, nothing is taken in: it would only wait in memory."""
+        problem, now = self._parts.journal.problem, asyncio.get_running_loop().time()
+        if problem and self._waits_since is None:
+            self._waits_since = now
+            self._intake.pause()
+            self._say(JournalWaits(problem))
+        elif not problem and self._waits_since is not None:
+            self._say(JournalGoesOn(now - self._waits_since))
+            self._waits_since = None
+            self._intake.go_on()
 
     async def watch_models(self) -> None:
         """Swap in model files that changed, before all ticks that wait: they serve from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -62,6 +63,16 @@ class Intake:
         self._clock = clock
         self._on_notice = on_notice
         self._at_most = at_most
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def pause(self) -> None:
+        """Hand nothing out until `go_on`, whatever room the mailboxes have."""
+        self._open.clear()
+
+    def go_on(self) -> None:
+        """Hand out again."""
+        self._open.set()
 
     def use(self, plan: ShardPlan) -> None:
         """From the next batch on: another plan, in which no instrument has moved."""
@@ -88,7 +99,8 @@ class Intake:
                     self._on_notice(item)
 
     async def hand_out(self, batch: TickBatch) -> None:
-        """Split a batch among the shards; waits where a mailbox is full."""
+        """Split a batch among the shards; waits where a mailbox is full, and while paused."""
+        await self._open.wait()
         handed = self.handed.setdefault(batch.partition, [-1] * self._plan.count)
         arrived = self._clock.now_ns()
         parts = self._parts(batch, handed)

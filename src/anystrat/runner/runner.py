@@ -246,7 +246,7 @@ class Runner:
         delivering = [group.create_task(each.run(), name=f"broker {each.broker}") for each in self.deliveries.values()]
         committing = group.create_task(self._committer.run(parts.source), name="committer")
         sharding = [group.create_task(each.run(), name=f"shard {each.number}") for each in self.shards]
-        house = Housekeeping(parts, self.shards, self._intake, self._committer)
+        house = Housekeeping(parts, self.shards, self._intake, self._committer, self._say)
         keeping = group.create_task(house.run(), name="housekeeping")
         taking = group.create_task(self._take_in(after), name="intake")
         self.phase = Phase.RUNNING
@@ -254,6 +254,7 @@ class Runner:
         self.phase = Phase.DRAINING
         queued = sum(each.health().queued for each in self.deliveries.values())
         self._say(Draining(self.reason, parts.drain_sec, queued))
+        giving_up = asyncio.get_running_loop().call_later(parts.drain_sec, parts.journal.give_up)
         for task in (taking, keeping):
             task.cancel()
             # Waited for from outside: awaited, its cancellation could not be told from that of the whole run.
@@ -272,6 +273,7 @@ class Runner:
             await task
         self._committer.close()
         await committing
+        giving_up.cancel()
 
     async def _settled(self) -> None:
         """Wait until every tick that was read is handled, committed and handed to its delivery."""
@@ -495,7 +497,7 @@ class Runner:
                     stalls=dict(self._stalls[shard.number]),
                 )
             )
-        journal = JournalHealth(parts.journal_name, parts.journal.epoch, self._committer.waiting)
+        journal = JournalHealth(parts.journal_name, parts.journal.epoch, self._committer.waiting, parts.journal.problem)
         feeds = self._feeds.health(self._intake.heard, now)
         brokers = tuple(each.health() for each in self.deliveries.values())
         return HealthReport(parts.settings.name, self.phase, tuple(shards), feeds, journal, brokers, self.killed)

@@ -143,7 +143,7 @@ class Rig:
         self.heard = []
         self.on_dead = None
 
-    def start(self, source, *, fence=None, rng=None):
+    def start(self, source, *, fence=None, rng=None, journal=None):
         settings = self.configuration.run
         plan = plan_shards(
             self.configuration.strategies,
@@ -152,8 +152,9 @@ class Rig:
             together=self.configuration.account is not None,
         )
         engines = build_engines(self.configuration, self.wiring, plan)
-        journal = InMemoryJournal(self.store)
-        self.journal = SlowJournal(journal, fence or Fence(), rng or random.Random(0))
+        if journal is None:
+            journal = SlowJournal(InMemoryJournal(self.store), fence or Fence(), rng or random.Random(0))
+        self.journal = journal
         self.deliveries = []
 
         def deliveries(on_dead):

@@ -1,6 +1,7 @@
 """The writing side of a journal in SQLite: takes the file over, and executes groups of calls, a transaction each.
 
-One thread at a time; it knows nothing of event loops. Its first error is its last: nothing is tried again.
+One thread at a time; it knows nothing of event loops. Its first error is its last, and nothing is tried again: but for a
+disk that is full, once the journal is open and as long as anybody wants to wait.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from anystrat.adapters.sqlite_journal.lock import Held, LockFile, Mark
 from anystrat.adapters.sqlite_journal.rows import Damaged, meta_value
 from anystrat.adapters.sqlite_journal.selection import Contents
 from anystrat.adapters.sqlite_journal.tables import Tables
+from anystrat.adapters.sqlite_journal.transaction import Room, Transactions
 from anystrat.domain.journal import JournalFailed, JournalRefused
 
 if TYPE_CHECKING:
@@ -48,8 +50,10 @@ class Writer:
         self._lock = LockFile(self.path)
         self._connection: apsw.Connection | None = None
         self._tables: Tables | None = None
+        self._transactions: Transactions | None = None
         self._wal_pages = 0
         self._failed: str = ""
+        self.room = Room(self.path)
 
     @property
     def tables(self) -> Tables:
@@ -99,6 +103,8 @@ class Writer:
         self._wal_pages = 0
         try:
             self._connection.wal_checkpoint(mode=library().SQLITE_CHECKPOINT_PASSIVE)
+        except library().FullError:
+            pass  # the log is whole, and copied once there is room
         except Exception as error:  # noqa: BLE001  whatever it is, the next call is told
             self._fail(error)
 
@@ -114,10 +120,11 @@ class Writer:
             make_tables(connection)
             contents = contents_of(connection)
         connection.set_wal_hook(self._count_pages)
+        self._transactions = transactions = Transactions(connection, self.room, self._check_epoch)
         connection.execute("BEGIN IMMEDIATE")
         if self._kept("epoch") != contents.meta["epoch"] or self._kept("sequence") != contents.meta["sequence"]:
             raise NotOurs("in use by a process that does not hold its lock; stop that one first")
-        tables = Tables(connection, contents)
+        tables = Tables(transactions, contents)
         if fingerprint is not None:
             self._check_fingerprint(contents, fingerprint)
             tables.set_meta("fingerprint", fingerprint)
@@ -150,15 +157,11 @@ class Writer:
 
     def _execute(self, calls: Sequence[Call]) -> None:
         tables = self.tables
-        connection = self._connection
+        connection, transactions = self._connection, self._transactions
         assert connection is not None
-        writes = any(call.writes for call in calls)
+        assert transactions is not None
         changes = connection.total_changes()
-        connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-        if (epoch := self._kept("epoch")) != self.epoch:
-            raise JournalFailed(
-                f"{self.path}: the journal was taken over by another runner (epoch {epoch}, this one has {self.epoch})"
-            )
+        transactions.begin(writes=any(call.writes for call in calls))
         for call in calls:
             try:
                 call.result = call.work()
@@ -168,15 +171,21 @@ class Writer:
         if connection.total_changes() != changes:
             self._commit(tables)
         else:
-            connection.execute("COMMIT")  # nothing to sync
+            transactions.commit()  # nothing to sync
 
     def _commit(self, tables: Tables) -> None:
-        assert self._connection is not None
+        assert self._transactions is not None
         sequence = tables.meta["sequence"] + 1
         tables.set_meta("sequence", sequence)
         tables.flush()
-        self._connection.execute("COMMIT")
+        self._transactions.commit()
         self._lock.mark(sequence)
+
+    def _check_epoch(self) -> None:
+        if (epoch := self._kept("epoch")) != self.epoch:
+            raise JournalFailed(
+                f"{self.path}: the journal was taken over by another runner (epoch {epoch}, this one has {self.epoch})"
+            )
 
     def _kept(self, name: str) -> int:
         assert self._connection is not None

@@ -112,6 +112,13 @@ class SimulatedJournal:
     def epoch(self) -> int:
         return self._journal.epoch
 
+    @property
+    def problem(self) -> str:
+        return self._journal.problem
+
+    def give_up(self) -> None:
+        self._journal.give_up()
+
     async def shard(self, shard: int) -> ShardRecord | None:
         record: ShardRecord | None = await self._read(lambda: at_once(self._journal.shard(shard)))
         return record
