@@ -12,6 +12,7 @@ from anystrat.adapters.recording.manifest import (
     Manifest,
     RecordingRefused,
     is_recording,
+    open_private,
     read_manifest,
     write_manifest,
 )
@@ -44,7 +45,7 @@ def locked(directory: Path) -> BinaryIO:
     others = [path.name for path in directory.iterdir() if path.name != "lock" and not path.name.endswith(".partial")]
     if others and not is_recording(directory):
         raise RecordingRefused(f"{directory}: holds other files ({min(others)}, …); name a new directory")
-    stream = (directory / "lock").open("ab")
+    stream = open_private(directory / "lock", "ab")
     try:
         import fcntl
     except ImportError:

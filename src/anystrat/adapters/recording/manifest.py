@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from anystrat.domain.errors import AnystratError
 FILE: Final = "manifest.json"
 FORMAT: Final = 1
 PIECE_FORMATS: Final = ("parquet", "jsonl")
+_MODE: Final = 0o600
 
 
 class RecordingRefused(AnystratError):
@@ -73,10 +74,15 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     write_whole(directory / FILE, data)
 
 
+def open_private(path: Path, mode: Literal["ab", "wb"]) -> BinaryIO:
+    """Open a file to write it; one that is made is for its owner alone, from its first moment on."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, _MODE))
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file under its name in one step; durable on return."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as stream:
+    with open_private(partial, "wb") as stream:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())

@@ -14,7 +14,7 @@ from anystrat.adapters.durable_names import sync_directory
 from anystrat.adapters.recording import events_file
 from anystrat.adapters.recording.events_file import Missing, event_line
 from anystrat.adapters.recording.log_file import Head, LogReader
-from anystrat.adapters.recording.manifest import publish
+from anystrat.adapters.recording.manifest import open_private, publish
 from anystrat.domain.columns import TickColumns, joined
 from anystrat.domain.errors import MissingExtra
 from anystrat.domain.inputs import Input, count_of
@@ -85,7 +85,7 @@ def settle(log_path: Path, suffix: str) -> None:
         (_write_parquet if suffix == "parquet" else _write_jsonl)(partial, content.blocks)
         publish(partial, path)
     if content.lines:
-        with (directory / events_file.FILE).open("ab") as stream:
+        with open_private(directory / events_file.FILE, "ab") as stream:
             # What a crash left there of these very lines is written again.
             stream.truncate(log.head.event_bytes)
             stream.seek(0, os.SEEK_END)
@@ -113,14 +113,14 @@ def _write_parquet(path: Path, blocks: list[TickColumns]) -> None:
     columns |= {name: getattr(whole, attribute) for name, attribute in _NUMBERS}
     columns |= {name: getattr(whole, name) for name in _FLAGS}
     table = pa.table({name: column for name, column in columns.items() if column is not None})
-    with path.open("wb") as stream:
+    with open_private(path, "wb") as stream:
         pq.write_table(table, stream, row_group_size=_ROW_GROUP, compression="zstd")
         stream.flush()
         os.fsync(stream.fileno())
 
 
 def _write_jsonl(path: Path, blocks: list[TickColumns]) -> None:
-    with path.open("wb") as stream:
+    with open_private(path, "wb") as stream:
         for block in blocks:
             stream.write("".join(_json_lines(block)).encode("ascii"))
         stream.flush()

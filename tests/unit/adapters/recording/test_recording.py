@@ -45,6 +45,20 @@ def ticks(first: int, count: int) -> TickColumns:
     return columns([tick(1 + i % 3, f"{100 + i}.5", i) for i in range(first, first + count)])
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such modes")
+@pytest.mark.parametrize("pieces", FORMATS)
+def test_every_file_of_a_recording_is_for_its_owner_alone(tmp_path, pieces):
+    before = os.umask(0)
+    try:
+        with writer(tmp_path / "r", pieces, 5) as recording:
+            take_all(recording, [ticks(0, 12), TimerDue(1), ticks(12, 3)])
+    finally:
+        os.umask(before)
+    found = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    assert len(found) >= 4
+    assert set(found.values()) == {0o600}, found
+
+
 class TestRoundTrip:
     @pytest.mark.parametrize("pieces", FORMATS)
     @given(inputs=INPUTS, limit=st.integers(1, 30), restart=st.integers(0, 12))
