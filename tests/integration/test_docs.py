@@ -40,7 +40,7 @@ _TITLE = re.compile(r'title="([^"]+)"')
 _INCLUDED = re.compile(r'^--8<-- "([^":]+)"$', re.MULTILINE)
 #: What the front pages show: examples, run where they are.
 SNIPPETS = ("examples/snippets/own_rule.py", "examples/snippets/hybrid.yaml")
-_SHOWN_ONLY = {"", "csv", "json", "shell", "text", "toml"}
+_SHOWN_ONLY = {"", "csv", "json", "shell", "sql", "text", "toml"}
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,14 @@ class Reloader:
         self._compiler = compiler
         self._observation = observation
         self._overlaid = overlaid
+        self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self) -> Reloaded:
         """Take it over, and say what changed. Raises `Refused`, with the old one in force."""
+        async with self._one_at_a_time:
+            return await self._reload()
+
+    async def _reload(self) -> Reloaded:
         # Beside the ticks: loading may take long, and nothing of the running service is touched.
         built = await asyncio.to_thread(self._built)
         changes = self._changes(built)

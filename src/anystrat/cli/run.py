@@ -18,9 +18,10 @@ from anystrat.cli.failures import INTERRUPTED, TERMINATED, say, say_error
 from anystrat.cli.options import Settings, as_json, configuration, settings_of, verbosity
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
     from types import FrameType
 
+    from anystrat.adapters.postgres_watch import PostgresWatch
     from anystrat.domain.configuration import Configuration
     from anystrat.domain.health import Endpoint
     from anystrat.domain.protocols import Compiler
@@ -120,7 +121,8 @@ def command(
         say_error("a model does not load, and --strict was asked for: nothing was run")
         context.exit(_MODEL_EXIT_CODE)
     endpoints = {"metrics": watching.endpoint(runner)}
-    if stream is not None:
+    watches: Sequence[PostgresWatch] = ()
+    if stream is not None or configured.watches:
         from anystrat.bootstrap.reloading import Reloader
 
         reload = Reloader(
@@ -132,11 +134,16 @@ def command(
             observation=watching,
             overlaid=lambda found: _with_control(_with_log_level(found, settings), control),
         )
-        endpoints["control"] = control_endpoint(
-            configured, runner, stream, clock=clock, observation=watching, reload=reload
-        )
+        if stream is not None:
+            endpoints["control"] = control_endpoint(
+                configured, runner, stream, clock=clock, observation=watching, reload=reload
+            )
+        if configured.watches:
+            from anystrat.bootstrap.watching import table_watches
+
+            watches = table_watches(configured, runner, reload, watching.log)
     try:
-        report = asyncio.run(_served(runner, endpoints, configured, told))
+        report = asyncio.run(_served(runner, endpoints, configured, told, watches))
     finally:
         watching.close()
     if as_json:
@@ -190,13 +197,18 @@ def _may_hurry(configured: Configuration) -> bool:
 
 
 async def _served(
-    runner: Runner, endpoints: Mapping[str, Endpoint | None], configured: Configuration, told: Notifier | None
+    runner: Runner,
+    endpoints: Mapping[str, Endpoint | None],
+    configured: Configuration,
+    told: Notifier | None,
+    watches: Sequence[PostgresWatch],
 ) -> dict[str, Any]:
     """Run to the end, whichever comes; what it came to."""
     from anystrat.bootstrap.running import watchdog
     from anystrat.cli.run_summary import report_of
 
     guard = watchdog(configured, runner)
+    hearing: list[asyncio.Task[None]] = []
     there = {what: endpoint for what, endpoint in endpoints.items() if endpoint is not None}
     try:
         guard.start()
@@ -204,11 +216,15 @@ async def _served(
             await told.start()
         for what, endpoint in there.items():
             runner.listening(what, await endpoint.start())
+        hearing = [asyncio.create_task(each.run(), name="watch") for each in watches]
         with _stopped_by_signals(runner):
             await runner.run()
         return report_of(runner)
     finally:
         guard.stop()
+        for task in hearing:
+            task.cancel()
+        await asyncio.gather(*hearing, return_exceptions=True)
         for endpoint in there.values():
             await endpoint.stop()
         if told is not None:

@@ -13,9 +13,12 @@ from anystrat.config.node import Node, Origin
 from anystrat.config.problems import Problems
 from anystrat.config.shapes import Steps
 from anystrat.config.yaml_reader import read_yaml_file
+from anystrat.domain.configuration import Secret, WatchedTable
 from anystrat.domain.errors import ConfigurationError
 
-_INCLUDE, _FROM = ("include",), ("from", "table")
+#: PostgreSQL cuts longer names.
+_LONGEST_CHANNEL = 64
+_INCLUDE, _FROM = ("include",), ("from", "table", "watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,12 @@ class FoundRow:
 
 @dataclass(slots=True)
 class RowGatherer:
-    """Gathers rows; remembers every file that it read."""
+    """Gathers rows; remembers every file that it read, and every table that is to be watched."""
 
     environ: Mapping[str, str]
     problems: Problems
     files: list[Path] = field(default_factory=list)
+    watches: list[WatchedTable] = field(default_factory=list)
 
     def rows(self, strategies: Node, path: Steps) -> Iterator[FoundRow]:
         """The rows of a `strategies` value, in order; files and tables are read when their turn comes."""
@@ -106,6 +110,17 @@ class RowGatherer:
         if table is not None and not (isinstance(table.value, str) and table.value):
             self.problems.add(table, (*path, "table"), "must be the name of a table")
             return
+        watch = item.entries.get("watch")
+        if watch is not None:
+            if not isinstance(watch.value, str) or not 0 < len(watch.value.encode()) < _LONGEST_CHANNEL:
+                self.problems.add(watch, (*path, "watch"), "must be the name of a channel", allowed="1 to 63 bytes")
+                return
+            if not url.value.startswith(("postgresql:", "postgres:", "postgresql+psycopg:")):
+                self.problems.add(
+                    watch, (*path, "watch"), "only a PostgreSQL database says that rows changed", found=""
+                )
+                return
+            self.watches.append(WatchedTable(Secret(str(url.value)), str(watch.value)))
         # The URL may hold a password wherever it was written, so it is never shown as it is.
         masked = url.with_value(url.value, masked=True)
         name = "strategies" if table is None else table.value

@@ -208,6 +208,7 @@ class _Assembly:
             log=self._section(LogSettings, root, "log") or LogSettings(),
             directory=directory,
             files=tuple(dict.fromkeys(self.gatherer.files)),
+            watches=tuple(self.gatherer.watches),
         )
         self.problems.raise_if_any()
         return configuration

@@ -194,6 +194,11 @@ def _from() -> Schema:
     properties = {
         "from": {"type": "string", "title": "from", "description": "URL of a database with a table of rows."},
         "table": {"type": "string", "title": "table", "description": "Name of the table.", "default": "strategies"},
+        "watch": {
+            "type": "string",
+            "title": "watch",
+            "description": "Channel on which a PostgreSQL database says that rows changed.",
+        },
     }
     return {"type": "object", "properties": properties, "required": ["from"], "additionalProperties": False}
 

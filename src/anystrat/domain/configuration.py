@@ -495,6 +495,14 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedTable:
+    """A channel of a PostgreSQL database, on which it says that rows changed."""
+
+    url: Secret
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """A whole configuration, checked. Paths in it are absolute or relative to the working directory, ready to open.
 
@@ -520,3 +528,4 @@ class Configuration:
     control: ControlSettings | None = None
     notify: NotifySettings | None = None
     account: AccountLimits | None = None
+    watches: tuple[WatchedTable, ...] = ()
