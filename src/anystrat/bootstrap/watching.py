@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from anystrat.adapters.postgres_watch import PostgresWatch
+from anystrat.adapters.postgres_watch import PostgresWatch as PostgresWatch  # noqa: PLC0414  callers annotate with it
 from anystrat.control.service import Refused
 from anystrat.domain.health import Phase
 

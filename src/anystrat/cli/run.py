@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from types import FrameType
 
-    from anystrat.adapters.postgres_watch import PostgresWatch
+    from anystrat.bootstrap.watching import PostgresWatch
     from anystrat.domain.configuration import Configuration
     from anystrat.domain.health import Endpoint
     from anystrat.domain.protocols import Compiler

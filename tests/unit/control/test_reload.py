@@ -288,5 +288,6 @@ def known(engine):
     """All of an engine's state, but for when it cleared up what it need not remember any more."""
     content = msgspec.msgpack.decode(snapshot(engine)[32:])
     tables = {name: table.tolist() for name, table in engine.state.tables.items() if name not in {"recent", "slot"}}
-    slots = [each[:-1] for each in engine.state.tables["slot"].tolist()]
+    slot = engine.state.tables["slot"]
+    slots = slot[[name for name in slot.dtype.names if name != "recent_count"]].tolist()
     return {**content, "state": tables, "slots": slots}
