@@ -34,7 +34,7 @@ install = $(uv) $(1) || { echo "uv could not install; pip tries" >&2; $(pip) $(1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types layers hygiene supply docs bench torture simulate fuzz lock clean
+.PHONY: help run test check lint types layers hygiene supply docs bench torture simulate fuzz mutate lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ torture: $(dev_ready) ## kill runs, restart servers, count every signal (MINUTES
 
 fuzz: $(dev_ready) ## 100,000 inputs for every reader, guided by coverage (MINUTES=10: what fits; needs Python 3.11)
 	@$(PY) -m tests.fuzz $(if $(MINUTES),--seconds $$(($(MINUTES) * 60 / 7)))
+
+mutate: $(dev_ready) ## put mistakes into the modules that matter most, and see the tests find them (MINUTES=10: what fits)
+	@$(PY) -m tests.mutation $(if $(MINUTES),--minutes $(MINUTES) --sample 12)
 
 simulate: $(dev_ready) ## 10,000 histories of crashes and faults, from their seeds, on a simulated loop
 	@$(SIMULATE) --seeds 1..10000 --workers 2 --minimise

@@ -1,4 +1,4 @@
-"""Kills and restarts, round after round, each with its own ticks; then one table: `python -m tests.torture --help`.
+"""Power cuts and histories by seed; kills and restarts, round after round, each with its own ticks; then the tables: `python -m tests.torture --help`.
 
 Ends with 1 where anything was lost, invented, repeated or changed; the folder of that round is kept.
 """
@@ -18,13 +18,16 @@ from typing import Any
 
 from benchmarks import machine
 
-from tests.torture import file_kills, nats_kills
+from tests.torture import file_kills, nats_kills, seeds
 from tests.torture.tally import Tally, table
 
 FILE, NATS = "file to JSONL", "NATS to NATS"
 ROUNDS = 20
 FILE_KILLS, NATS_KILLS, RESTARTS = 25, 5, 2
 SHARDS = (1, 2, 3)
+CUTS, HISTORIES = 5_000, 1_000
+#: How much of the time that is given goes into what is lived through by seed.
+_BY_SEED = 0.3
 
 
 def rounds(count: int, first_seed: int, minutes: float | None, report: Callable[[str], object]) -> dict[str, Tally]:
@@ -75,18 +78,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/torture.json"), help="the JSON of all counts")
     asked = parser.parse_args()
     load = {"before": machine.load()["load"]}
-    tallies = rounds(asked.rounds, asked.seed, asked.minutes, lambda line: print(line, file=sys.stderr))
+    minutes = asked.minutes
+    found = seeds.counts(
+        asked.seed, cuts=CUTS, histories=HISTORIES, seconds=None if minutes is None else 60 * minutes * _BY_SEED
+    )
+    left = None if minutes is None else minutes * (1 - _BY_SEED)
+    tallies = rounds(asked.rounds, asked.seed, left, lambda line: print(line, file=sys.stderr))
     load["after"] = machine.load()["load"]
-    print(table(tallies))
+    print(table(tallies), seeds.table(found), sep="\n\n")
+    for each in found.values():
+        print(*each.wrong, sep="\n", end="\n" if each.wrong else "", file=sys.stderr)
     results: dict[str, Any] = {
         "seed": asked.seed,
         "machine": machine.description(),
         "load": load,
+        "by_seed": {name: asdict(each) for name, each in found.items()},
         "paths": {path: asdict(tally) for path, tally in tallies.items()},
     }
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    sys.exit(0 if all(tally.clean for tally in tallies.values()) else 1)
+    clean = all(tally.clean for tally in tallies.values()) and not any(each.wrong for each in found.values())
+    sys.exit(0 if clean else 1)
 
 
 if __name__ == "__main__":

@@ -133,3 +133,49 @@ def test_conflation_is_bounded_by_the_instruments_however_long_nobody_takes():
     assert waiting == 0
     assert shed == 297
     assert left_out == [(1, 99), (2, 99), (3, 99)]
+
+
+def test_who_waits_for_something_is_told_of_an_event_that_comes_first():
+    async def story():
+        box = Mailbox(2)
+        waiting = asyncio.ensure_future(box.take(1))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        box.put_first(PAUSE)
+        assert tokens_of(await asyncio.wait_for(waiting, 5)) == [PAUSE]
+
+    asyncio.run(story())
+
+
+def test_a_parcel_of_an_event_counts_for_nothing():
+    event = Parcel(event=PAUSE)
+    assert (len(event), event.malformed, event.duplicates, event.tickets) == (0, 0, 0, [])
+    assert (event.partition, event.last, event.arrived_ns) == ("", 0, 0)
+
+
+def test_whole_parcels_are_taken_as_long_as_they_fit():
+    async def story():
+        box = Mailbox(10)
+        for token in (1, 3, 5):
+            await box.put(parcel(token, token + 1))
+        assert tokens_of(await box.take(4)) == [[1, 2], [3, 4]]
+        assert tokens_of(await box.take(1)) == [[5, 6]]
+
+    asyncio.run(story())
+
+
+def test_a_mailbox_is_idle_only_once_who_took_the_last_has_come_back():
+    async def story():
+        box = Mailbox(4)
+        taking = asyncio.ensure_future(box.take(1))
+        await asyncio.sleep(0)
+        await box.put(parcel(1))
+        await taking
+        idle = asyncio.ensure_future(box.idle())
+        await asyncio.sleep(0)
+        assert not idle.done()
+        again = asyncio.ensure_future(box.take(1))
+        await asyncio.wait_for(idle, 5)
+        again.cancel()
+
+    asyncio.run(story())

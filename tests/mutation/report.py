@@ -1,0 +1,85 @@
+"""The documentation's page of the numbers: `python -m tests.mutation.report [RESULTS]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = Path(__file__).with_name("results.json")
+PAGE = ROOT / "docs" / "reference" / "mutation.md"
+
+_INTRODUCTION = """\
+# Mutants
+
+<!-- Filled by tests/mutation/report.py from tests/mutation/results.json. -->
+
+A test that never fails proves nothing. `make mutate` puts one small mistake after another into the modules on which it depends that nothing is lost and nothing is
+decided otherwise: a comparison that takes in its bound or leaves it out, plus for minus, `and` for `or`, a condition turned round, a number that is one more, a call
+left out, an answer that is nothing. Each such *mutant* runs against its module's own unit tests in a process of its own. One at which no test fails
+*lives*: a hole in the tests, or code that may as well be otherwise.
+
+The simulator, the contract suite and the parity suite are not asked: what lives here may well die there. Of a module with many mutants some are tried, chosen at random.
+"""
+
+
+def table(modules: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line a module, as Markdown."""
+    rows = [
+        (name, str(each["mutants"]), str(each["tried"]), str(each["found"]), _share(each))
+        for name, each in modules.items()
+    ]
+    whole = {key: sum(each[key] for each in modules.values()) for key in ("mutants", "tried", "found")}
+    rows.append(("all", str(whole["mutants"]), str(whole["tried"]), str(whole["found"]), _share(whole)))
+    head = ("", "mutants", "tried", "found", "share")
+    widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]
+    rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
+    return "\n".join([_line(head, widths), rule, *(_line(row, widths) for row in rows)])
+
+
+def page(results: Mapping[str, Any]) -> str:
+    machine = results["machine"]
+    where = f"{machine['processor']}, {machine['cores']} cores; {machine['python']}; {machine['date']}; {results['seconds']:,.0f} s."
+    left = [
+        f"- `{name}:{each['line']}`: `{each['what']}`" + (f" ({each['why']})" if each["why"] else "")
+        for name, module in results["modules"].items()
+        for each in module["left"]
+    ]
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            "## These numbers\n",
+            table(results["modules"]),
+            f"\n{where}\n",
+            "## Those that live\n",
+            *left,
+            "",
+        ]
+    )
+
+
+def _share(each: Mapping[str, Any]) -> str:
+    return f"{100 * each['found'] / each['tried']:.0f} %" if each["tried"] else ""
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    first, *rest = zip(cells, widths, strict=True)
+    return "| " + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation.report", description=__doc__)
+    parser.add_argument(
+        "results", nargs="?", type=Path, default=KEPT, help="the JSON of a run; it is kept beside this file"
+    )
+    text = parser.parse_args().results.read_text(encoding="utf-8")
+    KEPT.write_text(text, encoding="utf-8")
+    PAGE.write_text(page(json.loads(text)), encoding="utf-8")
+    print(f"{PAGE.relative_to(ROOT)} is written; {KEPT.relative_to(ROOT)} has its numbers")
+
+
+if __name__ == "__main__":
+    main()
