@@ -67,6 +67,19 @@ def test_the_streams_window_is_what_the_sink_promises(nats_server) -> None:
     asyncio.run(main())
 
 
+def test_a_server_that_is_away_gives_way_to_the_next_in_the_list(nats_server) -> None:
+    async def main() -> None:
+        await make(nats_server, "SECOND", "second.>")
+        url = Secret(f"nats://127.0.0.1:1, {nats_server.url}")
+        sink = NatsSink(NatsBroker(url, "second.x", "SECOND"), 5.0)
+        await sink.open()
+        (result,) = await sink.send([signal(1)])
+        assert result.verdict is Verdict.ACKED
+        await sink.close()
+
+    asyncio.run(main())
+
+
 def test_a_stream_that_is_not_there_is_named_with_the_command_that_makes_it(nats_server) -> None:
     async def main() -> None:
         sink = sink_of(nats_server, stream="NOWHERE")

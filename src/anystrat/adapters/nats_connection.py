@@ -38,8 +38,15 @@ def servers_of(access: NatsAccess) -> list[str]:
     return [server.strip() for server in access.url.reveal().split(",") if server.strip()]
 
 
-async def connect(access: NatsAccess, server: str, on_lost: Callable[[], object], *, timeout_sec: int = 2) -> Client:
-    """A client of this server; `on_lost` hears when the connection is gone. Raises what the client raises, `MissingExtra`."""
+async def connect(
+    access: NatsAccess,
+    server: str,
+    on_lost: Callable[[], object],
+    *,
+    timeout_sec: int = 2,
+    on_error: Callable[[Exception], object] | None = None,
+) -> Client:
+    """A client of this server; `on_lost` hears when the connection is gone, `on_error` what the client says of it. Raises what the client raises, `MissingExtra`."""
     try:
         from nats.aio.client import Client
     except ImportError:
@@ -48,8 +55,10 @@ async def connect(access: NatsAccess, server: str, on_lost: Callable[[], object]
     async def lost() -> None:
         on_lost()
 
-    async def noted(_error: Exception) -> None:
+    async def noted(error: Exception) -> None:
         """Whatever matters of it ends the connection, or is raised where it is waited for."""
+        if on_error is not None:
+            on_error(error)
 
     login: dict[str, Any] = {
         name: value.reveal()

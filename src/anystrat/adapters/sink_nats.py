@@ -6,10 +6,11 @@ import asyncio
 import re
 from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from anystrat.adapters.nats_connection import connect, servers_of
 from anystrat.domain.delivery import TAKEN, Idempotent, SendResult, SinkUnavailable, Verdict
 from anystrat.domain.errors import MissingExtra
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 #: What a stream has where nothing else was asked for.
 _USUAL_WINDOW_SEC: Final = 120.0
 _LARGEST_GROUP: Final = 1_024
-_ATTEMPTS_A_SERVER: Final = 1
-_RETRY_SEC: Final = 0.05
 #: Of the time for an answer: what came by then counts, whatever is missing.
 _SHARE: Final = 0.9
 #: Server errors that another attempt cannot mend: too large, by the stream's or the server's limit; malformed headers.
@@ -78,42 +77,30 @@ class NatsSink:
         return _LARGEST_GROUP
 
     async def open(self) -> None:
-        try:
-            import nats
-            from nats.errors import NoServersError
-        except ImportError:
-            raise MissingExtra("NATS", "nats") from None
         options, self._lost, self._why = self._options, False, ""
-        servers = [server.strip() for server in options.url.reveal().split(",")]
-        login: dict[str, Any] = {}
-        if options.user is not None:
-            login |= {"user": options.user.reveal()}
-        if options.password is not None:
-            login |= {"password": options.password.reveal()}
-        if options.token is not None:
-            login |= {"token": options.token.reveal()}
-        if options.credentials is not None:
-            login |= {"user_credentials": str(options.credentials)}
-        try:
-            self._client = await nats.connect(
-                servers,
-                allow_reconnect=False,
-                max_reconnect_attempts=_ATTEMPTS_A_SERVER,
-                reconnect_time_wait=_RETRY_SEC,
-                connect_timeout=max(1, round(self._timeout_sec)),
-                error_cb=self._failed,
-                disconnected_cb=self._disconnected,
-                closed_cb=self._disconnected,
-                name="anystrat",
-                **login,
-            )
-        except NoServersError as error:
-            raise SinkUnavailable(f"no NATS server can be reached: {self._why or error}") from error
+        self._client = await self._connected()
         # nats-py's own `publish_async` never hears of a refusal (2.16): its handler raises it instead of passing it on.
         self._inbox = self._client.new_inbox()
         await self._client.subscribe(f"{self._inbox}.*", cb=self._acknowledged)
         if options.stream is not None:
             await self._check_stream(self._client, options.stream)
+
+    async def _connected(self) -> Client:
+        """A client of the first server that takes one. Raises `SinkUnavailable`, `MissingExtra`."""
+        timeout_sec = max(1, round(self._timeout_sec))
+        for server in servers_of(self._options):
+            try:
+                client = await connect(
+                    self._options, server, self._disconnected, timeout_sec=timeout_sec, on_error=self._failed
+                )
+            except MissingExtra:
+                raise
+            except Exception as error:  # noqa: BLE001  of sockets, of TLS, of the client: each says that this one cannot be had
+                self._why = self._why or str(error) or type(error).__name__
+            else:
+                self._lost, self._why = False, ""
+                return client
+        raise SinkUnavailable(f"no NATS server can be reached: {self._why}")
 
     async def send(self, signals: Sequence[OutboxSignal]) -> list[SendResult]:
         client = self._client
@@ -215,10 +202,10 @@ class NatsSink:
     def _unavailable(self) -> SinkUnavailable:
         return SinkUnavailable(f"the connection to NATS is lost{f': {self._why}' if self._why else ''}")
 
-    async def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         self._why = str(error) or type(error).__name__
 
-    async def _disconnected(self) -> None:
+    def _disconnected(self) -> None:
         self._why = self._why or "the server closed the connection"
         self._lost = True
         self._answered.set()
