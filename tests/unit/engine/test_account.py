@@ -254,3 +254,11 @@ def test_what_shares_an_account_shares_a_shard() -> None:
 def test_a_limit_that_cannot_be_is_refused(account: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         configuration_from_mapping(mapping(account), default_wiring().catalog)
+
+
+def test_positions_that_hold_against_each_other_are_gross_twice() -> None:
+    feed = Feed(engine({"max_gross_exposure": 1_900}, row("a", [1]), row("b", [2])))
+    feed.tick(100, 1)
+    feed.tick(100, 2)
+    assert feed.tick(110, 1) == ["a BUY"]
+    assert feed.tick(90, 2) == ["b account_gross_exposure"]  # 1,100 + 900
