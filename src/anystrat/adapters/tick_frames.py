@@ -1,7 +1,7 @@
 """Ticks that are in memory already: data frames, Arrow tables, mappings of arrays, as columns.
 
 Columns are those of tick files (`ts_ns` or `timestamp`, `instrument_token`, `price`, optional `size`, `bid`, `ask`, `halted`,
-`auction`); of pandas, an index of timestamps stands in for a missing time. Without `instrument_token`, all rows are of one
+`auction`), or of bar files; of pandas, an index of timestamps stands in for a missing time. Without `instrument_token`, all rows are of one
 instrument, which the caller names. Rows are taken in the order of time, those of one time as they come.
 """
 
@@ -23,7 +23,17 @@ from anystrat.adapters.tick_files.decode import (
     price_of_text,
 )
 from anystrat.adapters.tick_files.merge import sliced
-from anystrat.adapters.tick_files.source import FLAGS, INSTRUMENT, NUMBERS, PRICE, TIMESTAMP, TS_NS, missing
+from anystrat.adapters.tick_files.source import (
+    BARS,
+    FLAGS,
+    INSTRUMENT,
+    NUMBERS,
+    PRICE,
+    TIMESTAMP,
+    TS_NS,
+    as_ticks,
+    missing,
+)
 from anystrat.domain.columns import TickColumns, joined
 from anystrat.domain.errors import TickFileError
 from anystrat.domain.tick import MarketTick, TickRow, row_of
@@ -83,6 +93,7 @@ def _columns(frame: Any) -> dict[str, Any] | None:
 
 
 def _block(found: Mapping[str, Any], what: str, instrument: int | None) -> TickColumns:
+    found = dict(zip(as_ticks(list(found)), found.values(), strict=True))
     names = list(found)
     for wanted in ((TS_NS, TIMESTAMP), (PRICE,), *(((INSTRUMENT,),) if instrument is None else ())):
         if not any(name in found for name in wanted):
@@ -93,7 +104,7 @@ def _block(found: Mapping[str, Any], what: str, instrument: int | None) -> TickC
     price, exact = _prices(_array(found[PRICE]))
     tokens = np.full(size, instrument, np.int64) if INSTRUMENT not in found else _whole(_array(found[INSTRUMENT]))
     optional: dict[str, NDArray[Any]] = {}
-    for name in NUMBERS:
+    for name in (*NUMBERS, *BARS):
         if name in found:
             optional[name] = _prices(_array(found[name]))[0]
     for name in FLAGS:

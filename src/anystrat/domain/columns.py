@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,7 +12,7 @@ import numpy as np
 
 from anystrat.domain.exact import to_decimal
 from anystrat.domain.signal_id import mixed_columns
-from anystrat.domain.tick import MarketTick, TickRow, row_of
+from anystrat.domain.tick import MarketTick, TickRow, bar_value, row_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,8 @@ class TickColumns:
     """`n` ticks in input order, every column of shape (n,).
 
     `ts_ns` is in nanoseconds since 1970 UTC. `price` is a double; `exact` holds the decimals where the file had text or
-    decimals (None: the double's shortest decimal is exact). `volume`, `bid`, `ask` hold NaN where a row had none.
+    decimals (None: the double's shortest decimal is exact). `volume`, `bid`, `ask` hold NaN where a row had none; so do `open`,
+    `high`, `low`, which are there where ticks are bars, whose close is their price.
     """
 
     ts_ns: NDArray[np.int64]
@@ -34,13 +36,16 @@ class TickColumns:
     ask: NDArray[np.float64] | None = None
     halted: NDArray[np.bool_] | None = None
     auction: NDArray[np.bool_] | None = None
+    open: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
+    low: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ts_ns)
 
     def taken(self, places: NDArray[np.int64]) -> TickColumns:
         """Only the ticks at `places`, in that order."""
-        more = (self.volume, self.bid, self.ask, self.halted, self.auction)
+        more = (self.volume, self.bid, self.ask, self.halted, self.auction, self.open, self.high, self.low)
         return TickColumns(
             self.ts_ns[places],
             self.instrument_token[places],
@@ -66,8 +71,15 @@ class TickColumns:
             self.auction.tolist() if self.auction is not None else flags,
             strict=True,
         )
-        for fields in columns:
-            yield TickRow(*fields)
+        bars = {name: part for name in ("open", "high", "low") if (part := getattr(self, name)) is not None}
+        if not bars:
+            for fields in columns:
+                yield TickRow(*fields)
+            return
+        if self.volume is not None:
+            bars["volume"] = self.volume
+        for fields, *values in zip(columns, *(part.tolist() for part in bars.values()), strict=True):
+            yield TickRow(*fields, _bar(bars, values))
 
 
 def columns_of_ticks(rows: Iterable[TickRow | MarketTick]) -> TickColumns:
@@ -96,7 +108,18 @@ def columns_of_ticks(rows: Iterable[TickRow | MarketTick]) -> TickColumns:
         optional([item.ask for item in taken]),
         flag([item.halted for item in taken]),
         flag([item.auction for item in taken]),
+        *(optional(bars) for bars in _bars_of(taken)),
     )
+
+
+def _bars_of(rows: Sequence[TickRow]) -> Iterator[list[float | Decimal | None]]:
+    for name in ("open", "high", "low"):
+        values = (bar_value(row.metadata, name) for row in rows)
+        yield [None if math.isnan(value) else value for value in values]
+
+
+def _bar(names: Iterable[str], values: Iterable[float]) -> dict[str, Decimal]:
+    return {name: to_decimal(value) for name, value in zip(names, values, strict=True) if not math.isnan(value)}
 
 
 def joined(blocks: Sequence[TickColumns]) -> TickColumns:
@@ -126,6 +149,7 @@ def joined(blocks: Sequence[TickColumns]) -> TickColumns:
         exact,
         *(column(name, np.nan, np.float64) for name in ("volume", "bid", "ask")),
         *(column(name, missing=False, kind=np.bool_) for name in ("halted", "auction")),
+        *(column(name, np.nan, np.float64) for name in ("open", "high", "low")),
     )
 
 

@@ -14,6 +14,9 @@
 | `size`, `bid`, `ask` (optional) | as price | as price | as price |
 | `halted`, `auction` (optional) | bool, 0 and 1 | bool, 0 and 1 | true, false, 1, 0 |
 
+A CSV or Parquet file, or a data frame, without `price` but with `close` holds bars: ticks at their close, with `open`, `high`,
+`low` and `volume` (whatever their case) in their metadata, where they are there.
+
 A naive time is in UTC. With both `ts_ns` and `timestamp`, the first counts. Other columns are ignored. A row that cannot
 be decoded is counted as malformed and the rest goes on; a price of NaN, infinity, zero or below is decoded: the engine
 judges it. A text file whose last line ends early has one malformed row; one that is missing, empty, truncated (Parquet,

@@ -29,7 +29,17 @@ from anystrat.adapters.tick_files.decode import (
     shown,
 )
 from anystrat.adapters.tick_files.lines import MAX_LINE, Lines
-from anystrat.adapters.tick_files.source import FLAGS, INSTRUMENT, NUMBERS, PRICE, TIMESTAMP, TS_NS, check_columns
+from anystrat.adapters.tick_files.source import (
+    BARS,
+    FLAGS,
+    INSTRUMENT,
+    NUMBERS,
+    PRICE,
+    TIMESTAMP,
+    TS_NS,
+    as_ticks,
+    check_columns,
+)
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.errors import TickFileError
 
@@ -44,13 +54,13 @@ class CsvLines:
 
     def __init__(self, place: str, header: bytes, at: int = 1) -> None:
         self._place = place
-        names = _names(place, header, at)
+        names = as_ticks(_names(place, header, at))
         check_columns(place, names)
         self._stamps = StampReader()
         self._width = len(names)
         self._time = TS_NS if TS_NS in names else TIMESTAMP
         self._at = {name: names.index(name) for name in (self._time, INSTRUMENT, PRICE)}
-        self._numbers = {name: names.index(name) for name in NUMBERS if name in names}
+        self._numbers = {name: names.index(name) for name in (*NUMBERS, *BARS) if name in names}
         self._flags = {name: names.index(name) for name in FLAGS if name in names}
 
     def block(self, number: int, lines: list[bytes | None], tally: Tally) -> TickColumns:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from anystrat.adapters.tick_files.source import BARS
 from anystrat.domain.columns import TickColumns
 
 if TYPE_CHECKING:
@@ -253,6 +254,9 @@ def columns_of(
         ask=optional.get("ask"),
         halted=optional.get("halted"),
         auction=optional.get("auction"),
+        open=optional.get(BARS[0]),
+        high=optional.get(BARS[1]),
+        low=optional.get(BARS[2]),
     )
 
 

@@ -110,4 +110,5 @@ def sliced(block: TickColumns, start: int, stop: int) -> TickColumns:
         block.price[cut],
         exact if exact is not None and any(value is not None for value in exact) else None,
         *(part(column) for column in (block.volume, block.bid, block.ask, block.halted, block.auction)),
+        *(part(column) for column in (block.open, block.high, block.low)),
     )

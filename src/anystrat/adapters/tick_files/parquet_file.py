@@ -26,7 +26,17 @@ from anystrat.adapters.tick_files.decode import (
     shown,
 )
 from anystrat.adapters.tick_files.parquet_footer import UnsoundFooter, check_footer
-from anystrat.adapters.tick_files.source import FLAGS, INSTRUMENT, NUMBERS, PRICE, TIMESTAMP, TS_NS, check_columns
+from anystrat.adapters.tick_files.source import (
+    BARS,
+    FLAGS,
+    INSTRUMENT,
+    NUMBERS,
+    PRICE,
+    TIMESTAMP,
+    TS_NS,
+    as_ticks,
+    check_columns,
+)
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.errors import MissingExtra, TickFileError
 
@@ -73,7 +83,7 @@ class ParquetSource:
             self.total_rows: int | None = file.metadata.num_rows
             self._check_schema(file.schema_arrow)
         try:
-            check_footer(path, self._columns)
+            check_footer(path, self._read)
         except UnsoundFooter as error:
             raise TickFileError(f"{path}: {error}") from error
 
@@ -146,7 +156,7 @@ class ParquetSource:
         done: Callable[[], int],
         groups: list[int] | None = None,
     ) -> Iterator[Any]:
-        batches = file.iter_batches(batch_size=block_rows, columns=self._columns, row_groups=groups)
+        batches = file.iter_batches(batch_size=block_rows, columns=self._read, row_groups=groups)
         while True:
             try:
                 batch = next(batches, None)
@@ -162,9 +172,11 @@ class ParquetSource:
     # ---- the schema
 
     def _check_schema(self, schema: Any) -> None:
-        check_columns(self.path, schema.names)
+        names = as_ticks(schema.names)
+        check_columns(self.path, names)
+        self._called = dict(zip(names, schema.names, strict=True))
         types = self._pa.types
-        time = TS_NS if TS_NS in schema.names else TIMESTAMP
+        time = TS_NS if TS_NS in names else TIMESTAMP
         stamp = types.is_timestamp
         if time == TS_NS:
             self._demand(schema, time, "a 64-bit integer", types.is_integer, stamp)
@@ -175,8 +187,8 @@ class ParquetSource:
         self._demand(schema, INSTRUMENT, "a 64-bit integer", types.is_integer)
         self._demand(schema, PRICE, "a float, a decimal or text", *self._number_types())
         columns = [time, INSTRUMENT, PRICE]
-        for name in NUMBERS:
-            if name in schema.names and not types.is_null(schema.field(name).type):
+        for name in (*NUMBERS, *BARS):
+            if name in names and not types.is_null(schema.field(self._called[name]).type):
                 self._demand(schema, name, "a float, a decimal or text", *self._number_types())
                 columns.append(name)
         for name in FLAGS:
@@ -185,6 +197,7 @@ class ParquetSource:
                 columns.append(name)
         self._time = time
         self._columns = columns
+        self._read = [self._called[name] for name in columns]
 
     def _number_types(self) -> tuple[Callable[[Any], bool], ...]:
         types = self._pa.types
@@ -195,6 +208,7 @@ class ParquetSource:
         return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
     def _demand(self, schema: Any, name: str, expected: str, *tests: Callable[[Any], bool]) -> None:
+        name = self._called[name]
         kind = schema.field(name).type
         if not any(test(_value_type(kind)) for test in tests):
             raise TickFileError(f"{self.path}: the column {name!r} has the type {kind}; expected {expected}")
@@ -226,7 +240,7 @@ class ParquetSource:
         return columns_of(found[self._time], found[INSTRUMENT], found[PRICE], exact, found)
 
     def _column(self, name: str, batch: Any, stamps: StampReader) -> Column:
-        array = batch.column(batch.schema.get_field_index(name))
+        array = batch.column(batch.schema.get_field_index(self._called.get(name, name)))
         if self._pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         kind, types = array.type, self._pa.types

@@ -21,6 +21,9 @@ PRICE: Final = "price"
 #: Optional numbers; `size` is called `volume` in `TickColumns`.
 NUMBERS: Final = ("size", "bid", "ask")
 FLAGS: Final = ("halted", "auction")
+#: A bar's optional numbers, by names that no tick file has for something else.
+BARS: Final = ("bar open", "bar high", "bar low")
+_OF_BARS: Final = {"close": PRICE, "volume": "size", "open": BARS[0], "high": BARS[1], "low": BARS[2]}
 KNOWN: Final = (TS_NS, TIMESTAMP, INSTRUMENT, PRICE, *NUMBERS, *FLAGS)
 
 
@@ -53,6 +56,13 @@ class TickSourceFile(Protocol):
     def blocks(self, block_rows: int, tally: Tally) -> Iterator[TickColumns]:
         """The file's good rows from its beginning, in blocks that are never empty; bad ones go to `tally`."""
         ...
+
+
+def as_ticks(names: Sequence[str]) -> list[str]:
+    """What the columns mean: a file without `price`, with `close`, holds bars, whose `Open`, `HIGH`, `volume` are as well."""
+    if PRICE in names or not any(name.lower() == "close" for name in names):
+        return list(names)
+    return [_OF_BARS.get(name.lower(), name) for name in names]
 
 
 def check_columns(path: Path | str, found: Sequence[str]) -> None:
