@@ -79,7 +79,7 @@ class TickColumns:
         if self.volume is not None:
             bars["volume"] = self.volume
         for fields, *values in zip(columns, *(part.tolist() for part in bars.values()), strict=True):
-            yield TickRow(*fields, _bar(bars, values))
+            yield TickRow(*fields, metadata=_bar(bars, values))
 
 
 def columns_of_ticks(rows: Iterable[TickRow | MarketTick]) -> TickColumns:
