@@ -79,7 +79,9 @@ class TickColumns:
         if self.volume is not None:
             bars["volume"] = self.volume
         for fields, *values in zip(columns, *(part.tolist() for part in bars.values()), strict=True):
-            yield TickRow(*fields, metadata=_bar(bars, values))
+            row = TickRow(*fields)
+            row.metadata = _bar(bars, values)
+            yield row
 
 
 def columns_of_ticks(rows: Iterable[TickRow | MarketTick]) -> TickColumns:
