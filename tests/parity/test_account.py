@@ -47,7 +47,7 @@ def with_account(case: Case, account: dict[str, Any]) -> Case:
     return case._replace(config={**case.config, "account": account})
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=40, phases=PHASES)
 @given(case=cases(), account=LIMITS, data=st.data())
 def test_an_account_leads_to_the_same_by_ticks_in_lanes_and_over_columns(
     case: Case, account: dict[str, Any], data: st.DataObject
@@ -81,7 +81,7 @@ def test_an_account_leads_to_the_same_by_ticks_in_lanes_and_over_columns(
     assert engine.account.dump() == one_by_one.account.dump()  # type: ignore[union-attr]  # just said
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=40, phases=PHASES)
 @given(
     case=cases(),
     gross=st.sampled_from([5_000.0, 20_000.0, 100_000.0]),

