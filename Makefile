@@ -10,7 +10,8 @@ LOCK_FLAGS ?=
 MINUTES ?=
 
 RUN   := $(PY) examples/quickstart/run.py
-TEST  := $(PY) -m pytest -n 2 -q
+# Three at a time on two cores: a fifth of the time is waiting for servers and processes.
+TEST  := $(PY) -m pytest -n 3 -q
 BENCH := $(PY) -m benchmarks
 TORTURE := $(PY) -m tests.torture
 SIMULATE := $(PY) -m anystrat.testing.simulate

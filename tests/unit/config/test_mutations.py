@@ -90,7 +90,7 @@ def mutants(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=4 * settings().max_examples)
+@settings(max_examples=2 * settings().max_examples)
 @given(mutants())
 def test_a_mutated_file_loads_or_is_refused_and_nothing_else(text: str) -> None:
     _outcome(text)
@@ -136,7 +136,7 @@ MAPPING = json.loads(
 )  # fmt: skip
 
 
-@settings(max_examples=6 * settings().max_examples)
+@settings(max_examples=3 * settings().max_examples)
 @given(data=st.data())
 def test_a_mapping_with_any_value_anywhere_loads_or_is_refused_and_nothing_else(data: st.DataObject) -> None:
     mapping = json.loads(json.dumps(MAPPING))
