@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-KEPT = Path(__file__).with_name("results.json")
+from tests.kept_results import ROOT, fill_page
+
 PAGE = ROOT / "docs" / "reference" / "mutation.md"
 
 _INTRODUCTION = """\
@@ -70,16 +67,5 @@ def _line(cells: tuple[str, ...], widths: list[int]) -> str:
     return "| " + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]) + " |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutation.report", description=__doc__)
-    parser.add_argument(
-        "results", nargs="?", type=Path, default=KEPT, help="the JSON of a run; it is kept beside this file"
-    )
-    text = parser.parse_args().results.read_text(encoding="utf-8")
-    KEPT.write_text(text, encoding="utf-8")
-    PAGE.write_text(page(json.loads(text)), encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)} is written; {KEPT.relative_to(ROOT)} has its numbers")
-
-
 if __name__ == "__main__":
-    main()
+    fill_page(__file__, PAGE, page)

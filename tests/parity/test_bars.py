@@ -11,18 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import anystrat
-from anystrat.adapters.numba_kernels import numba_compiler
 from anystrat.bootstrap import build_engine, default_wiring
 from anystrat.config import configuration_from_mapping
 from anystrat.domain.outcomes import Emitted
 from anystrat.domain.tick import TickRow
-from anystrat.engine.columns.outcomes import outcomes_of
-from anystrat.engine.columns.runner import BlockRunner
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import restore, snapshot
-from tests.parity.engine_case import make_engine
-from tests.parity.test_columns import PHASES, columns_of, cut, plain
-from tests.parity.test_live import accounts, compiled_engine
+from tests.parity.every_way import same_every_way
+from tests.parity.test_columns import PHASES, columns_of
 from tests.reference.generate import Case, cases
 
 SECOND = 1_000_000_000
@@ -42,29 +38,7 @@ def with_bars(case: Case, data: st.DataObject) -> Case:
 def test_bars_lead_to_the_same_by_ticks_in_lanes_and_over_columns(case: Case, data: st.DataObject) -> None:
     block = columns_of(case)
     case = with_bars(case, data)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(block)), max_size=4), label="block borders"))
-    one_by_one = make_engine(case)
-    expected = [plain(outcome) for row in block.rows() for outcome in one_by_one.step(row)]
-    engine = compiled_engine(case)
-    found: list[str] = []
-    for start, stop in zip([0, *cuts], [*cuts, len(block)], strict=True):
-        part = cut(block, start, stop)
-        how = data.draw(st.sampled_from(["lanes", "ticks", "columns", "restored"]), label="how")
-        if how == "restored":
-            again = compiled_engine(case)
-            restore(again, snapshot(engine))
-            engine = again
-        if how == "columns":
-            outcomes = list(outcomes_of(engine, BlockRunner(engine, numba_compiler()).run(part), reasons=True))
-        elif how == "ticks":
-            outcomes = [outcome for row in part.rows() for outcome in engine.step(row)]
-        else:
-            outcomes = engine.step_block(part).outcomes()
-        found += [plain(outcome) for outcome in outcomes]
-    for number, (ours, theirs) in enumerate(zip(found, expected, strict=False)):
-        assert ours == theirs, number
-    assert len(found) == len(expected)
-    assert accounts(engine) == accounts(one_by_one)
+    same_every_way(case, block, data)
 
 
 def engine_of(**row: Any) -> Engine:

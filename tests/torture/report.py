@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
 from typing import Any
 
+from tests.kept_results import ROOT, fill_page
 from tests.torture import seeds
 from tests.torture.tally import Tally, table
 
-ROOT = Path(__file__).resolve().parents[2]
-KEPT = Path(__file__).with_name("results.json")
 PAGE = ROOT / "docs" / "reference" / "torture.md"
 
 _INTRODUCTION = """\
@@ -72,16 +68,5 @@ def page(results: dict[str, Any]) -> str:
     return f"{_INTRODUCTION}\n## These numbers\n\n{counts}\n\n{where}\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.torture.report", description=__doc__)
-    parser.add_argument(
-        "results", nargs="?", type=Path, default=KEPT, help="the JSON of a run; it is kept beside this file"
-    )
-    text = parser.parse_args().results.read_text(encoding="utf-8")
-    KEPT.write_text(text, encoding="utf-8")
-    PAGE.write_text(page(json.loads(text)), encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)} is written; {KEPT.relative_to(ROOT)} has its numbers")
-
-
 if __name__ == "__main__":
-    main()
+    fill_page(__file__, PAGE, page)

@@ -23,7 +23,7 @@ class AccountReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScopeLimits:
-    """What one scope is held to: an instrument, or a broker. Whatever is left out is off."""
+    """What one scope is held to: the account, an instrument, or a broker. Whatever is left out is off."""
 
     max_gross_exposure: Annotated[
         float | None, Ge(0), Unit("money"), Doc("Largest sum of the absolute values of all positions.")
@@ -41,22 +41,9 @@ class ScopeLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountLimits:
+class AccountLimits(ScopeLimits):
     """What all strategies together are held to. Whatever is left out is off."""
 
-    max_gross_exposure: Annotated[
-        float | None, Ge(0), Unit("money"), Doc("Largest sum of the absolute values of all positions.")
-    ] = None
-    max_net_exposure: Annotated[
-        float | None, Ge(0), Unit("money"), Doc("Largest absolute value of the sum of all positions.")
-    ] = None
-    max_daily_loss: Annotated[
-        float | None, Gt(0), Unit("money"), Doc("Loss since the UTC day began from which on signals must reduce.")
-    ] = None
-    max_orders_per_sec: Annotated[
-        int | None, Ge(1), Le(1_000_000), Unit("signals"), Doc("Most signals within one second.")
-    ] = None
-    max_signals_per_day: Annotated[int | None, Ge(1), Unit("signals"), Doc("Most signals within one UTC day.")] = None
     per_instrument: Annotated[ScopeLimits | None, Doc("The same limits, for each instrument by itself.")] = None
     per_broker: Annotated[Mapping[str, ScopeLimits], Doc("The same limits, for each broker that is named.")] = field(
         default_factory=dict
@@ -77,14 +64,3 @@ class AccountLimits:
         lost, last = self.max_daily_loss, self.kill_daily_loss
         if lost is not None and last is not None and last < lost:
             raise ParameterError("kill_daily_loss", "must not be below max_daily_loss", last)
-
-    @property
-    def whole(self) -> ScopeLimits:
-        """What the account as a whole is held to."""
-        return ScopeLimits(
-            self.max_gross_exposure,
-            self.max_net_exposure,
-            self.max_daily_loss,
-            self.max_orders_per_sec,
-            self.max_signals_per_day,
-        )

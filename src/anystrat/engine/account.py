@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anystrat.domain.account import AccountLimits, AccountReason, ScopeLimits
 from anystrat.engine.answers import LARGEST_QUANTITY
 from anystrat.engine.lanes import KILLED
+from anystrat.engine.sizing import expected_position
 from anystrat.engine.state import LONG_AGO
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class AccountGuard:
         self.pressed = False
         self._state = state
         self._control = control
-        self._account = _Scope(limits.whole)
+        self._account = _Scope(limits)
         self._scopes: dict[str, _Scope] = {"account": self._account}
         self._of_slot: list[tuple[_Scope, ...]] = []
         #: What was paid and received for each slot, fees included.
@@ -149,11 +150,7 @@ class AccountGuard:
 
     def _reduces(self, s: int, signed: int) -> bool:
         """Whether slot `s`, with all that waits there, comes strictly nearer to zero, and not over it."""
-        book = self._state.book
-        start = s * book.pending_room
-        position = book.slot.position[s]
-        for k in range(start, start + book.slot.pending_count[s]):
-            position += book.pending.quantity[k]
+        position = expected_position(self._state.book, s)
         after = position + signed
         return abs(after) < abs(position) and (after == 0 or (after > 0) == (position > 0))
 

@@ -1,4 +1,7 @@
-"""What a runner does now and then: a journal without room, models, timers of silent instruments, idle shards, the journal's compaction."""
+"""What a runner does now and then.
+
+It looks at the journal's room, models, timers of silent instruments and idle shards, and has the journal compacted.
+"""
 
 from __future__ import annotations
 

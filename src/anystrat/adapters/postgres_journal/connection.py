@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from anystrat.adapters.sqlite_journal.rows import TABLES
+from anystrat.adapters.journal_tables.rows import TABLES
 from anystrat.domain.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def translated(statement: str) -> str:
 
 
 class TablesConnection:
-    """Executes the statements of `sqlite_journal.tables` and its neighbours. `changed`: whether anything was written."""
+    """Executes the statements of `journal_tables.tables` and its neighbours. `changed`: whether anything was written."""
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         self._connection = connection

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from anystrat.adapters.journal_tables.journal import TableJournal
 from anystrat.adapters.postgres_journal.writer import PostgresWriter
-from anystrat.adapters.sqlite_journal.journal import TableJournal
 
 
 class PostgresSchemaJournal(TableJournal):

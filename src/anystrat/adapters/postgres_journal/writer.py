@@ -1,7 +1,7 @@
-"""The writing side of a journal in PostgreSQL: takes the schema over, and executes groups of calls, a transaction each.
+"""The writing side of a journal in PostgreSQL.
 
-One thread at a time; it knows nothing of event loops. Its first error is its last: nothing is tried again. Where the
-connection is lost in the middle of a commit, what was kept is read anew by whoever opens the journal next.
+Nothing is tried again. Where the connection is lost in the middle of a commit, what was kept is read anew by whoever opens
+the journal next.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from anystrat.adapters.journal_book import DoesNotFollow
+from anystrat.adapters.journal_tables.inspection import NotOurs, read_contents
+from anystrat.adapters.journal_tables.lanes import Call
+from anystrat.adapters.journal_tables.rows import SCHEMA_VERSION, Damaged, meta_row, meta_value
+from anystrat.adapters.journal_tables.selection import Contents
+from anystrat.adapters.journal_tables.tables import Tables
+from anystrat.adapters.journal_tables.writer import TablesWriter
 from anystrat.adapters.postgres_journal.connection import (
     TablesConnection,
     connect,
@@ -18,12 +23,7 @@ from anystrat.adapters.postgres_journal.connection import (
     library,
     transaction,
 )
-from anystrat.adapters.sqlite_journal.inspection import NotOurs, read_contents
-from anystrat.adapters.sqlite_journal.lanes import Call
-from anystrat.adapters.sqlite_journal.rows import SCHEMA_VERSION, Damaged, meta_row, meta_value
-from anystrat.adapters.sqlite_journal.selection import Contents
-from anystrat.adapters.sqlite_journal.tables import Tables
-from anystrat.domain.journal import JournalFailed, JournalRefused
+from anystrat.domain.journal import JournalRefused
 
 if TYPE_CHECKING:
     import psycopg
@@ -36,61 +36,35 @@ _ROW_LOCK_MS: Final = "10000"
 _SET_LOCK_TIMEOUT: Final = "SELECT set_config('lock_timeout', %s, false)"
 
 
-class PostgresWriter:
-    """A journal that this process writes. `tables` is there from `open` to `close`.
-
-    `url` may hold a password, and is in no message.
-    """
+class PostgresWriter(TablesWriter):
+    """A journal in a schema that this process writes. `url` may hold a password, and is in no message."""
 
     def __init__(self, url: str, schema: str) -> None:
-        self.path = f"PostgreSQL, schema {schema}"
-        self.epoch = 0
+        super().__init__(f"PostgreSQL, schema {schema}")
         self._url = url
         self._schema = schema
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._shim: TablesConnection | None = None
-        self._tables: Tables | None = None
-        self._failed = ""
-
-    @property
-    def tables(self) -> Tables:
-        """The journal's tables, within a transaction."""
-        if self._tables is None:
-            raise JournalFailed(f"{self.path}: the journal is not open")
-        return self._tables
 
     def open(self, fingerprint: str | None) -> None:
-        """Take the journal over. Raises `JournalRefused`, with the schema as it was, and `MissingExtra`."""
         errors = (library().Error, Damaged, OSError)
         try:
             self._connection = connect(self._url)
             self._take_lock()
             with transaction(self._connection):
-                self._take_over(fingerprint)
+                self._begin(fingerprint)
         except NotOurs as error:
             self.close()
-            raise JournalRefused(f"{self.path}: {error}") from error
+            raise JournalRefused(f"{self.place}: {error}") from error
         except errors as error:
             self.close()
             # What psycopg was raised from may show the address.
-            raise JournalRefused(f"{self.path}: {self._in_words(error)}") from None
-
-    def serve(self, calls: Sequence[Call]) -> None:
-        """Execute the calls in one transaction, and put into each what came of it. Raises nothing."""
-        if self._failed:
-            self._refuse(calls)
-            return
-        try:
-            self._execute(calls)
-        except Exception as error:  # noqa: BLE001  whatever it is, what was written of this group must not stay
-            self._fail(error)
-            self._refuse(calls)
+            raise JournalRefused(f"{self.place}: {self._in_words(error)}") from None
 
     def rest(self) -> None:
-        """Between two groups: nothing to do."""
+        pass
 
     def close(self) -> None:
-        """Give everything back; what no call was told of is not kept."""
         self._tables = self._shim = None
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -122,21 +96,13 @@ class PostgresWriter:
         ).fetchone()
         return "another runner" if found is None else f"a runner on {found[1]} (backend {found[0]})"
 
-    def _take_over(self, fingerprint: str | None) -> None:
+    def _begin(self, fingerprint: str | None) -> None:
         connection = self._connection
         assert connection is not None
         self._shim = shim = TablesConnection(connection)
         contents = self._contents(shim)
         self._tables = tables = Tables(shim, contents)
-        if fingerprint is not None:
-            if contents.book.shards and contents.meta.get("fingerprint", fingerprint) != fingerprint:
-                raise NotOurs(
-                    "it holds the state of another configuration (other strategies, parameters, instruments or shards); "
-                    "go back to that configuration, or name another schema"
-                )
-            tables.set_meta("fingerprint", fingerprint)
-        self.epoch = contents.meta["epoch"] + 1
-        tables.set_meta("epoch", self.epoch)
+        self._take_over(tables, contents, fingerprint, "or name another schema")
         tables.set_meta("sequence", contents.meta["sequence"] + 1)
         tables.flush()
 
@@ -173,16 +139,8 @@ class PostgresWriter:
         shim.changed = False
         with transaction(connection):
             writes = any(call.writes for call in calls)
-            if (epoch := self._kept("epoch", "FOR UPDATE" if writes else "")) != self.epoch:
-                raise JournalFailed(
-                    f"{self.path}: the journal was taken over by another runner (epoch {epoch}, this one has {self.epoch})"
-                )
-            for call in calls:
-                try:
-                    call.result = call.work()
-                except DoesNotFollow as error:
-                    call.error = error
-            tables.flush()
+            self._check_epoch(self._kept("epoch", "FOR UPDATE" if writes else ""))
+            self._answer(calls)
             if shim.changed:
                 tables.set_meta("sequence", tables.meta["sequence"] + 1)
                 tables.flush()
@@ -202,17 +160,8 @@ class PostgresWriter:
                 words = words.replace(secret, "***")
         return words
 
-    def _fail(self, error: Exception) -> None:
-        self._failed = (
-            str(error)
-            if isinstance(error, JournalFailed)
-            else f"{self.path}: {self._in_words(error)}. The run has to stop; everything that was acknowledged is kept"
-        )
+    def _give_up(self) -> None:
         self.close()
-
-    def _refuse(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            call.error = JournalFailed(self._failed)
 
 
 def _passwords(url: str) -> list[str]:

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from anystrat.adapters.sqlite_journal import rows
+from anystrat.adapters.journal_tables import rows
 from anystrat.adapters.sqlite_journal.lock import MODE
 from anystrat.domain.errors import MissingExtra
 

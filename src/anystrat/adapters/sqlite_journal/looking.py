@@ -11,11 +11,12 @@ from typing import Self
 import msgspec
 
 from anystrat.adapters.journal_book import DEAD_LETTERS, ShardBook
-from anystrat.adapters.sqlite_journal import rows
+from anystrat.adapters.journal_tables import rows
+from anystrat.adapters.journal_tables.inspection import NotOurs
+from anystrat.adapters.journal_tables.selection import Contents, Selection
 from anystrat.adapters.sqlite_journal.files import check_kind, connect_to_look, in_words, library
-from anystrat.adapters.sqlite_journal.inspection import NotOurs, check_mark, contents_of, is_empty
+from anystrat.adapters.sqlite_journal.inspection import check_mark, contents_of, is_empty
 from anystrat.adapters.sqlite_journal.lock import Mark, look
-from anystrat.adapters.sqlite_journal.selection import Contents, Selection
 from anystrat.domain.inputs import Input, count_of, decoded_inputs
 from anystrat.domain.journal import Fate, JournalRefused, OutboxEntry
 

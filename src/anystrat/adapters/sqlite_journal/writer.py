@@ -1,7 +1,6 @@
-"""The writing side of a journal in SQLite: takes the file over, and executes groups of calls, a transaction each.
+"""The writing side of a journal in SQLite.
 
-One thread at a time; it knows nothing of event loops. Its first error is its last, and nothing is tried again: but for a
-disk that is full, once the journal is open and as long as anybody wants to wait.
+Nothing is tried again: but for a disk that is full, once the journal is open and as long as anybody wants to wait.
 """
 
 from __future__ import annotations
@@ -12,7 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from anystrat.adapters.durable_names import make_directory
-from anystrat.adapters.journal_book import DoesNotFollow
+from anystrat.adapters.journal_tables.inspection import NotOurs
+from anystrat.adapters.journal_tables.lanes import Call
+from anystrat.adapters.journal_tables.rows import Damaged, meta_value
+from anystrat.adapters.journal_tables.selection import Contents
+from anystrat.adapters.journal_tables.tables import Tables
+from anystrat.adapters.journal_tables.writer import TablesWriter
 from anystrat.adapters.sqlite_journal.files import (
     check_kind,
     connect,
@@ -23,14 +27,10 @@ from anystrat.adapters.sqlite_journal.files import (
     make_tables,
     put_back_unfinished,
 )
-from anystrat.adapters.sqlite_journal.inspection import NotOurs, check_header, check_mark, contents_of, is_empty
-from anystrat.adapters.sqlite_journal.lanes import Call
+from anystrat.adapters.sqlite_journal.inspection import check_header, check_mark, contents_of, is_empty
 from anystrat.adapters.sqlite_journal.lock import Held, LockFile, Mark
-from anystrat.adapters.sqlite_journal.rows import Damaged, meta_value
-from anystrat.adapters.sqlite_journal.selection import Contents
-from anystrat.adapters.sqlite_journal.tables import Tables
 from anystrat.adapters.sqlite_journal.transaction import Room, Transactions
-from anystrat.domain.journal import JournalFailed, JournalRefused
+from anystrat.domain.journal import JournalRefused
 
 if TYPE_CHECKING:
     import apsw
@@ -39,31 +39,21 @@ if TYPE_CHECKING:
 _CHECKPOINT_PAGES: Final = 2_000
 
 
-class Writer:
-    """A journal that this process writes. `tables` is there from `open` to `close`."""
+class Writer(TablesWriter):
+    """A journal in a SQLite file that this process writes."""
 
     def __init__(self, path: Path, *, vfs: str | None, busy_timeout_sec: float) -> None:
         self.path = path.resolve()  # two names of one journal share its lock
-        self.epoch = 0
+        super().__init__(str(self.path))
         self._vfs = vfs
         self._busy_timeout_sec = busy_timeout_sec
         self._lock = LockFile(self.path)
         self._connection: apsw.Connection | None = None
-        self._tables: Tables | None = None
         self._transactions: Transactions | None = None
         self._wal_pages = 0
-        self._failed: str = ""
         self.room = Room(self.path)
 
-    @property
-    def tables(self) -> Tables:
-        """The journal's tables, within a transaction."""
-        if self._tables is None:
-            raise JournalFailed(f"{self.path}: the journal is not open")
-        return self._tables
-
     def open(self, fingerprint: str | None) -> None:
-        """Take the journal over. Raises `JournalRefused`, with the file as it was, and `MissingExtra`."""
         errors = (library().Error, OSError, Damaged, NotOurs, Held)
         try:
             check_kind(self.path)
@@ -72,7 +62,7 @@ class Writer:
             if not self.path.exists():
                 make_file(self.path)
             put_back_unfinished(self.path, vfs=self._vfs, busy_timeout_sec=self._busy_timeout_sec)
-            self._take_over(fingerprint, mark)
+            self._begin(fingerprint, mark)
         except Held as held:
             raise JournalRefused(
                 f"{self.path}: in use by {held}; one runner at a time writes a journal: stop that one first"
@@ -80,21 +70,10 @@ class Writer:
         except NotOurs as error:
             raise JournalRefused(f"{self.path}: {error}") from error
         except errors as error:
-            raise JournalRefused(f"{self.path}: {in_words(error, self._busy_timeout_sec)}") from error
+            raise JournalRefused(f"{self.path}: {self._in_words(error)}") from error
         finally:
             if self._tables is None:
                 self._give_back(clean=False)
-
-    def serve(self, calls: Sequence[Call]) -> None:
-        """Execute the calls in one transaction, and put into each what came of it. Raises nothing."""
-        if self._failed:
-            self._refuse(calls)
-            return
-        try:
-            self._execute(calls)
-        except Exception as error:  # noqa: BLE001  whatever it is, what was written of this group must not stay
-            self._fail(error)
-            self._refuse(calls)
 
     def rest(self) -> None:
         """Between two groups: keep the write-ahead log short."""
@@ -112,7 +91,7 @@ class Writer:
         """Give everything back; after an error nothing is written any more."""
         self._give_back(clean=not self._failed)
 
-    def _take_over(self, fingerprint: str | None, mark: Mark | None) -> None:
+    def _begin(self, fingerprint: str | None, mark: Mark | None) -> None:
         contents = self._inspected()
         check_mark(self.path, mark, contents)
         self._connection = connection = connect(self.path, vfs=self._vfs, busy_timeout_sec=self._busy_timeout_sec)
@@ -120,16 +99,15 @@ class Writer:
             make_tables(connection)
             contents = contents_of(connection)
         connection.set_wal_hook(self._count_pages)
-        self._transactions = transactions = Transactions(connection, self.room, self._check_epoch)
+        self._transactions = transactions = Transactions(
+            connection, self.room, lambda: self._check_epoch(self._kept("epoch"))
+        )
         connection.execute("BEGIN IMMEDIATE")
         if self._kept("epoch") != contents.meta["epoch"] or self._kept("sequence") != contents.meta["sequence"]:
             raise NotOurs("in use by a process that does not hold its lock; stop that one first")
         tables = Tables(transactions, contents)
-        if fingerprint is not None:
-            self._check_fingerprint(contents, fingerprint)
-            tables.set_meta("fingerprint", fingerprint)
-        self.epoch = contents.meta["epoch"] + 1
-        tables.set_meta("epoch", self.epoch)
+        reset = f"drop the state and keep the signals with: anystrat journal reset {self.path}"
+        self._take_over(tables, contents, fingerprint, f"name another journal, or {reset}")
         self._commit(tables)
         # What an earlier process left in the log may never have reached the disk: its sync may have failed.
         connection.wal_checkpoint(mode=library().SQLITE_CHECKPOINT_TRUNCATE)
@@ -147,14 +125,6 @@ class Writer:
         finally:
             connection.close()
 
-    def _check_fingerprint(self, contents: Contents, fingerprint: str) -> None:
-        if contents.book.shards and contents.meta.get("fingerprint", fingerprint) != fingerprint:
-            raise NotOurs(
-                "it holds the state of another configuration (other strategies, parameters, instruments or shards); go "
-                "back to that configuration, name another journal, or drop the state and keep the signals with: "
-                f"anystrat journal reset {self.path}"
-            )
-
     def _execute(self, calls: Sequence[Call]) -> None:
         tables = self.tables
         connection, transactions = self._connection, self._transactions
@@ -162,12 +132,7 @@ class Writer:
         assert transactions is not None
         changes = connection.total_changes()
         transactions.begin(writes=any(call.writes for call in calls))
-        for call in calls:
-            try:
-                call.result = call.work()
-            except DoesNotFollow as error:
-                call.error = error
-        tables.flush()
+        self._answer(calls)
         if connection.total_changes() != changes:
             self._commit(tables)
         else:
@@ -181,12 +146,6 @@ class Writer:
         self._transactions.commit()
         self._lock.mark(sequence)
 
-    def _check_epoch(self) -> None:
-        if (epoch := self._kept("epoch")) != self.epoch:
-            raise JournalFailed(
-                f"{self.path}: the journal was taken over by another runner (epoch {epoch}, this one has {self.epoch})"
-            )
-
     def _kept(self, name: str) -> int:
         assert self._connection is not None
         row = next(iter(self._connection.execute("SELECT * FROM meta WHERE name = ?", (name,)).fetchall()))
@@ -197,17 +156,11 @@ class Writer:
         self._wal_pages = pages
         return 0
 
-    def _fail(self, error: Exception) -> None:
-        words = str(error) if isinstance(error, JournalFailed) else None
-        self._failed = words or (
-            f"{self.path}: {in_words(error, self._busy_timeout_sec)}. The run has to stop; everything that was "
-            "acknowledged is kept"
-        )
-        self._give_back_connection(clean=False)
+    def _in_words(self, error: Exception) -> str:
+        return in_words(error, self._busy_timeout_sec)
 
-    def _refuse(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            call.error = JournalFailed(self._failed)
+    def _give_up(self) -> None:
+        self._give_back_connection(clean=False)
 
     def _give_back_connection(self, *, clean: bool) -> None:
         connection, self._connection = self._connection, None

@@ -1,4 +1,4 @@
-"""The tables of a journal in SQLite, and each row's seal: a checksum over all that it says.
+"""The tables of a journal, as SQLite makes them, and each row's seal: a checksum over all that it says.
 
 SQLite finds damage to the structure of its file, and none to the values in it; the seals find those. There are no indexes
 besides the tables' own keys, because nothing would seal them.

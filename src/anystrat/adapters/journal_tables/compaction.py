@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from anystrat.adapters.sqlite_journal import rows
+from anystrat.adapters.journal_tables import rows
 
 _STEPS: Final = 256
 _BYTES: Final = 1 << 20

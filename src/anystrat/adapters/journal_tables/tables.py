@@ -13,9 +13,9 @@ from typing import Any
 
 from anystrat.adapters.journal_book import DEAD_LETTERS, UNSETTLED, BrokerBook, ShardBook
 from anystrat.adapters.journal_fates import Change, FateRange
-from anystrat.adapters.sqlite_journal import rows
-from anystrat.adapters.sqlite_journal.compaction import forget_inputs, forget_signals, join_signals, piece_of
-from anystrat.adapters.sqlite_journal.selection import Contents, Selection
+from anystrat.adapters.journal_tables import rows
+from anystrat.adapters.journal_tables.compaction import forget_inputs, forget_signals, join_signals, piece_of
+from anystrat.adapters.journal_tables.selection import Contents, Selection
 from anystrat.domain.journal import Fate, OutboxEntry, OutboxSignal, Settled, ShardRecord, Step
 
 
@@ -33,7 +33,7 @@ class _Unwritten:
 
 
 class Tables:
-    """A journal's tables and its book, on one connection. Raises `DoesNotFollow`, `rows.Damaged`, `apsw.Error`."""
+    """A journal's tables and its book, on one connection. Raises `DoesNotFollow`, `rows.Damaged`, and the database's own error."""
 
     def __init__(self, connection: rows.Connection, contents: Contents) -> None:
         self._connection = connection

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from anystrat.adapters.journal_book import Book, BrokerBook, entry
-from anystrat.adapters.sqlite_journal import rows
+from anystrat.adapters.journal_tables import rows
 from anystrat.domain.journal import Fate, OutboxEntry, OutboxSignal, ShardRecord
 
 #: What one page of inputs holds, in bytes, before it ends; one step at least.
@@ -27,7 +27,7 @@ class Contents:
 
 
 class Selection:
-    """Reads what the book speaks of, on one connection. Raises `rows.Damaged`, `apsw.Error`."""
+    """Reads what the book speaks of, on one connection. Raises `rows.Damaged`, and the database's own error."""
 
     def __init__(self, connection: rows.Connection, contents: Contents) -> None:
         self._connection = connection
