@@ -88,7 +88,10 @@ lock: $(VENV)/.uv-$(run_id) ## write the lock files anew (LOCK_FLAGS=--upgrade f
 	$(compile) requirements/uv.in -o requirements/uv.txt
 	$(compile) pyproject.toml --extra parquet --extra ml --extra live requirements/run.in -o requirements/run.txt
 	$(compile) pyproject.toml --all-extras requirements/dev.in -o requirements/dev.txt
+	@# The engines that the benchmarks compare with, each in an environment of its own.
+	for peer in $(basename $(notdir $(wildcard $(PEERS)/*.in))); do $(compile) $(PEERS)/$$peer.in -o $(PEERS)/$$peer.txt || exit; done
 
+PEERS := benchmarks/peers/requirements
 compile = UV_CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
           --generate-hashes --no-emit-index-url --no-emit-find-links $(LOCK_FLAGS)
 

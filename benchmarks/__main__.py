@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import contest, machine, tables
 from benchmarks.contest import Failed, own, say
 
-PARTS = ("W1", "W2", "latency", "ml", "curves", "memory", "startup", "durable")
+PARTS = ("W1", "W2", "W3", "W4", "latency", "ml", "curves", "memory", "startup", "durable")
 CURVES = {
     "strategies": ((10, 100, 1_000), (10, 100, 1_000, 10_000)),
     "instruments": ((1, 100, 10_000), (1, 10, 100, 1_000, 10_000)),
@@ -79,7 +79,7 @@ def curves(asked: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    wants_peers = not asked.no_peers and bool({"W1", "W2", "latency"} & set(asked.only))
+    wants_peers = not asked.no_peers and bool({"W1", "W2", "W3", "W4", "latency"} & set(asked.only))
     pythons, missing = contest.interpreters(peers=wants_peers)
     results: dict[str, Any] = {
         "machine": machine.description(),
@@ -87,7 +87,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         "load": {"before": machine.load()["load"]},
         "missing": missing if wants_peers or asked.no_peers else {},
     }
-    workloads = [part for part in ("W1", "W2") if part in asked.only]
+    workloads = [part for part in ("W1", "W2", "W3", "W4") if part in asked.only]
     parts: dict[str, Callable[[], Any]] = {
         "latency": lambda: latencies(asked, pythons),
         "ml": lambda: repeated(asked.reps, "ml", "benchmarks.models", "--ticks", "50000" if asked.quick else "200000"),

@@ -37,6 +37,9 @@ class Engine:
 
 _ALL = "checks, fills, signals kept"
 _COUNTS = "signals counted; no checks, no fills"
+_ACCOUNTS = "checks, orders, trades, equity curve, drawdown at every bar, statistics"
+#: The workloads whose answer is what an account came to, in bars; those of the others are signals, in ticks.
+ACCOUNTS: Final = ("W3", "W4")
 ENGINES: Final = (
     Engine("anystrat, tick", "benchmarks.own", "tick", {"W1": 200_000, "W2": 100_000}, _ALL),
     Engine("anystrat, tick built", "benchmarks.own", "built", {"W1": 200_000, "W2": 100_000}, f"builds ticks, {_ALL}"),
@@ -65,6 +68,31 @@ ENGINES: Final = (
     Engine("Polars", "benchmarks.peers.on_polars", "columns", {"W1": 1_000_000, "W2": 1_000_000}, _COUNTS, "polars"),
     Engine("loop, rules alone", "benchmarks.limit", "raw", {"W1": 1_000_000, "W2": 1_000_000}, _COUNTS),
     Engine("loop, all of it", "benchmarks.limit", "full", {"W1": 1_000_000, "W2": 1_000_000}, _ALL),
+    Engine("anystrat", "benchmarks.own_backtests", "call", {"W3": 500_000, "W4": 50_000}, _ACCOUNTS),
+    Engine(
+        "vectorbt",
+        "benchmarks.peers.on_vectorbt",
+        "columns",
+        {"W3": 500_000, "W4": 50_000},
+        "orders; W3 the equity curve",
+        "vectorbt",
+    ),
+    Engine(
+        "backtesting.py",
+        "benchmarks.peers.on_backtesting",
+        "bars",
+        {"W3": 500_000},
+        "orders, trades, equity curve, statistics",
+        "backtesting",
+    ),
+    Engine(
+        "backtrader",
+        "benchmarks.peers.on_backtrader",
+        "bars",
+        {"W3": 100_000},
+        "orders, equity curve",
+        "backtrader",
+    ),
 )
 
 
@@ -165,9 +193,14 @@ def run(
 
 
 def _expected(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, dict[str, Any]]:
-    """What the hand-written loop finds in as many ticks as each engine was given."""
+    """What the hand-written loop finds in as many ticks as each engine was given; of accounts, what anystrat's come to."""
     found: dict[str, dict[str, Any]] = {}
     for workload, engines in runs.items():
+        if workload in ACCOUNTS:
+            for bars in sorted({one["bars"] for answers in engines.values() for one in answers}):
+                answer = own("benchmarks.own_backtests", "call", "--workload", workload, "--ticks", str(bars))
+                found[f"{workload} {bars}"] = {key: answer[key] for key in ("equities", "orders")}
+            continue
         counts = {one.get("of_ticks", one["ticks"]) for answers in engines.values() for one in answers}
         for ticks in sorted(counts):
             answer = own("benchmarks.limit", "full", "--workload", workload, "--ticks", str(ticks))
@@ -187,6 +220,15 @@ def agreement(contest: dict[str, Any], workload: str, name: str) -> str:
             same = one["raw"] == wanted["raw"]
             words.add("same count" if same else f"{one['raw'] - wanted['raw']:+,} of {wanted['raw']:,}")
     return ", ".join(sorted(words))
+
+
+def apart(contest: dict[str, Any], workload: str, name: str) -> float:
+    """How far an engine's final equity is from anystrat's, as a share of it; of several accounts, the most."""
+    far = 0.0
+    for one in contest["runs"][workload][name]:
+        wanted = contest["expected"][f"{workload} {one['bars']}"]["equities"]
+        far = max(far, *(abs(a / b - 1.0) for a, b in zip(one["equities"], wanted, strict=True)))
+    return far
 
 
 def rates(contest: dict[str, Any], workload: str, name: str, clock: str) -> list[float]:

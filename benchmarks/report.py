@@ -44,6 +44,14 @@ slope of the whole command's time from a Parquet file of ticks to a Parquet file
 
 "limit is 5×" says that the hand-written loop that does all that anystrat does is five times as quick. Signals are compared
 with those that the loop finds: "same ids" is every signal's id in its order, "same count" their number before the checks.
+
+W3 and W4 are whole calls, `anystrat.backtest(…)` and `anystrat.sweep(…)`, from columns in memory to the figures and, in W3, the
+worth of the account at every bar; in W4 the other engine only works out what each pair comes to. "apart" is how far an engine's final
+equity is from anystrat's, as a share of it; of W4, the most of all pairs, and "equity" is the best one's. Engines differ in two ways that
+would otherwise show, and the bars leave no room for either: a bar opens where the one before closed, so that a fill at
+the close is one at the next open; and the first bars fall, since vectorbt and others buy at once where the fast mean is above the slow one when
+there first are two, while anystrat waits for it to cross. On bars that begin the other way, that one trade is the whole difference.
+"peak MiB" is that of the process, with its libraries and compilers.
 """
 
 

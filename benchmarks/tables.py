@@ -6,12 +6,17 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from benchmarks.contest import LIMIT, PEER, agreement, rates, ratios
+from benchmarks.contest import ACCOUNTS, LIMIT, PEER, agreement, apart, rates, ratios
 
 TITLES = {
     "W1": "W1: one instrument, momentum over 20 ticks",
     "W2": "W2: 100 instruments in turn, ten strategies each (a tick is ten evaluations)",
+    "W3": "W3: a backtest of minute bars, means of 10 and 30, with costs and the equity curve",
+    "W4": "W4: a sweep of W3, 400 pairs of means over 50,000 bars",
 }
+#: How far an engine's final equity may be from anystrat's, as a share of it.
+NEAR = {"vectorbt": 1e-9}
+NEAR_OTHERS = 1e-5
 
 
 def all_of(results: dict[str, Any]) -> str:
@@ -19,7 +24,7 @@ def all_of(results: dict[str, Any]) -> str:
     parts = [conditions(results)]
     if "contest" in results:
         parts += [
-            f"### {TITLES[workload]}\n\n{contest_table(results, workload)}"
+            f"### {TITLES[workload]}\n\n{(accounts_table if workload in ACCOUNTS else contest_table)(results, workload)}"
             for workload, engines in results["contest"]["runs"].items()
             if engines
         ]
@@ -105,6 +110,35 @@ def contest_table(results: dict[str, Any], workload: str) -> str:
         "does",
     ]
     return table(head, rows, left=(0, 1, 7, 8))
+
+
+def accounts_table(results: dict[str, Any], workload: str) -> str:
+    """Of W4, the equity is the best pair's, and `apart` the most of all pairs."""
+    contest, clock = results["contest"], results["options"]["clock"]
+    rows = []
+    for name, answers in contest["runs"][workload].items():
+        far, (cpu, wall) = (
+            apart(contest, workload, name),
+            (rates(contest, workload, name, each) for each in ("cpu", "wall")),
+        )
+        rows.append(
+            [
+                name,
+                str(answers[0]["version"]),
+                f"{answers[0]['ticks']:,}",
+                rate(statistics.median(cpu)),
+                rate(statistics.median(wall)),
+                spread(ratios(contest, workload, "anystrat", name, clock)),
+                f"{statistics.median(one['peak_mib'] for one in answers):,.0f}",
+                f"{max(answers[0]['equities']):,.4f}",
+                "–" if name == "anystrat" else "none" if far == 0.0 else f"{far:.0e}",
+                f"{answers[0]['orders']:,}",
+                contest["engines"][name]["does"],
+            ]
+        )
+    head = ["engine", "version", "bars", "bars/s (cpu)", "bars/s (wall)", "anystrat is"]
+    head += ["peak MiB", "equity", "apart", "orders", "does"]
+    return table(head, rows, left=(0, 1, 10))
 
 
 def latency_table(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -217,12 +251,17 @@ def startup_table(answers: list[dict[str, Any]]) -> str:
 
 
 def disagreements(results: dict[str, Any]) -> list[str]:
-    """Where engines that must give the same signals do not. Other engines' counts may differ in the last bit of a z-score."""
+    """Where engines that must give the same signals, or come to the same equity, do not. Other engines' counts may differ in the last bit of a z-score."""
     contest = results.get("contest")
     found = []
     if contest:
         for workload, engines in contest["runs"].items():
             for name in engines:
+                if workload in ACCOUNTS:
+                    far = apart(contest, workload, name)
+                    if far > NEAR.get(name, NEAR_OTHERS):
+                        found.append(f"{workload} {name}: final equity is {far:.1e} of it apart")
+                    continue
                 words = agreement(contest, workload, name)
                 if "OTHER" in words:
                     found.append(f"{workload} {name}: {words}")

@@ -77,6 +77,6 @@ def arguments(description: str, names: Sequence[str] = ()) -> argparse.Namespace
     """What every measured process is asked: the engine's variant, the workload, the number of ticks."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("variant", choices=names or None, nargs=None if names else "?")
-    parser.add_argument("--workload", choices=["W1", "W2"], required=True)
+    parser.add_argument("--workload", choices=["W1", "W2", "W3", "W4"], required=True)
     parser.add_argument("--ticks", type=int, required=True)
     return parser.parse_args()

@@ -3,8 +3,14 @@
 W1: one instrument, `momentum` over 20 ticks with a threshold of 0.5 %.
 W2: 100 instruments in turn, each watched by ten strategies: `momentum` (0.5 %) and `mean_reversion` (z 2) over 5, 10, 20,
 50 and 100 ticks.
+W3: minute bars of one instrument, long where the mean of 10 closes is above that of 30 and flat where it is below, 100 units,
+2 basis points of every fill.
+W4: W3 with 20 lengths of the fast mean times 20 of the slow one.
 
-Everything is seeded, and fewer ticks are the beginning of more. Prices have four decimals. An instrument's ticks are about
+Everything is seeded, and fewer ticks are the beginning of more. A bar opens where the one before closed, so that engines
+that fill at the close and engines that fill at the next open pay the same; closes have six decimals, so that means are
+hardly ever equal. The first bars fall: an engine that buys wherever the fast mean is above, and one that waits for it to
+pass, buy first at the same bar. Prices have four decimals. An instrument's ticks are about
 half a second apart in W1 and 50 seconds in W2, so that in W1 the window of the check for duplicates (3 s) matters.
 """
 
@@ -24,6 +30,15 @@ INSTRUMENTS: Final = 100
 WINDOWS: Final = (5, 10, 20, 50, 100)
 Z_ENTRY: Final = 2.0
 STRATEGIES: Final = {"W1": 1, "W2": 2 * len(WINDOWS)}
+FAST: Final = 10
+SLOW: Final = 30
+UNITS: Final = 100
+CASH: Final = 1_000_000.0
+FEE_BPS: Final = 2.0
+FASTS: Final = tuple(range(5, 25))
+SLOWS: Final = tuple(range(30, 130, 5))
+MINUTE_NS: Final = 60_000_000_000
+_FALLING: Final = 130
 
 
 class Ticks(NamedTuple):
@@ -52,6 +67,26 @@ def w2(count: int) -> Ticks:
     return Ticks(_times(count, 1008), np.arange(count, dtype=np.int64) % INSTRUMENTS, price)
 
 
+class Bars(NamedTuple):
+    """`n` minute bars as columns; `ts_ns` is when each closes."""
+
+    ts_ns: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+
+
+def bars_of(count: int) -> Bars:
+    """The first `count` bars of W3 and W4."""
+    steps = SIGMA * np.random.default_rng(9).standard_normal(count)
+    steps[:_FALLING] = -np.abs(steps[:_FALLING])
+    close = np.round(100.0 * np.exp(np.cumsum(steps)), 6)
+    opened = np.concatenate([[100.0], close[:-1]])
+    ts = T0_NS + MINUTE_NS * np.arange(1, count + 1, dtype=np.int64)
+    return Bars(ts, opened, np.maximum(opened, close), np.minimum(opened, close), close)
+
+
 def _times(count: int, seed: int) -> NDArray[np.int64]:
     gaps = np.random.default_rng(seed).integers(1_000_000, 1_000_000_001, size=count, dtype=np.int64)
     return T0_NS + np.cumsum(gaps)
@@ -76,6 +111,17 @@ def momentum_row(name: str, lookback: int, tokens: list[int], threshold: float =
 def reversion_row(name: str, lookback: int, tokens: list[int], z_entry: float = Z_ENTRY) -> dict[str, Any]:
     parameters = {"lookback_periods": lookback, "z_entry": z_entry}
     return {"id": name, "strategy_type": "mean_reversion", "parameters": parameters, "instruments": tokens}
+
+
+def crossover_row() -> dict[str, Any]:
+    """The strategy of W3 and W4, as long as its means are those of W3."""
+    parameters = {
+        "fast_periods": FAST,
+        "slow_periods": SLOW,
+        "position_size": UNITS,
+        "risk": {"long_only": True},
+    }
+    return {"id": "sma", "strategy_type": "sma_crossover", "parameters": parameters, "instruments": [1]}
 
 
 # ------------------------------------------------------------- the rules for engines that call Python on every tick

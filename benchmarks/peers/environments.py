@@ -1,4 +1,4 @@
-"""Makes the other engines' environments: a venv each, with the versions that `requirements/` pins."""
+"""Makes the other engines' environments: a venv each, with the versions and hashes that `requirements/` pins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 PINS = Path(__file__).parent / "requirements"
 MODULES = {
+    "backtesting": "benchmarks.peers.on_backtesting",
+    "backtrader": "benchmarks.peers.on_backtrader",
     "csp": "benchmarks.peers.on_csp",
     "nautilus": "benchmarks.peers.on_nautilus",
     "polars": "benchmarks.peers.on_polars",
@@ -36,7 +38,9 @@ def python_of(peer: str) -> Path:
     print(f"installing {peer} into an environment of its own (once)", file=sys.stderr, flush=True)
     venv.create(place, with_pip=True, clear=True)
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
-    done = subprocess.run([*command, "-r", PINS / f"{peer}.txt"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--require-hashes", "-r", PINS / f"{peer}.txt"], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["pip failed"]
         raise RuntimeError(last[0])

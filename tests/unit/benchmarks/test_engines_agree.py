@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from benchmarks import tables
 from benchmarks.own import blocks, by_block, by_built_tick, by_row, by_tick, engine_of
-from benchmarks.workloads import python_rules, rows_of, ticks_of
+from benchmarks.workloads import FAST, SLOW, bars_of, python_rules, rows_of, ticks_of
 
 from anystrat.domain.signal import EmittedSignal
 
@@ -55,6 +55,25 @@ def test_fewer_ticks_are_the_beginning_of_more() -> None:
         few, more = ticks_of(workload, 250), ticks_of(workload, 1_000)
         for short, long in zip(few, more, strict=True):
             assert np.array_equal(short, long[:250])
+
+
+def test_no_engine_finds_the_fast_mean_above_the_slow_one_at_the_first_bar_that_has_both():
+    bars = bars_of(400)
+    assert bars.close[SLOW - FAST : SLOW].mean() < bars.close[:SLOW].mean()
+    assert np.array_equal(bars.open[1:], bars.close[:-1])
+    for short, long in zip(bars_of(200), bars, strict=True):
+        assert np.array_equal(short, long[:200])
+
+
+def test_an_equity_that_is_too_far_from_ours_is_said():
+    runs = {
+        "W3": {
+            name: [{"bars": 9, "equities": [equity]}]
+            for name, equity in (("vectorbt", 100.001), ("backtrader", 100.0001))
+        }
+    }
+    results = {"contest": {"runs": runs, "expected": {"W3 9": {"equities": [100.0]}}}}
+    assert tables.disagreements(results) == ["W3 vectorbt: final equity is 1.0e-05 of it apart"]
 
 
 def test_prices_have_four_decimals() -> None:
