@@ -19,43 +19,31 @@ from __future__ import annotations
 import dis
 import hashlib
 import importlib
-import os
-import pickle
-import platform
-import stat
-import sys
-import tempfile
 import threading
-import time
 import types
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 
+from anystrat.adapters.kernel_files import Turns, private_folder
+from anystrat.adapters.numba_cache import DiskCache, digest_of
 from anystrat.domain.protocols import Compiler
 
 if TYPE_CHECKING:
     from anystrat.adapters.numba_tables import BoundTables
     from anystrat.domain.compiling import TickDoor, TickShape
 
-__all__ = ["KernelCompiler", "numba_compiler", "private_folder"]
+__all__ = ["KernelCompiler", "numba_compiler"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 OnCold = Callable[[str], None]
 
-# A kernel that was compiled longer ago is compiled anew: what no version needs any more is not kept for ever.
-_KEPT_SECONDS: Final = 90 * 86_400
 # Packages whose functions Numba knows by itself.
 _KNOWN_TO_NUMBA: Final = frozenset({"numpy", "math", "builtins", "numba"})
 # Instructions that make an object with memory of its own.
 _BUILDS: Final = ("BUILD_LIST", "BUILD_SET", "BUILD_MAP", "LIST_", "SET_ADD", "MAP_", "IMPORT_")
-_CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None))
 
 _lock = threading.RLock()
 _of_this_process: list[KernelCompiler] = []
@@ -90,6 +78,8 @@ class KernelCompiler:
 
     def __init__(self, folder: Path | None, on_cold: OnCold | None = None) -> None:
         self.folder = folder
+        #: For who finds nothing in the folder.
+        self.turns = Turns(folder) if folder is not None else None
         self.on_cold = on_cold
         #: How long machine code was made, or fetched from disk, so far: no work of a kernel's own.
         self.seconds_compiling = 0.0
@@ -129,9 +119,9 @@ class KernelCompiler:
             # No counting of references to arrays: a third of the time to compile for kernels over many of them.
             options["_nrt"] = False
         compiled = numba.njit(**options)(rebuilt)
-        digest = _digest(function, [self._digests[callee] for callee in callees.values()], repr(options))
+        digest = digest_of(function, [self._digests[callee] for callee in callees.values()], repr(options))
         self._digests[function] = digest
-        compiled._cache = _DiskCache(self, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
+        compiled._cache = DiskCache(self, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
         self._done[function] = compiled
         return compiled
 
@@ -216,7 +206,7 @@ class KernelCompiler:
         digest = self._digests[function]
         if digest is not None:
             digest = hashlib.sha256(f"{digest}\n{text}\n{tables.layouts!r}\n{options!r}".encode()).hexdigest()
-        compiled._cache = _DiskCache(self, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
+        compiled._cache = DiskCache(self, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
         compiled.compile(tuple(numba.int64 if each == "i" else numba.float64 for each in numbers))
         self._entries[key] = compiled
         return compiled
@@ -282,203 +272,3 @@ def _callees(function: types.FunctionType) -> dict[str, types.FunctionType]:
         if isinstance(value, types.FunctionType) and (value.__module__ or "").partition(".")[0] not in _KNOWN_TO_NUMBA:
             found[name] = value
     return found
-
-
-# -------------------------------------------------------------------------------------------------------------- on disk
-
-
-class _DiskCache:
-    """What Numba asks for an overload before compiling it, and gives it to after; one file an overload.
-
-    A file's name is the digest of all that its content depends on, and it is put in place whole: processes that
-    compile at the same time can only write the same thing twice.
-    """
-
-    def __init__(self, owner: KernelCompiler, function: Callable[..., Any], digest: str | None) -> None:
-        self._owner = owner
-        self._function = function
-        self._digest = digest
-        self._began = (0.0, 0.0)
-
-    def _took(self) -> None:
-        """Add the time since `load_overload` began; that of callees, compiled meanwhile, is part of it."""
-        start, before = self._began
-        self._owner.seconds_compiling = before + perf_counter() - start
-
-    @property
-    def cache_path(self) -> str | None:
-        """Numba's name for the folder, for its statistics."""
-        return str(self._owner.folder) if self._owner.folder else None
-
-    def load_overload(self, signature: Any, target: Any) -> Any:
-        """The overload from disk, or None."""
-        self._began = (perf_counter(), self._owner.seconds_compiling)
-        found = self._loaded(signature, target)
-        if found is not None:
-            self._took()
-        return found
-
-    def _loaded(self, signature: Any, target: Any) -> Any:
-        target.refresh()
-        path = self._path(signature, target.codegen())
-        content = _read_private(path) if path is not None else None
-        if content is not None:
-            try:
-                payload = pickle.loads(content)  # noqa: S301  the file and all folders above are this user's alone
-                return importlib.import_module("numba.core.compiler").CompileResult._rebuild(target, *payload)  # noqa: SLF001  as Numba's own cache does
-            except Exception:  # noqa: BLE001, S110  a file that cannot be read is as good as none: it is written anew
-                pass
-        self._owner.announce(self._function)
-        return None
-
-    def save_overload(self, _signature: Any, result: Any) -> None:
-        """Keep the overload, if it can be kept; a full or unwritable disk costs the next process a compilation."""
-        try:
-            self._save(result)
-        finally:
-            self._took()
-
-    def _save(self, result: Any) -> None:
-        path = self._path(result.signature, result.codegen)
-        if path is None or result.lifted or result.library.has_dynamic_globals:
-            return
-        serialize = importlib.import_module("numba.core.serialize")
-        content: bytes = serialize.dumps(result._reduce())  # noqa: SLF001  as Numba's own cache does
-        with suppress(OSError):
-            _write_private(path, content)
-            _forget_old(path.parent)
-
-    def _path(self, signature: Any, codegen: Any) -> Path | None:
-        folder, digest = self._owner.folder, self._digest
-        if folder is None or digest is None:
-            return None
-        argument_types = getattr(signature, "args", signature)
-        parts = [digest, *map(_type_text, argument_types), repr(codegen.magic_tuple())]
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
-        return folder / f"{self._function.__name__}-{key}.kernel"
-
-
-def _digest(function: types.FunctionType, callees: list[str | None], options: str) -> str | None:
-    """What a kernel's machine code follows from, apart from the processor and its arguments' types; None: unknown."""
-    if function.__closure__ is not None or None in callees:
-        return None
-    parts = [_versions(), options, f"{function.__module__}.{function.__qualname__}", repr(function.__defaults__)]
-    if not _code_texts(function.__code__, function.__globals__, parts):
-        return None
-    parts += [each for each in callees if each is not None]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _code_texts(code: types.CodeType, names: dict[str, Any], parts: list[str]) -> bool:
-    parts += [code.co_code.hex(), repr(code.co_names), repr(code.co_varnames), repr(code.co_argcount)]
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            if not _code_texts(constant, names, parts):
-                return False
-        else:
-            parts.append(repr(constant))
-    for name in code.co_names:
-        if name not in names:
-            continue  # an attribute, or a built-in
-        value = names[name]
-        if _is_constant(value):
-            parts.append(f"{name}={value!r}")
-        elif not isinstance(value, types.FunctionType | types.ModuleType | types.BuiltinFunctionType | type):
-            return False
-    return True
-
-
-def _is_constant(value: object) -> bool:
-    if isinstance(value, tuple):
-        return all(_is_constant(each) for each in value)
-    return isinstance(value, _CONSTANTS)
-
-
-def _type_text(argument: Any) -> str:
-    """A Numba type in words that tell any two of them apart: a named tuple's own words leave out its fields."""
-    text = f"{type(argument).__name__} {argument}"
-    tuple_class = getattr(argument, "instance_class", None)
-    if tuple_class is not None:
-        fields = getattr(tuple_class, "_fields", ())
-        text += f" {tuple_class.__module__}.{tuple_class.__qualname__} {fields}"
-    members = getattr(argument, "types", None)
-    if members is not None:
-        text += "(" + ", ".join(map(_type_text, members)) + ")"
-    return text
-
-
-@cache
-def _versions() -> str:
-    numba, llvmlite, numpy = (importlib.import_module(name) for name in ("numba", "llvmlite", "numpy"))
-    parts = [sys.version, platform.machine(), numba.__version__, llvmlite.__version__, numpy.__version__]
-    # What kernels read tables and ticks with is compiled into them.
-    package = resources.files("anystrat.adapters")
-    own = (package / name for name in ("numba_tables.py", "numba_door.py"))
-    return " ".join([*parts, *(hashlib.sha256(each.read_bytes()).hexdigest() for each in own)])
-
-
-# ------------------------------------------------------------------------------------------------------- whose files
-
-
-def private_folder() -> Path | None:
-    """The folder for compiled kernels, made if need be, mode 0700; None where it cannot be this user's alone.
-
-    None too where files have no POSIX owners.
-    """
-    if not hasattr(os, "geteuid"):
-        return None
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        # The specification of XDG_CACHE_HOME: a relative path is invalid, and ignored.
-        parent = Path(home) if os.path.isabs(home) else Path.home() / ".cache"  # noqa: PTH117  an empty text is no path
-        folder = parent / "anystrat" / "kernels"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = folder.resolve(strict=True)
-        if folder.stat().st_uid != os.geteuid():
-            return None
-        folder.chmod(0o700)
-        if stat.S_IMODE(folder.stat().st_mode) != 0o700:
-            return None
-        return folder if all(_guarded(above) for above in folder.parents) else None
-    except (OSError, RuntimeError):
-        return None
-
-
-def _guarded(folder: Path) -> bool:
-    """Whether nobody but this user and root can put another folder in the place of one that is in this one."""
-    found = folder.stat()
-    shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    # In a sticky folder, such as /tmp, only the owner of an entry can move it.
-    return found.st_uid in {0, os.geteuid()} and (not shared or bool(found.st_mode & stat.S_ISVTX))
-
-
-def _read_private(path: Path) -> bytes | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        mine = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
-        if not mine or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return None
-        return file.read()
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(name, path)  # noqa: PTH105  both are plain names here
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)  # noqa: PTH108
-        raise
-
-
-def _forget_old(folder: Path) -> None:
-    oldest = time.time() - _KEPT_SECONDS
-    for file in folder.iterdir():
-        if file.suffix in {".kernel", ".part"} and file.lstat().st_mtime < oldest:
-            file.unlink(missing_ok=True)

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anystrat.adapters import numba_kernels
-from anystrat.adapters.numba_kernels import KernelCompiler, numba_compiler, private_folder
+from anystrat.adapters import kernel_files, numba_kernels
+from anystrat.adapters.kernel_files import Turns, private_folder
+from anystrat.adapters.numba_kernels import KernelCompiler, numba_compiler
 from anystrat.domain.configuration import PaperCosts, RiskLimits
 from anystrat.engine import checks, fills
 from anystrat.engine.executor import limits_of
@@ -236,6 +237,71 @@ def test_what_is_old_goes(folder: Path) -> None:
     KernelCompiler(folder)(doubled)(1.0)
     assert not old.exists()
     assert foreign.exists()
+
+
+def test_a_process_that_comes_second_waits_for_the_kernel_and_does_not_compile_it_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process is this test: it has the turn, and puts the file in its place while the first one waits."""
+    KernelCompiler(folder)(doubled)(1.0)
+    (path,) = folder.iterdir()
+    content = path.read_bytes()
+    path.unlink()
+    waits: list[float] = []
+
+    def compiled_meanwhile(seconds: float) -> None:
+        waits.append(seconds)
+        path.write_bytes(content)
+        path.chmod(0o600)
+        taken.clear()
+
+    taken = {int(path.stem.rpartition("-")[2][:15], 16)}
+    monkeypatch.setattr(kernel_files.time, "sleep", compiled_meanwhile)
+    monkeypatch.setattr(kernel_files.fcntl, "lockf", _locks_of_another(taken))
+    cold: list[str] = []
+    assert KernelCompiler(folder, cold.append)(doubled)(1.0) == 2.0
+    assert len(waits) == 1
+    assert cold == []
+
+
+def _locks_of_another(taken: set[int]) -> Callable[..., None]:
+    def lockf(_descriptor: int, _command: int, _length: int, start: int) -> None:
+        if start in taken:
+            raise BlockingIOError
+
+    return lockf
+
+
+def test_a_turn_is_one_processs_at_a_time_and_ends_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "kernels"
+    holder = (
+        "import sys, pathlib; from anystrat.adapters.kernel_files import Turns; "
+        "print(Turns(pathlib.Path(sys.argv[1])).take('ff'), flush=True); sys.stdin.read()"
+    )
+    turns = Turns(folder)
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        assert turns.take("fe"), "another kernel's turn is free"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kernel_files, "_PATIENCE_SECONDS", 0.0)
+            assert not turns.take("ff")
+        process.kill()
+    assert turns.take("ff")
+    turns.give_back("ff")
+
+
+def test_kernels_from_disk_are_loaded_without_all_that_a_compilation_knows(folder: Path) -> None:
+    KernelCompiler(folder)(total)(np.arange(3.0))
+    code = (
+        "import sys, pathlib, numpy as np; from anystrat.adapters.numba_kernels import KernelCompiler; "
+        "from tests.unit.adapters.test_numba_kernels import total; "
+        "print(KernelCompiler(pathlib.Path(sys.argv[1]), print)(total)(np.arange(3.0)), 'scipy.linalg' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+    assert done.stdout == "6.0 False\n"
 
 
 # -------------------------------------------------------------------------------------------------------------- folder
