@@ -6,7 +6,7 @@ _RUNNER = "tests/unit/runner"
 _DELIVERY = "tests/unit/runner/delivery"
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
-    "runner/parcel.py": (f"{_RUNNER}/test_intake.py", f"{_RUNNER}/test_mailbox.py", f"{_RUNNER}/test_runner.py"),
+    "runner/acknowledging.py": (f"{_RUNNER}/test_intake.py",),
     "runner/mailbox.py": (f"{_RUNNER}/test_mailbox.py",),
     "runner/delivery/limiter.py": (_DELIVERY,),
     "runner/delivery/breaker.py": (_DELIVERY,),

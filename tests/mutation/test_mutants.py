@@ -55,12 +55,12 @@ def test_each_mutant_is_one_mistake_and_everything_else_is_as_it_was():
 
 
 def test_mutants_come_in_the_order_of_the_source_and_can_be_compiled():
-    source = (ROOT / "src/anystrat/runner/parcel.py").read_text()
+    source = (ROOT / "src/anystrat/runner/acknowledging.py").read_text()
     found = mutants_of(source)
     assert [each.number for each in found] == list(range(len(found)))
     assert [each.line for each in found] == sorted(each.line for each in found)
     for each in found:
-        compile(each.tree, "parcel.py", "exec")
+        compile(each.tree, "acknowledging.py", "exec")
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -70,22 +70,23 @@ def test_every_module_and_its_tests_are_there(name):
 
 
 def test_a_mutant_stands_in_the_place_of_its_module_and_its_tests_find_it(tmp_path):
-    tests = tmp_path / "test_tickets.py"
+    tests = tmp_path / "test_acknowledging.py"
     tests.write_text(
-        "from anystrat.runner.parcel import Tickets\n\n\n"
-        "def test_tickets():\n"
-        "    tickets = Tickets()\n"
-        "    one = tickets.issue('p', 3, 1)\n"
-        "    assert tickets.acknowledgeable() == {}\n"
-        "    tickets.committed(one)\n"
-        "    assert tickets.acknowledgeable() == {'p': 3}\n"
+        "from anystrat.runner.acknowledging import Acknowledgements\n\n\n"
+        "def test_acknowledging():\n"
+        "    known = Acknowledgements()\n"
+        "    known.handed('p', 0, 3)\n"
+        "    known.read('p', 3)\n"
+        "    assert known.acknowledgeable() == {}\n"
+        "    known.committed(0, {'p': 3})\n"
+        "    assert known.acknowledgeable() == {'p': 3}\n"
     )
     program = (
         "import msgspec, numpy, pytest\n"
         "from tests.mutation.__main__ import ROOT, lives, mutants_of\n"
-        "path = ROOT / 'src/anystrat/runner/parcel.py'\n"
+        "path = ROOT / 'src/anystrat/runner/acknowledging.py'\n"
         "every = {each.what: each for each in mutants_of(path.read_text())}\n"
-        "for each in (None, every['ticket.open_parts -= 1: Sub is Add']):\n"
+        "for each in (None, every['one.open_after.setdefault(shard, one.read): left out']):\n"
         f"    print(lives(path, ({str(tests)!r},), each, 60))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -20,6 +20,7 @@ from anystrat.runner import intake as intake_module
 from anystrat.runner import recovery
 from anystrat.runner import runner as runner_module
 from anystrat.runner import shard as shard_module
+from anystrat.runner.acknowledging import Acknowledgements
 from anystrat.runner.committer import Committer
 from anystrat.runner.delivery import verdicts
 from anystrat.runner.delivery.attempt import SinkCalls
@@ -29,7 +30,6 @@ from anystrat.runner.delivery.queue import OutboxWindow
 from anystrat.runner.housekeeping import Housekeeping
 from anystrat.runner.intake import Intake
 from anystrat.runner.mailbox import Mailbox
-from anystrat.runner.parcel import Tickets
 from anystrat.runner.runner import Runner
 from anystrat.testing.simulate import Seams, history
 from anystrat.testing.simulate.minimise import minimised
@@ -85,8 +85,13 @@ def test_acknowledging_before_the_commit(monkeypatch):
 
 
 def test_acknowledging_when_the_first_of_several_shards_is_done(monkeypatch):
-    issue = Tickets.issue
-    monkeypatch.setattr(Tickets, "issue", lambda self, partition, last, parts: issue(self, partition, last, 1))
+    committed = Acknowledgements.committed
+
+    def for_all(self, shard, watermarks):
+        for each in range(8):
+            committed(self, each, watermarks)
+
+    monkeypatch.setattr(Acknowledgements, "committed", for_all)
     caught("I4", near=1)
 
 
@@ -344,12 +349,29 @@ def test_doubt_is_forgotten_on_restart():
             found = await self.inner.unsettled(broker, after, limit)
             return [msgspec.structs.replace(each, fate=Fate.PENDING) for each in found]
 
-    caught("I3", near=12, journal=Certain)
+    caught("I3", near=39, journal=Certain)
 
 
 def test_a_signal_that_may_have_been_taken_is_called_dead(monkeypatch):
     monkeypatch.setattr(verdicts, "_given_up", lambda tried: Fate.DEAD)
     caught("I3", near=169)
+
+
+def test_a_signal_is_given_up_before_the_pause_of_its_strategy_is_durable():
+    def start(parts):
+        make = parts.deliveries
+
+        def deliveries(on_dead):
+            async def not_waited_for(signals):
+                told = asyncio.ensure_future(on_dead(signals))
+                await asyncio.wait({told}, timeout=0)
+
+            return make(not_waited_for)
+
+        parts.deliveries = deliveries
+        return Runner(parts)
+
+    caught("I4", near=17, runner=start)
 
 
 def test_a_signal_counts_as_taken_when_it_was_only_given_away():
@@ -442,7 +464,7 @@ def test_a_sink_that_cannot_be_opened_is_given_up_for_good(monkeypatch):
         return failed
 
     monkeypatch.setattr(SinkCalls, "open", once)
-    caught("I8", near=4, ticks=30)
+    caught("I8", near=23, ticks=30)
 
 
 def test_a_failing_history_is_made_small():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from anystrat.domain.inputs import Input
     from anystrat.domain.intake import LiveSource
     from anystrat.domain.journal import Journal, OutboxSignal
-    from anystrat.runner.parcel import Tickets
+    from anystrat.runner.acknowledging import Acknowledgements
     from anystrat.runner.shard import Work
 
 #: Inputs that may wait for the disk before the shards are held back.
@@ -57,14 +57,14 @@ class Committer:
         self,
         journal: Journal,
         takers: Mapping[str, Taker],
-        tickets: Tickets,
+        acknowledgements: Acknowledgements,
         *,
         recorder: Recorder | None = None,
         on_commit: Callable[[float, int, int], object] | None = None,
     ) -> None:
         self._journal = journal
         self._takers = takers
-        self._tickets = tickets
+        self._acknowledgements = acknowledgements
         self._recorder = recorder
         self._on_commit = on_commit
         self._waiting: deque[Work] = deque()
@@ -133,8 +133,10 @@ class Committer:
     async def _after(self, group: Sequence[Work], source: LiveSource | None) -> None:
         by_broker: dict[str, list[OutboxSignal]] = {}
         for work in group:
-            for ticket in work.tickets:
-                self._tickets.committed(ticket)
+            self._acknowledgements.committed(work.step.shard, work.step.watermarks)
+            for waiting in work.kept:
+                if not waiting.done():  # whoever waited may have been cancelled
+                    waiting.set_result(None)
             for signal in work.step.signals:
                 by_broker.setdefault(signal.broker, []).append(signal)
             if self._recorder is not None and work.inputs:
@@ -142,5 +144,5 @@ class Committer:
         for broker, signals in by_broker.items():
             await self._takers[broker].accept(signals)
         if source is not None:
-            for partition, last in self._tickets.acknowledgeable().items():
+            for partition, last in self._acknowledgements.acknowledgeable().items():
                 await source.acknowledge(partition, last)

@@ -1,4 +1,4 @@
-"""From the source to the shards: each batch once, split by instrument, with a ticket for its acknowledgement."""
+"""From the source to the shards: each batch once, split by instrument."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from anystrat.domain.intake import LiveSource, SourceNotice, TickBatch
-from anystrat.runner.parcel import Parcel, Ticket, Tickets
+from anystrat.runner.parcel import Parcel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anystrat.domain.clock import Clock
     from anystrat.domain.columns import TickColumns
+    from anystrat.runner.acknowledging import Acknowledgements
     from anystrat.runner.mailbox import Mailbox
     from anystrat.runner.plan import ShardPlan
 
@@ -46,7 +47,7 @@ class Intake:
         self,
         plan: ShardPlan,
         mailboxes: Sequence[Mailbox],
-        tickets: Tickets,
+        acknowledgements: Acknowledgements,
         clock: Clock,
         *,
         on_notice: OnNotice | None = None,
@@ -59,7 +60,7 @@ class Intake:
         self.heard: dict[str, Heard] = {}
         self._plan = plan
         self._mailboxes = mailboxes
-        self._tickets = tickets
+        self._acknowledgements = acknowledgements
         self._clock = clock
         self._on_notice = on_notice
         self._at_most = at_most
@@ -112,17 +113,19 @@ class Intake:
         # Shard 0 has them in its accounts, and knows after a restart whether it had them.
         malformed = _malformed(batch, handed[0])
         heard.malformed += malformed
-        ticket = self._tickets.issue(batch.partition, batch.last, len(parts)) if fresh else None
+        for shard, _, _ in parts if fresh else ():
+            # Before any of them waits for room: a part that is committed first must not speak for the others.
+            self._acknowledgements.handed(batch.partition, shard, batch.last)
         for shard, ticks, duplicates in parts:
-            tickets: list[Ticket] = [ticket] if ticket is not None else []
             last = max(batch.last, handed[shard])
             handed[shard] = last
             bad = 0 if shard else malformed
-            parcel = Parcel(None, ticks, batch.partition, last, arrived, tickets, bad, duplicates)
+            parcel = Parcel(None, ticks, batch.partition, last, arrived, bad, duplicates)
             await self._mailboxes[shard].put(parcel)
         if fresh:
             # Only now: a shard that waits for nothing counts as having had everything up to here.
             self.read[batch.partition] = batch.last
+            self._acknowledgements.read(batch.partition, batch.last)
 
     def _parts(self, batch: TickBatch, handed: list[int]) -> list[tuple[int, TickColumns, int]]:
         """(shard, its ticks that are new, how many it has had already), for each shard that the batch concerns."""

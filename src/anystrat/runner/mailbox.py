@@ -51,9 +51,9 @@ class Mailbox:
         if self.overload is Overload.CONFLATE and self.waiting_ticks > self.capacity:
             self._conflate()
 
-    def put_event(self, event: RecordedEvent) -> None:
-        """Add an event, behind all ticks that wait; never refused."""
-        self._add(Parcel(event=event))
+    def put_event(self, event: RecordedEvent, *, kept: asyncio.Future[None] | None = None) -> None:
+        """Add an event, behind all ticks that wait; never refused. `kept` is resolved once it is committed."""
+        self._add(Parcel(event=event, kept=kept))
 
     def put_first(self, event: RecordedEvent) -> None:
         """Add an event before all that waits: it has happened already, as a swap of a model has."""
@@ -146,11 +146,10 @@ def _latest(run: list[Parcel]) -> tuple[list[Parcel], list[Conflated]]:
             assert before.ticks is not None
             before.ticks = joined([before.ticks, ticks])
             before.last, before.arrived_ns = parcel.last, parcel.arrived_ns
-            before.tickets += parcel.tickets
             before.malformed += parcel.malformed
             before.duplicates += parcel.duplicates
         else:
-            kept.append(replace(parcel, ticks=ticks, tickets=list(parcel.tickets)))
+            kept.append(replace(parcel, ticks=ticks))
     latest_ts = np.concatenate(times)[len(tokens) - 1 - last]
     events = [
         Conflated(ts, token, count - 1)

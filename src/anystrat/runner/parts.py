@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from anystrat.runner.plan import ShardPlan
 
 
-OnDead: TypeAlias = "Callable[[OutboxSignal], None]"
+#: Awaited before these signals become dead letters; returns once what follows for their strategies is durable.
+OnDead: TypeAlias = "Callable[[Sequence[OutboxSignal]], Awaitable[None]]"
 
 
 class Delivery(Protocol):

@@ -37,13 +37,13 @@ from anystrat.domain.notices import (
 from anystrat.domain.outcomes import Noted, Outcome
 from anystrat.engine.carrying import carry_over
 from anystrat.engine.tally import tally_of
+from anystrat.runner.acknowledging import Acknowledgements
 from anystrat.runner.committer import Committer
 from anystrat.runner.driver import EngineDriver
 from anystrat.runner.feeds import Feeds
 from anystrat.runner.housekeeping import LIVE_NS, Housekeeping
 from anystrat.runner.intake import Intake
 from anystrat.runner.mailbox import Mailbox
-from anystrat.runner.parcel import Tickets
 from anystrat.runner.parts import RunnerParts
 from anystrat.runner.recovery import recover
 from anystrat.runner.shard import (
@@ -75,10 +75,10 @@ class Runner:
         self.reason = ""
         self.problem: BaseException | None = None
         self._ending = asyncio.Event()
-        self._tickets = Tickets()
+        acknowledgements = Acknowledgements()
         self.deliveries = {each.broker: each for each in parts.deliveries(self._dead)}
         self._committer = Committer(
-            parts.journal, self.deliveries, self._tickets, recorder=parts.recorder, on_commit=parts.on_commit
+            parts.journal, self.deliveries, acknowledgements, recorder=parts.recorder, on_commit=parts.on_commit
         )
         self.mailboxes = [Mailbox(parts.settings.mailbox, parts.settings.overload) for _ in parts.engines]
         self.shards: list[Shard] = []
@@ -87,7 +87,7 @@ class Runner:
         self._inference: InferencePort | None = None
         self._at_once = TICKS_AT_ONCE if parts.compiler is not None else TICKS_AT_ONCE_INTERPRETED
         self._intake = Intake(
-            parts.plan, self.mailboxes, self._tickets, parts.clock, on_notice=self._noticed, at_most=self._at_once
+            parts.plan, self.mailboxes, acknowledgements, parts.clock, on_notice=self._noticed, at_most=self._at_once
         )
 
     # -- the run ---------------------------------------------------------------------------------------------------
@@ -439,11 +439,15 @@ class Runner:
             self.deliveries[broker].recall()
         return revived
 
-    def _dead(self, signal: OutboxSignal) -> None:
-        """A signal went to the dead letters: its strategy is paused."""
-        shard = self._parts.plan.shard_of.get(signal.instrument_token, 0)
-        event = DeliveryFailed(signal.ts_ns, signal.strategy_id, signal.broker, signal.signal_id)
-        self.mailboxes[shard].put_event(event)
+    async def _dead(self, signals: Sequence[OutboxSignal]) -> None:
+        """Signals go to the dead letters: their strategies are paused. Returns once that is committed."""
+        loop, waiting = asyncio.get_running_loop(), []
+        for signal in signals:
+            shard = self._parts.plan.shard_of.get(signal.instrument_token, 0)
+            event = DeliveryFailed(signal.ts_ns, signal.strategy_id, signal.broker, signal.signal_id)
+            waiting.append(loop.create_future())
+            self.mailboxes[shard].put_event(event, kept=waiting[-1])
+        await asyncio.wait(waiting)
 
     def _noticed(self, notice: SourceNotice) -> None:
         parts = self._parts

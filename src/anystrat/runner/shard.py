@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from anystrat.runner.committer import Committer
     from anystrat.runner.driver import EngineDriver
     from anystrat.runner.mailbox import Mailbox
-    from anystrat.runner.parcel import Parcel, Ticket
+    from anystrat.runner.parcel import Parcel
 
 #: How many ticks are handled between two looks at everything else that goes on.
 TICKS_AT_ONCE: Final = 8_192
@@ -66,8 +66,9 @@ class Work:
     """A step of a shard on its way into the journal, and what is done once it is there."""
 
     step: Step
-    tickets: list[Ticket] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
+    #: Who waits for the commit.
+    kept: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -152,8 +153,8 @@ class Shard:
         outcomes = driver.event(event)
         for observe in self._observers:
             observe(outcomes)
-        work = self._made([event], {}, (), [], checkpoint=True)
-        return Work(msgspec.structs.replace(work.step, fingerprint=event.after), work.tickets, work.inputs)
+        work = self._made([event], {}, (), checkpoint=True)
+        return Work(msgspec.structs.replace(work.step, fingerprint=event.after), work.inputs)
 
     @property
     def accounts(self) -> Accounts:
@@ -168,7 +169,7 @@ class Shard:
             self._under_way = False
             # Nothing above waits while there is work: let others have their turn.
             await asyncio.sleep(0)
-        await self._committer.put(self._made([], {}, (), [], checkpoint=True))
+        await self._committer.put(self._made([], {}, (), checkpoint=True))
 
     def report_executors(self) -> None:
         """Let the next step say how the executors are."""
@@ -180,14 +181,14 @@ class Shard:
         if not moved or self._under_way or len(self.mailbox):
             return None
         self.watermarks.update(moved)
-        return self._made([], moved, (), [], checkpoint=False)
+        return self._made([], moved, (), checkpoint=False)
 
     def _handled(self, parcels: list[Parcel]) -> Work:
         inputs: list[Input] = []
         outcomes: list[Outcome] = []
         moved: dict[str, int] = {}
-        tickets: list[Ticket] = []
         waiting: list[TickColumns] = []
+        kept: list[asyncio.Future[None]] = []
         swapped = False
 
         def push_ticks() -> None:
@@ -213,6 +214,8 @@ class Shard:
                     self.tally.shed += parcel.event.ticks
                     self.tally.received += parcel.event.ticks
                 push_event(parcel.event)
+                if parcel.kept is not None:
+                    kept.append(parcel.kept)
                 continue
             assert parcel.ticks is not None
             if self._ages and len(parcel) and parcel.arrived_ns != self._arrived_ns:
@@ -221,7 +224,6 @@ class Shard:
             if len(parcel):
                 waiting.append(parcel.ticks)
             moved[parcel.partition] = parcel.last
-            tickets += parcel.tickets
             self.tally.received += len(parcel) + parcel.malformed + parcel.duplicates
             self.tally.malformed += parcel.malformed
             self.tally.duplicates += parcel.duplicates
@@ -230,14 +232,15 @@ class Shard:
             observe(outcomes)
         self.watermarks.update(moved)
         signals = self._outbox.entries([outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)])
-        return self._made(inputs, moved, signals, tickets, checkpoint=swapped)
+        work = self._made(inputs, moved, signals, checkpoint=swapped)
+        work.kept = kept
+        return work
 
     def _made(
         self,
         inputs: list[Input],
         moved: dict[str, int],
         signals: tuple[OutboxSignal, ...],
-        tickets: list[Ticket],
         *,
         checkpoint: bool,
     ) -> Work:
@@ -259,7 +262,7 @@ class Shard:
             state = None
         data = encoded_inputs(inputs) if inputs else b""
         step = Step(self.number, first, count, data, moved, signals, msgspec.msgpack.encode(self.tally), state)
-        return Work(step, tickets, inputs)
+        return Work(step, inputs)
 
 
 def chained(digest: bytes, ids: Sequence[str]) -> bytes:

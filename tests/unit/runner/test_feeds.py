@@ -11,10 +11,10 @@ import numpy as np
 from anystrat.domain.configuration import Overload
 from anystrat.domain.health import FeedHealth, FeedState
 from anystrat.domain.intake import NoticeKind, SourceNotice, TickBatch
+from anystrat.runner.acknowledging import Acknowledgements
 from anystrat.runner.feeds import Feeds
 from anystrat.runner.intake import Heard, Intake
 from anystrat.runner.mailbox import Mailbox
-from anystrat.runner.parcel import Tickets
 from anystrat.testing import ticks
 
 SECOND = 10**9
@@ -42,7 +42,7 @@ def test_a_wall_clock_that_is_set_back_makes_no_silence_below_zero() -> None:
 def test_intake_counts_what_each_partition_brought_and_what_came_again() -> None:
     plan: Any = SimpleNamespace(count=1)
     clock: Any = SimpleNamespace(now_ns=lambda: 42)
-    intake = Intake(plan, [Mailbox(100, Overload.BLOCK)], Tickets(), clock)
+    intake = Intake(plan, [Mailbox(100, Overload.BLOCK)], Acknowledgements(), clock)
     block = ticks.columns([ticks.row(1, 100 + n, n) for n in range(3)])
     batches = [
         TickBatch("p", block, np.array([0, 1, 2]), 2, malformed=1),

@@ -17,9 +17,9 @@ from anystrat.domain.inputs import decoded_inputs
 from anystrat.domain.intake import NoticeKind, SourceFailed, SourceNotice, TickBatch
 from anystrat.domain.journal import JournalFailed, JournalRefused, Step
 from anystrat.runner import committer as committer_module
+from anystrat.runner.acknowledging import Acknowledgements
 from anystrat.runner.driver import StrategyEnds
 from anystrat.runner.intake import Intake
-from anystrat.runner.parcel import Tickets
 from anystrat.runner.plan import plan_shards
 from anystrat.runner.shard import TICKS_AT_ONCE_INTERPRETED, Work
 from anystrat.strategies.catalog import StrategyType
@@ -194,7 +194,7 @@ def test_steps_are_committed_in_the_order_of_their_signals_numbers_however_many_
             committed.extend(step.first for step in steps)
 
     async def run():
-        committer = committer_module.Committer(Journal(), {}, Tickets())
+        committer = committer_module.Committer(Journal(), {}, Acknowledgements())
         numbers = iter(range(10_000))
 
         async def shard(pause):
@@ -305,7 +305,9 @@ def test_pieces_of_a_batch_end_where_messages_end():
     mailbox = Mailbox()
 
     async def run():
-        intake = Intake(plan_shards([], 1), [mailbox], Tickets(), SimulatedClock(asyncio.get_running_loop()), at_most=7)
+        intake = Intake(
+            plan_shards([], 1), [mailbox], Acknowledgements(), SimulatedClock(asyncio.get_running_loop()), at_most=7
+        )
         await intake.run(OneBatch(block, [1]), {})
 
     simulate(run)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from anystrat.domain.configuration import StrategyConfig
 from anystrat.domain.intake import NoticeKind, SourceNotice, TickBatch
+from anystrat.runner.acknowledging import Acknowledgements
 from anystrat.runner.intake import Intake
 from anystrat.runner.mailbox import Mailbox
-from anystrat.runner.parcel import Tickets
 from anystrat.runner.plan import plan_shards
 from anystrat.testing.ticks import columns, row
 
@@ -51,8 +51,8 @@ def batch(messages, partition="p", malformed=0):
 
 def intake_over(plan=PLAN, **options):
     boxes = [Mailbox(1_000_000) for _ in range(plan.count)]
-    tickets = Tickets()
-    return Intake(plan, boxes, tickets, StillClock(), **options), boxes, tickets
+    known = Acknowledgements()
+    return Intake(plan, boxes, known, StillClock(), **options), boxes, known
 
 
 async def emptied(box):
@@ -116,31 +116,60 @@ def test_after_a_restart_each_shard_goes_on_after_its_own_watermark(messages, co
 
 def test_a_batch_is_acknowledgeable_once_every_shard_has_committed_its_part():
     async def run():
-        intake, boxes, tickets = intake_over()
+        intake, boxes, known = intake_over()
         await intake.run(ListSource([batch([(1, TOKENS)]), batch([(2, TOKENS)])]), {})
-        parcels = [parcel for box in boxes for parcel in await emptied(box)]
+        parts = [(shard, parcel.last) for shard, box in enumerate(boxes) for parcel in await emptied(box)]
         said = []
-        for parcel in sorted(parcels, key=lambda each: -each.last):
-            for ticket in parcel.tickets:
-                tickets.committed(ticket)
-            said.append(tickets.acknowledgeable())
+        for shard, last in sorted(parts, key=lambda each: each[1]):
+            known.committed(shard, {"p": last})
+            said.append(known.acknowledgeable())
         return said
 
     said = asyncio.run(run())
-    assert [each for each in said if each] == [{"p": 2}]
+    assert [each for each in said if each] == [{"p": 1}, {"p": 2}]
+    assert said[2] == {"p": 1}
     assert said[-1] == {"p": 2}
+
+
+def test_a_shard_that_stands_still_holds_back_the_acknowledgement_of_its_own_part_alone():
+    known = Acknowledgements()
+    known.handed("p", 0, 1)
+    known.read("p", 1)
+    known.committed(0, {"p": 1})
+    assert known.acknowledgeable() == {"p": 1}
+    for last in range(2, 1_000):
+        for shard in (0, 1):
+            known.handed("p", shard, last)
+        known.read("p", last)
+        known.committed(0, {"p": last, "q": 7})
+        assert known.acknowledgeable() == {}
+    known.committed(1, {"p": 500})
+    assert known.acknowledgeable() == {"p": 500}
+    known.committed(1, {"p": 999})
+    assert known.acknowledgeable() == {"p": 999}
+    assert known.acknowledgeable() == {}
+
+
+def test_nothing_is_acknowledgeable_before_all_parts_of_a_batch_are_handed_out():
+    known = Acknowledgements()
+    for shard in (0, 1):
+        known.handed("p", shard, 4)
+    known.committed(0, {"p": 4})
+    known.committed(1, {"p": 4})
+    assert known.acknowledgeable() == {}
+    known.read("p", 4)
+    assert known.acknowledgeable() == {"p": 4}
 
 
 def test_a_batch_without_ticks_moves_on_and_its_malformed_rows_are_counted_once():
     async def run():
-        intake, boxes, tickets = intake_over()
+        intake, boxes, known = intake_over()
         empty = TickBatch("p", columns([]), np.zeros(0, np.int64), 5, 3)
         await intake.run(ListSource([empty, empty]), {})
-        parcels = [parcel for box in boxes for parcel in await emptied(box)]
-        for parcel in parcels:
-            for ticket in parcel.tickets:
-                tickets.committed(ticket)
-        return parcels, tickets.acknowledgeable()
+        parts = [(shard, parcel) for shard, box in enumerate(boxes) for parcel in await emptied(box)]
+        for shard, parcel in parts:
+            known.committed(shard, {"p": parcel.last})
+        return [parcel for _, parcel in parts], known.acknowledgeable()
 
     parcels, acknowledged = asyncio.run(run())
     assert sum(each.malformed for each in parcels) == 3

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anystrat.domain.configuration import Overload
 from anystrat.domain.events import Command, Conflated, Operation
 from anystrat.runner.mailbox import Mailbox
-from anystrat.runner.parcel import Parcel, Ticket
+from anystrat.runner.parcel import Parcel
 from anystrat.testing.ticks import columns, row
 
 PAUSE = Command(Operation.PAUSE, 0)
@@ -19,7 +19,7 @@ PAUSE = Command(Operation.PAUSE, 0)
 
 def parcel(*tokens, at=0, partition="p", last=0):
     ticks = columns([row(token, "100", at + k) for k, token in enumerate(tokens)])
-    return Parcel(None, ticks, partition, last, tickets=[Ticket(partition, last, 1)])
+    return Parcel(None, ticks, partition, last)
 
 
 def tokens_of(parcels):
@@ -108,8 +108,9 @@ def test_conflation_keeps_the_latest_of_each_instrument_and_accounts_for_the_res
     flat = [ts for part in times for ts in part]
     assert flat == sorted(flat)
     assert sum(each.event is PAUSE for each in taken) == sum(item is PAUSE for item in items)
-    tickets = [ticket.last for each in taken for ticket in each.tickets]
-    assert tickets == [last for last, item in enumerate(items) if item is not PAUSE]
+    assert max((each.last for each in taken), default=0) == max(
+        (last for last, item in enumerate(items) if item is not PAUSE), default=0
+    )
 
 
 def test_conflation_leaves_alone_what_fits():
@@ -149,7 +150,7 @@ def test_who_waits_for_something_is_told_of_an_event_that_comes_first():
 
 def test_a_parcel_of_an_event_counts_for_nothing():
     event = Parcel(event=PAUSE)
-    assert (len(event), event.malformed, event.duplicates, event.tickets) == (0, 0, 0, [])
+    assert (len(event), event.malformed, event.duplicates, event.kept) == (0, 0, 0, None)
     assert (event.partition, event.last, event.arrived_ns) == ("", 0, 0)
 
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anystrat.domain.configuration import FeedSettings, OnGap
-from anystrat.domain.events import Command, Operation
+from anystrat.domain.events import Command, DeliveryFailed, Operation
 from anystrat.domain.health import Phase
+from anystrat.domain.inputs import decoded_inputs
 from anystrat.domain.intake import NoticeKind, SourceNotice
 from anystrat.domain.journal import JournalRefused
 from anystrat.domain.lifecycle import State
@@ -229,9 +230,13 @@ def test_the_kill_switch_outlives_the_process():
     assert sum(len(ids) for ids in rig.accepted().values()) == accepted
 
 
-def test_a_dead_letter_pauses_its_strategy():
+def test_a_dead_letter_pauses_its_strategy_durably():
     block = ticks(5, 200)
     rig = Rig(ROWS, block)
+
+    def kept():
+        inputs = [each for steps in rig.store.inputs.values() for _, _, data in steps for each in decoded_inputs(data)]
+        return [each.signal_id for each in inputs if isinstance(each, DeliveryFailed)]
 
     async def main():
         runner = rig.start(ListSource(block, [50]))
@@ -239,7 +244,8 @@ def test_a_dead_letter_pauses_its_strategy():
         while not any(each.taken for each in rig.deliveries):  # noqa: ASYNC110  a moment of simulated time
             await asyncio.sleep(0.001)
         dead = next(each.taken[0] for each in rig.deliveries if each.taken)
-        rig.on_dead(dead)
+        await rig.on_dead([dead])
+        assert kept() == [dead.signal_id]
         await task
         engine = runner.shards[0].driver.engine
         return next(

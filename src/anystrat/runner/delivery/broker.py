@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -40,8 +40,8 @@ class BrokerDelivery:
     """Takes over what the journal has accepted, and settles each signal there exactly once.
 
     Memory is bounded: a window of signals, whatever waits; the rest is read back from the journal in order. All waiting
-    goes by the event loop's time, expiry by `clock`, jitter by `random`. `on_dead` hears of each signal that became a
-    dead letter (DEAD or UNKNOWN), once that is durable. An error of the journal ends `run` with it.
+    goes by the event loop's time, expiry by `clock`, jitter by `random`. `on_dead` is awaited before signals become dead
+    letters (DEAD or UNKNOWN): a crash in between leaves them unsettled. An error of the journal ends `run` with it.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class BrokerDelivery:
         clock: Clock,
         random: Random,
         options: DeliveryOptions | None = None,
-        on_dead: Callable[[OutboxSignal], None] | None = None,
+        on_dead: Callable[[Sequence[OutboxSignal]], Awaitable[None]] | None = None,
         listener: Listener | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -327,7 +327,15 @@ class BrokerDelivery:
         """Make it durable, then count it, and say it to whom it concerns."""
         self._window.put_back(rulings.signals(*_AGAIN))
         outcomes = rulings.settled(self.broker)
-        if outcomes:
+        given_up = rulings.signals(*_GIVEN_UP)
+        if given_up and self._on_dead is not None:
+            done = [each for each in outcomes if each.fate not in _GIVEN_UP]
+            if done:
+                await self._journal.settle(done)
+            # Before they are dead letters: after a crash nobody would tell their strategies of those.
+            await self._on_dead(given_up)
+            await self._journal.settle([each for each in outcomes if each.fate in _GIVEN_UP])
+        elif outcomes:
             await self._journal.settle(outcomes)
         for each in outcomes:
             if each.fate is not Fate.PENDING:
@@ -336,27 +344,26 @@ class BrokerDelivery:
         self._tell(rulings)
 
     def _tell(self, rulings: Rulings) -> None:
+        if self._listener is None:
+            return
         expired = rulings.signals(Fate.EXPIRED)
-        if expired and self._listener is not None:
+        if expired:
             self._listener(Expired(self.broker, len(expired), expired[0].signal_id))
         for each in rulings.of:
             if each.fate not in _GIVEN_UP:
                 continue
             signal = each.signal
-            if self._listener is not None:
-                self._listener(
-                    DeadLettered(
-                        self.broker,
-                        signal.strategy_id,
-                        signal.signal_id,
-                        signal.instrument_token,
-                        each.fate.name.lower(),
-                        each.reason,
-                        each.attempts,
-                    )
+            self._listener(
+                DeadLettered(
+                    self.broker,
+                    signal.strategy_id,
+                    signal.signal_id,
+                    signal.instrument_token,
+                    each.fate.name.lower(),
+                    each.reason,
+                    each.attempts,
                 )
-            if self._on_dead is not None:
-                self._on_dead(signal)
+            )
 
     def _sink_failed(self, failed: SinkFailed) -> None:
         self._accounts.problem = failed.reason

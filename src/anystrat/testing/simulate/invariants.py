@@ -1,9 +1,10 @@
 """What must hold after a history, whatever happened in it: I1 to I9, against the world's ledger and an undisturbed run.
 
 I1: every offset is journaled once. I2: the accepted signals are those of an undisturbed run. I3: at most one effect at the
-broker for an id. I4: nothing is acknowledged before it is durable, nothing sent before the intent to is. I5: the state is
-what the inputs make of an engine, in their order. I6: nothing leaves when killed, halted, stale or over a limit. I7: queues
-are bounded. I8: once nothing goes wrong any more, everything is finished. I9: each tick is accounted for.
+broker for an id. I4: nothing is acknowledged before it is durable, nothing sent before the intent to is, nothing given up
+before the pause of its strategy is. I5: the state is what the inputs make of an engine, in their order. I6: nothing leaves
+when killed, halted, stale or over a limit. I7: queues are bounded. I8: once nothing goes wrong any more, everything is
+finished. I9: each tick is accounted for.
 I4, I6, I7 and I8 are seen while it happens (`world`, `history`); here is the rest.
 """
 

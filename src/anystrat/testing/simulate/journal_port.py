@@ -80,6 +80,8 @@ class SimulatedJournal:
         def note() -> None:
             said = ", ".join(f"{each.broker} {each.first}..{each.last} {each.fate.name}" for each in outcomes)
             self._world.wrote(self._process, f"settle {said}")
+            for broker, number in self._world.ledger.untold(outcomes):
+                self._world.broken("I4", f"{broker} {number}: given up before that its strategy pauses was durable")
             self._world.ledger.settled(outcomes)
 
         await self._do("settle", lambda: at_once(self._journal.settle(outcomes)), note)

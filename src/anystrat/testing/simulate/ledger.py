@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from anystrat.domain.columns import TickColumns
-from anystrat.domain.events import Conflated
+from anystrat.domain.events import Conflated, DeliveryFailed
 from anystrat.domain.inputs import Input, decoded_inputs
 from anystrat.domain.journal import Fate
 from anystrat.runner.tally import Tally
@@ -35,6 +35,8 @@ class Ledger:
         self.expires: dict[tuple[str, int], int] = {}
         #: Signals that an operator wanted to be sent again, knowing that they may have had their effect.
         self.wanted_again: set[tuple[str, int]] = set()
+        #: (broker, id) of the signals whose strategies were told that they are given up.
+        self.told: set[tuple[str, str]] = set()
         self.killed = False
         #: The inputs of each step, by shard.
         self.inputs: dict[int, list[list[Input]]] = {}
@@ -65,6 +67,8 @@ class Ledger:
                     self.logged.update(places_of(each))
                 elif isinstance(each, Conflated):
                     self.shed[each.instrument_token] += each.ticks
+                elif isinstance(each, DeliveryFailed):
+                    self.told.add((each.broker, each.signal_id))
             self.watermarks.setdefault(step.shard, {}).update(step.watermarks)
             for signal in step.signals:
                 self.signals.setdefault(signal.broker, {})[signal.number] = signal
@@ -76,6 +80,16 @@ class Ledger:
         for number in range(first, last + 1):
             self.fates[broker][number] = Fate.SENDING
             self.intents.add((process, broker, number))
+
+    def untold(self, outcomes: Sequence[Settled]) -> list[tuple[str, int]]:
+        """Which of these are given up without their strategies having been told: (broker, number) each."""
+        return [
+            (each.broker, number)
+            for each in outcomes
+            if each.fate in {Fate.DEAD, Fate.UNKNOWN}
+            for number in range(each.first, each.last + 1)
+            if (each.broker, self.signals[each.broker][number].signal_id) not in self.told
+        ]
 
     def settled(self, outcomes: Sequence[Settled]) -> None:
         """These fates are durable."""

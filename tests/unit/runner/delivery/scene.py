@@ -100,10 +100,14 @@ class Scene:
             clock=self.clock,
             random=Random(self.seed),
             options=self.options,
-            on_dead=lambda signal: self.dead.append(signal.number),
+            on_dead=self.give_up,
             listener=self.notices.append,
         )
         return self
+
+    async def give_up(self, signals: Sequence[OutboxSignal]) -> None:
+        await asyncio.sleep(0)
+        self.dead += [signal.number for signal in signals]
 
     def run(self) -> None:
         self.task = asyncio.create_task(self.delivery.run())

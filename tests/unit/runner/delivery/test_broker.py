@@ -143,19 +143,45 @@ class TestVerdicts:
 
         play(story, options=DeliveryOptions(attempts=3))
 
-    def test_the_runner_hears_of_a_dead_letter_only_once_it_is_durable(self) -> None:
+    def test_a_signal_is_a_dead_letter_only_once_the_runner_has_dealt_with_it(self) -> None:
+        async def story(scene: Scene) -> None:
+            async def mixed(signals):
+                return [FAILED if signal.number == 2 else scene.sink.effect(signal) for signal in signals]
+
+            fates = []
+
+            async def dealt_with(signals):
+                await asyncio.sleep(1)
+                ranges = scene.store.book.brokers["out"].ranges
+                fates.append([each.number for each in signals])
+                fates.append([ranges.within(number, number)[0].fate for number in (1, 2, 3)])
+
+            scene.sink.answer = mixed
+            scene.delivery._on_dead = dealt_with
+            await scene.accept(3)
+            await scene.settled()
+            # What the sink took is settled at once: that may be known to nobody else.
+            assert fates == [[2], [Fate.ACKED, Fate.SENDING, Fate.ACKED]]
+            [letter] = await scene.journal.dead_letters("out")
+            assert letter.fate is Fate.DEAD
+
+        play(story, options=DeliveryOptions(attempts=1))
+
+    def test_a_crash_before_the_runner_has_dealt_with_it_leaves_a_signal_to_be_given_up_again(self) -> None:
         async def story(scene: Scene) -> None:
             async def never(signals):
                 return [FAILED] * len(signals)
 
-            fates = []
             scene.sink.answer = never
-            scene.delivery._on_dead = lambda signal: fates.append(
-                scene.store.book.brokers["out"].ranges.within(signal.number, signal.number)[0].fate
-            )
+            scene.delivery._on_dead = lambda signals: asyncio.sleep(3_600)
             await scene.accept(1)
-            await scene.settled()
-            assert fates == [Fate.DEAD]
+            await asyncio.sleep(10)
+            await scene.crash()
+            following = await scene.again()
+            await following.settled()
+            assert following.dead == [1]
+            [letter] = await following.journal.dead_letters("out")
+            assert letter.fate is Fate.UNKNOWN
 
         play(story, options=DeliveryOptions(attempts=1))
 
