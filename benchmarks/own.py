@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from importlib.metadata import version
@@ -91,14 +91,15 @@ def by_tick(workload: str, ticks: Ticks, take: Take) -> tuple[Clock, Engine]:
 
 
 def by_built_tick(workload: str, ticks: Ticks, take: Take) -> tuple[Clock, Engine]:
-    """`on_market_tick` with ticks that are built from numbers and texts as they come."""
+    """`on_market_tick` with ticks that are built as they come, from the texts of price and time that a message has."""
     service = service_of(rows_of(workload))
     texts = [repr(price) for price in ticks.price.tolist()]
+    stamps = [datetime_of(ts).isoformat(timespec="microseconds") for ts in ticks.ts_ns.tolist()]
+    below = (ticks.ts_ns % 1_000).tolist()
     with Clock() as clock:
-        push, second = service.on_market_tick, 1_000_000_000
-        for token, text, ts in zip(ticks.token.tolist(), texts, ticks.ts_ns.tolist(), strict=True):
-            stamp = datetime.fromtimestamp(ts // second, UTC).replace(microsecond=ts % second // 1_000)
-            found = push(MarketTick(token, Decimal(text), stamp, nanosecond=ts % 1_000))
+        push, time_of = service.on_market_tick, datetime.fromisoformat
+        for token, text, stamp, nanosecond in zip(ticks.token.tolist(), texts, stamps, below, strict=True):
+            found = push(MarketTick(token, Decimal(text), time_of(stamp), nanosecond=nanosecond))
             if found:
                 take(found)
     return clock, service.engine

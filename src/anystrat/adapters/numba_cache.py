@@ -170,5 +170,5 @@ def _versions() -> str:
     parts = [sys.version, platform.machine(), numba.__version__, llvmlite.__version__, numpy.__version__]
     # What kernels read tables and ticks with is compiled into them.
     package = resources.files("anystrat.adapters")
-    own = (package / name for name in ("numba_tables.py", "numba_door.py"))
+    own = (package / name for name in ("numba_tables.py", "numba_door.py", "object_layout.py"))
     return " ".join([*parts, *(hashlib.sha256(each.read_bytes()).hexdigest() for each in own)])

@@ -3,7 +3,7 @@
 To call a compiled function with a tick's numbers takes longer than most ticks are worth: Python has to look the lane up,
 read each attribute, and pack and unpack all of them. A door is a function of CPython's own kind that takes the tick object
 itself. What it reads are the places of the object's attributes in memory, which are found by looking at an example whose
-values are known; and it reads nothing but what it has seen to be of the exact types that it knows. Everything else (other
+values are known (what is in a `datetime` and a `Decimal` is in `object_layout`); and it reads nothing but what it has seen to be of the exact types that it knows. Everything else (other
 classes, numbers of other types, instruments that it does not know, a tick with flags) goes to `otherwise`.
 
 The GIL is held throughout. Without one, or with another layout of objects than CPython's usual one, there is no door.
@@ -15,11 +15,14 @@ import ctypes
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from anystrat.adapters import object_layout as layout
 from anystrat.adapters.numba_tables import BoundTables, word_at
 from anystrat.domain.compiling import MORE
 
@@ -42,10 +45,13 @@ _VALUE: Final = 2 * _WORD
 _BYTES: Final = bytes.__basicsize__ - 1
 
 # The words of the memory that a door reads: whether it is open, where the kernel's tables are written down, who takes the
-# accepted tick of each row, the two functions for all that is not quiet, types; then a shape for each kind of tick.
-_OPEN, _PLACES, _KEEPS, _SAID, _OTHERWISE, _LONG, _FLOAT, _SHAPES = range(8)
-#: A shape: the type; where token, time and price are; then three places, and what has to be there.
-_SHAPE: Final = 10
+# accepted tick of each row, the two functions for all that is not quiet, types, UTC; then a shape for each kind of tick.
+_OPEN, _PLACES, _KEEPS, _SAID, _OTHERWISE, _LONG, _FLOAT, _DATETIME, _DECIMAL, _UTC, _SHAPES = range(11)
+#: A shape: the type; where token, time, price and nanosecond (0: time and price are numbers) are; then three places, and
+#: what has to be there.
+_SHAPE: Final = 11
+_NANOSECOND: Final = 4
+_PLAIN: Final = 5
 _CONDITIONS: Final = 3
 _KINDS: Final = 2
 
@@ -61,7 +67,7 @@ def door(self, tick):
         shape += {_WORD * _SHAPE}
         if kind != word(shape, 0):
             return called(otherwise, tick)
-    for k in range({_WORD * 4}, {_WORD * _SHAPE}, {_WORD * 2}):
+    for k in range({_WORD * _PLAIN}, {_WORD * _SHAPE}, {_WORD * 2}):
         if word(tick, word(shape, k)) != word(shape, k + {_WORD}):
             return called(otherwise, tick)
     token_object = word(tick, word(shape, {_WORD}))
@@ -70,16 +76,39 @@ def door(self, tick):
     if token_object == 0 or ts_object == 0 or price_object == 0:
         return called(otherwise, tick)
     integer = word(memory, {_WORD * _LONG})
-    if word(token_object, {_TYPE}) != integer or word(ts_object, {_TYPE}) != integer:
+    if word(token_object, {_TYPE}) != integer:
         return called(otherwise, tick)
-    if word(price_object, {_TYPE}) != word(memory, {_WORD * _FLOAT}):
-        return called(otherwise, tick)
+    nanosecond_at = word(shape, {_WORD * _NANOSECOND})
+    if nanosecond_at == 0:
+        if word(ts_object, {_TYPE}) != integer or word(price_object, {_TYPE}) != word(memory, {_WORD * _FLOAT}):
+            return called(otherwise, tick)
+        ts, ts_fits = whole(ts_object)
+        price, price_fits = double(price_object, {_VALUE}), True
+    else:
+        nanosecond_object = word(tick, nanosecond_at)
+        if nanosecond_object == 0 or word(nanosecond_object, {_TYPE}) != integer:
+            return called(otherwise, tick)
+        if word(ts_object, {_TYPE}) != word(memory, {_WORD * _DATETIME}):
+            return called(otherwise, tick)
+        if word(price_object, {_TYPE}) != word(memory, {_WORD * _DECIMAL}):
+            return called(otherwise, tick)
+        nanosecond, ts_fits = whole(nanosecond_object)
+        if ts_fits:
+            ts, ts_fits = moment(word(ts_object, {layout.DATE}), word(ts_object, {layout.TIME}), nanosecond)
+        # Without a zone there is no place for one.
+        if not ts_fits or word(ts_object, {layout.ZONE}) != word(memory, {_WORD * _UTC}):
+            return called(otherwise, tick)
+        price, price_fits = decimal(
+            word(price_object, {layout.KIND}),
+            word(price_object, {layout.EXPONENT}),
+            word(price_object, {layout.LENGTH}),
+            word(word(price_object, {layout.DIGITS_AT}), 0),
+        )
     token, token_fits = whole(token_object)
-    ts, ts_fits = whole(ts_object)
-    if not (token_fits and ts_fits):
+    if not (token_fits and ts_fits and price_fits):
         return called(otherwise, tick)
     places = word(memory, {_WORD * _PLACES})
-    row = kernel(TABLES, token, ts, double(price_object, {_VALUE}))
+    row = kernel(TABLES, token, ts, price)
     if row == {MORE}:
         return called(word(memory, {_WORD * _SAID}), tick)
     if row < 0:
@@ -128,7 +157,8 @@ class Door:
         otherwise: Callable[[Any], Any],
     ) -> None:
         words = np.zeros(_SHAPES + _SHAPE * _KINDS, np.int64)
-        words[[_SAID, _OTHERWISE, _LONG, _FLOAT]] = id(said), id(otherwise), id(int), id(float)
+        words[[_SAID, _OTHERWISE]] = id(said), id(otherwise)
+        words[[_LONG, _FLOAT, _DATETIME, _DECIMAL, _UTC]] = id(int), id(float), id(datetime), id(Decimal), id(UTC)
         for k, shape in enumerate(shapes):
             words[_SHAPES + _SHAPE * k : _SHAPES + _SHAPE * (k + 1)] = shape_words(shape)
         self._tables = BoundTables(tables)
@@ -139,7 +169,8 @@ class Door:
         self._address = int(words.ctypes.data).to_bytes(_WORD, sys.byteorder)
         self._compiled = _compiled(compiler, function, self._tables)
         self._method = _Method(b"on_market_tick", _entry_of(self._compiled), _TAKES_ONE_OBJECT, None)
-        self.call: Callable[[Any], Any] = _new_function(ctypes.addressof(self._method), self._address, None)
+        # The function holds its door, in the place of its module: what it reads lives as long as it does.
+        self.call: Callable[[Any], Any] = _new_function(ctypes.addressof(self._method), self._address, self)
 
     def open(self, tables: tuple[Any, ...], keeps: Mapping[int, Callable[[Any], object]]) -> None:
         """Say where the tables are, and who keeps the ticks of which row. Close it before any of them goes elsewhere."""
@@ -163,6 +194,8 @@ def _compiled(compiler: KernelCompiler, function: Callable[..., int], tables: Bo
         "forget": extending.intrinsic(_forget),
         "whole": extending.intrinsic(_whole),
         "double": extending.intrinsic(_double),
+        "moment": compiler(layout.nanoseconds_of),
+        "decimal": compiler(layout.double_of),
     }
     return compiler.wrapped(function, tables, _SOURCE, names, "ii")
 
@@ -175,11 +208,14 @@ def _entry_of(compiled: Any) -> int:
 
 
 def shape_words(shape: TickShape) -> list[int]:
-    """A shape as a door reads it. Raises `LookupError` where an attribute's place cannot be told."""
+    """A shape as a door reads it. Raises `LookupError` where an attribute's place, or what is there, cannot be told."""
+    if shape.nanosecond is not None and not layout.is_as_expected():
+        raise LookupError("datetimes and decimals are not laid out as CPython's usually are")
     example = shape.example
     conditions = [*shape.plain.items()]
     conditions += conditions[:1] * (_CONDITIONS - len(conditions))
     words = [id(type(example)), *(_offset(example, name) for name in shape.values)]
+    words.append(_offset(example, shape.nanosecond) if shape.nanosecond is not None else 0)
     for name, wanted in conditions:
         words += [_offset(example, name), id(wanted)]
     return words
@@ -208,7 +244,7 @@ class _Method(ctypes.Structure):
 _TAKES_ONE_OBJECT: Final = 0x0008  # METH_O
 _new_function: Final = ctypes.pythonapi.PyCFunction_NewEx
 _new_function.restype = ctypes.py_object
-_new_function.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+_new_function.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.py_object)
 
 
 # ---------------------------------------------------------------------------------- what compiled code calls CPython with

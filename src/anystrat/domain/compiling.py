@@ -15,13 +15,15 @@ NOT_HERE: Final = -2
 class TickShape(NamedTuple):
     """A kind of tick that doors let in: an example, none of whose values is in it twice, and names of its attributes.
 
-    `values` are those of the token, of the time in nanoseconds and of the price. A tick is let in whose attributes `plain`
-    are the very objects given.
+    `values` are those of the token, of the time and of the price: whole nanoseconds and a double, or, where `nanosecond`
+    names what a `datetime` cannot hold below the microsecond, a `datetime` in UTC and a `Decimal`. A tick is let in whose
+    attributes `plain` are the very objects given.
     """
 
     example: Any
     values: tuple[str, str, str]
     plain: Mapping[str, Any]
+    nanosecond: str | None = None
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from anystrat.domain.exact import to_decimal
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-#: What `MarketTick.flags` are made of. The last says that the exact price may not be the shortest decimal of its double.
+#: What a tick's `flags` are made of. The last says that the exact price may not be the shortest decimal of its double.
 HALTED_FLAG: Final = 1
 AUCTION_FLAG: Final = 2
 EXACT_FLAG: Final = 16
@@ -34,13 +34,13 @@ class MarketTick(msgspec.Struct, frozen=True, gc=False, weakref=False):
     decimal it stands for. `timestamp` is in UTC: a naive one is taken as UTC, an aware one is converted.
     `nanosecond` (0..999) is what a `datetime` cannot hold below the microsecond. `volume`, `bid` and `ask` are in the
     venue's own units. `metadata` may hold `halted` and `auction` (bool), `volatility` (float) and whatever a strategy
-    of yours wants to read; it is looked at once, when the tick is made.
+    of yours wants to read.
 
-    `ts_ns` (the timestamp in nanoseconds since 1970 UTC), `price` (the price as a double) and `flags` follow from the
-    others: they are what the engine reads, and are worked out when the tick is made, whatever is given for them.
+    `ts_ns`, `price` and `flags` follow from the others, and are worked out when somebody asks: a feed that makes ticks for
+    compiled strategies does not pay for them, since compiled code reads the decimal and the `datetime` as they are.
 
     Raises `decimal.InvalidOperation` or `TypeError` for a price that is no number or a token that is no whole one,
-    `AttributeError` for a timestamp that is no `datetime`. A price of NaN, infinity, zero or below makes a tick that the engine counts and drops.
+    `AttributeError` for a timestamp that is no `datetime` and for metadata that are no mapping. A price of NaN, infinity, zero or below makes a tick that the engine counts and drops.
     """
 
     instrument_token: int
@@ -51,45 +51,60 @@ class MarketTick(msgspec.Struct, frozen=True, gc=False, weakref=False):
     ask: Decimal | float | None = None
     metadata: Mapping[str, Any] | None = None
     nanosecond: int = 0
-    ts_ns: int = 0
-    price: float = 0.0
-    flags: int = 0
 
     def __post_init__(self) -> None:
-        stamp, exact = self.timestamp, self.last_price
-        if type(stamp) is not datetime or type(exact) is not Decimal or type(self.instrument_token) is not int:
+        stamp = self.timestamp
+        if (
+            type(stamp) is not datetime
+            or stamp.tzinfo is not UTC
+            or type(self.last_price) is not Decimal
+            or type(self.instrument_token) is not int
+            or type(self.nanosecond) is not int
+            or self.metadata
+        ):
             self._convert()
-            stamp, exact = self.timestamp, self.last_price
-        if stamp.tzinfo is not UTC:
-            stamp = stamp.replace(tzinfo=UTC) if stamp.utcoffset() is None else stamp.astimezone(UTC)
-            force_setattr(self, "timestamp", stamp)
-        since = stamp - _EPOCH
-        days = since.days * 86_400_000_000_000
-        force_setattr(
-            self, "ts_ns", days + since.seconds * 1_000_000_000 + since.microseconds * 1_000 + self.nanosecond
-        )
-        # As `float(exact)`, which makes the same text of it.
-        text = str(exact)
-        try:
-            price = float(text)
-        except ValueError:  # a signalling NaN
-            price = math.nan
-        force_setattr(self, "price", price)
-        flags = 0 if len(text) <= _SURE_DIGITS and price > _TINY else EXACT_FLAG
-        if self.metadata:
-            flags |= HALTED_FLAG if self.metadata.get("halted") else 0
-            flags |= AUCTION_FLAG if self.metadata.get("auction") else 0
-        if flags or self.flags:
-            force_setattr(self, "flags", flags)
 
     def _convert(self) -> None:
         if type(self.instrument_token) is not int:
             force_setattr(self, "instrument_token", index(self.instrument_token))
         if type(self.last_price) is not Decimal:
             force_setattr(self, "last_price", to_decimal(self.last_price))
-        if type(self.timestamp) is not datetime:
+        stamp = self.timestamp
+        if type(stamp) is not datetime:
             # pandas' Timestamp is a datetime with nanoseconds of its own.
-            force_setattr(self, "nanosecond", int(getattr(self.timestamp, "nanosecond", self.nanosecond)))
+            force_setattr(self, "nanosecond", getattr(stamp, "nanosecond", self.nanosecond))
+        if type(self.nanosecond) is not int:
+            force_setattr(self, "nanosecond", index(self.nanosecond))
+        if stamp.tzinfo is not UTC:
+            stamp = stamp.replace(tzinfo=UTC) if stamp.utcoffset() is None else stamp.astimezone(UTC)
+            force_setattr(self, "timestamp", stamp)
+        if self.metadata:
+            self.metadata.get("halted")  # what is no mapping is refused where it is given
+
+    @property
+    def ts_ns(self) -> int:
+        """The timestamp in nanoseconds since 1970 UTC."""
+        since = self.timestamp - _EPOCH
+        seconds = since.days * 86_400 + since.seconds
+        return seconds * 1_000_000_000 + since.microseconds * 1_000 + self.nanosecond
+
+    @property
+    def price(self) -> float:
+        """The price as a double; NaN for one that is no number."""
+        # As `float(exact)`, which makes the same text of it.
+        try:
+            return float(str(self.last_price))
+        except ValueError:  # a signalling NaN
+            return math.nan
+
+    @property
+    def flags(self) -> int:
+        """What the engine has to know of the tick beside its numbers: see `HALTED_FLAG`."""
+        flags = 0 if is_shortest(self.last_price, self.price) else EXACT_FLAG
+        if self.metadata:
+            flags |= HALTED_FLAG if self.metadata.get("halted") else 0
+            flags |= AUCTION_FLAG if self.metadata.get("auction") else 0
+        return flags
 
     def __repr__(self) -> str:
         more = [f"{name}={value!r}" for name in _OPTIONAL if (value := getattr(self, name))]
@@ -131,7 +146,7 @@ class TickRow(msgspec.Struct, gc=False, weakref=False):
         if self.exact is None and not self.halted and not self.auction:
             return 0
         flags = 0
-        if self.exact is not None and not (len(str(self.exact)) <= _SURE_DIGITS and self.price > _TINY):
+        if self.exact is not None and not is_shortest(self.exact, self.price):
             flags = EXACT_FLAG
         if self.halted:
             flags |= HALTED_FLAG
@@ -171,9 +186,14 @@ class TickRow(msgspec.Struct, gc=False, weakref=False):
         return {**(self.metadata or {}), **flags}
 
 
+def is_shortest(exact: Decimal, price: float) -> bool:
+    """Whether a decimal is surely the shortest of its double, `price`."""
+    return len(str(exact)) <= _SURE_DIGITS and price > _TINY
+
+
 def row_of(tick: MarketTick) -> TickRow:
     """A public tick in the engine's form."""
-    flags = tick.flags
+    metadata = tick.metadata
     return TickRow(
         tick.instrument_token,
         tick.ts_ns,
@@ -182,9 +202,9 @@ def row_of(tick: MarketTick) -> TickRow:
         tick.volume,
         tick.bid,
         tick.ask,
-        flags & HALTED_FLAG != 0,
-        flags & AUCTION_FLAG != 0,
-        tick.metadata,
+        bool(metadata and metadata.get("halted")),
+        bool(metadata and metadata.get("auction")),
+        metadata,
         tick,
     )
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -49,7 +49,7 @@ from anystrat.engine.columns.grouping import DROP_OF_PLACE
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.decision import SESSION_CODE, TOO_OLD, Decisions, Moment, session_of
 from anystrat.engine.executor import Kind, StrategyExecutor, charges_of, limits_of
-from anystrat.engine.lanes import ARRIVED, BUCKET_TICK, CONTROLS, FLAGS, KILLED, TICKS
+from anystrat.engine.lanes import ARRIVED, BUCKET_TICK, CONTROLS, KILLED, TICKS
 from anystrat.engine.live import Lane, Live
 from anystrat.engine.live_blocks import Blocks
 from anystrat.engine.models import swap_models
@@ -90,7 +90,8 @@ class Engine:
         #: Strategies whose seeds are made with another's name: variants of one, which draw the same numbers.
         self.seeded_as = dict(seeded_as or {})
         self._compiler: Compiler | None = None
-        self._live: Live | None = None
+        #: The compiled side; None without a compiler.
+        self.live: Live | None = None
         self.state = State(self._moved)
         self.rings = Rings(self._moved)
         self.control_array = np.zeros(CONTROLS, np.int64)
@@ -138,8 +139,8 @@ class Engine:
         `tokens` are its instruments where they are not the row's (one each, with `per_instrument`).
         """
         self.settle()
-        if self._live is not None:
-            self._live.forget(watchers=True)
+        if self.live is not None:
+            self.live.forget(watchers=True)
         watched = config.instrument_tokens if tokens is None else tokens
         executor = StrategyExecutor(
             self,
@@ -206,9 +207,9 @@ class Engine:
         able: object = compiler
         binder = able if isinstance(able, Binder) else None
         # Lanes take an instrument's ticks without the other instruments: an account has to see all of them.
-        self._live = Live(self, binder) if binder is not None and self.account is None else None
-        self.lanes = self._live.lanes if self._live is not None else {}
-        self._blocks = Blocks(self, self._live, binder)
+        self.live = Live(self, binder) if binder is not None and self.account is None else None
+        self.lanes = self.live.lanes if self.live is not None else {}
+        self._blocks = Blocks(self, self.live, binder)
         for executor in self.executors:
             self._hand_compiler(executor.processor)
 
@@ -235,8 +236,8 @@ class Engine:
 
     def _moved(self) -> None:
         """Some table's memory is elsewhere now: what compiled code knows of it no longer holds."""
-        if self._live is not None:
-            self._live.forget(watchers=False)
+        if self.live is not None:
+            self.live.forget(watchers=False)
 
     @property
     def killed(self) -> bool:
@@ -291,8 +292,8 @@ class Engine:
         if isinstance(event, TickRow):
             lane = self._lane_of(event.instrument_token)
             if lane is not None:
-                assert self._live is not None
-                return self._live.step(event, lane, age_ns)
+                assert self.live is not None
+                return self.live.step(event, lane, age_ns)
             self._tick(event, out, age_ns)
         elif isinstance(event, Command):
             self._command(event, out)
@@ -320,37 +321,11 @@ class Engine:
 
     def take(self, tick: MarketTick | TickRow, *, fills: bool = True) -> Sequence[Outcome]:
         """Push one public tick through: `step`, but for the paper fills where `fills` says that nobody wants them."""
-        lane = self.lanes.get(tick.instrument_token)
-        if lane is None:
-            return self.step(tick if isinstance(tick, TickRow) else row_of(tick))
-        call, cell, _, keep = lane
-        flags = tick.flags
-        if flags:
-            self.control[FLAGS] = flags
-        status = call(cell, tick.ts_ns, tick.price)
-        if status:
-            return self.said(status, lane, tick, fills=fills)
-        keep(tick)
-        return ()
-
-    def door(self, said: Callable[[Any], Any], otherwise: Callable[[Any], Any]) -> Callable[[Any], Any] | None:
-        """A quicker way in for public ticks, see `Live.door`; None without a compiler that has one.
-
-        `said(tick)` is called for an accepted tick of an instrument of `lanes` that something came of: see `said_through`.
-        """
-        return self._live.door(said, otherwise) if self._live is not None else None
-
-    def said(self, status: int, lane: Lane, tick: MarketTick | TickRow, *, fills: bool) -> Sequence[Outcome]:
-        """What a tick led to whose lane's call did not answer with 0; see `take`."""
-        assert self._live is not None
-        return self._live.said(status, lane, tick, tick.flags, fills=fills)
-
-    def signals_and_notes(
-        self, status: int, lane: Lane, tick: MarketTick | TickRow
-    ) -> tuple[list[EmittedSignal], Sequence[Outcome]]:
-        """As `said`, apart: the emitted signals, and everything else but paper fills."""
-        assert self._live is not None
-        return self._live.signals_and_notes(status, lane, tick, tick.flags)
+        row = tick if isinstance(tick, TickRow) else row_of(tick)
+        lane = self.lanes.get(row.instrument_token)
+        if lane is None or self.live is None:
+            return self.step(row)
+        return self.live.step(row, lane, fills=fills)
 
     def step_block(self, block: TickColumns, *, fills: bool = True) -> TakenBlock:
         """Take many ticks, in one compiled call where there is a compiler: what `step` says to each, made when asked for.
@@ -392,7 +367,7 @@ class Engine:
 
     def _lane_of(self, token: int) -> Lane | None:
         """The compiled lane of an instrument; None without a compiler, or where no strategy of it can be compiled."""
-        live = self._live
+        live = self.live
         if live is None or not self.executors or self._feed_stale:
             return None
         if not live.ready:

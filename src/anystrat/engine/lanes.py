@@ -68,7 +68,8 @@ SMA_CROSSOVER: Final = 4
 #: latest ticks arrived (`LONG_AGO`: ticks have no age but what a call says); how many decimal places a price had lately;
 #: how many signals were dropped, and how many ticks of a block, since these were set to 0; what became of the latest tick
 #: that came through a door; the price bucket of the tick number `BUCKET_TICK`, for a step of so many digits and decimals;
-#: whether nobody wants to be told of paper fills; how many calls there were.
+#: whether nobody wants to be told of paper fills, in this call and of ticks that come through a door; how many calls there
+#: were.
 TICKS: Final = 0
 KILLED: Final = 1
 AGE: Final = 2
@@ -87,7 +88,8 @@ BUCKET_DIGITS: Final = 14
 BUCKET_SCALE: Final = 15
 FILLS_UNTOLD: Final = 16
 CALLS: Final = 17
-CONTROLS: Final = 18
+DOOR_FILLS_UNTOLD: Final = 18
+CONTROLS: Final = 19
 
 #: What became of a tick: nothing to tell of, paper fills alone, or more. Below zero it was dropped.
 QUIET: Final = 0
@@ -220,7 +222,7 @@ class Block(NamedTuple):
 
 
 def take_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: float) -> int:
-    """Take one tick of instrument row `i`, whose row the caller keeps; see `QUIET`."""
+    """Take one tick of instrument row `i`, whose row the caller keeps; see `QUIET`. The logs call it by its time."""
     control = lanes.control
     control[CALLS] += 1
     control[SIGNALS] = 0
@@ -230,7 +232,7 @@ def take_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: 
     control[FLAGS] = 0
     if control[ARRIVED] != LONG_AGO:
         control[AGE] = control[ARRIVED] - ts
-    status = one_tick(limits, book, lanes, i, ts, price, flags, 0)
+    status = one_tick(limits, book, lanes, i, ts, price, flags, ts)
     control[AGE] = 0
     return status
 
@@ -240,7 +242,9 @@ def take_token(limits: Limits, book: Book, lanes: Lanes, tokens: Ints, token: in
     i = row_of(tokens, token)
     if i < 0:
         return NOT_HERE
+    lanes.control[FILLS_UNTOLD] = lanes.control[DOOR_FILLS_UNTOLD]
     status = take_tick(limits, book, lanes, i, ts, price)
+    lanes.control[FILLS_UNTOLD] = 0
     if status == QUIET:
         return i
     lanes.control[STATUS] = status

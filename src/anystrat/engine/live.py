@@ -22,6 +22,7 @@ from anystrat.engine.decision import sized
 from anystrat.engine.lanes import (
     AGE,
     BREAKOUT,
+    DOOR_FILLS_UNTOLD,
     FILLS,
     FLAGS,
     LISTED,
@@ -69,12 +70,13 @@ _REASONS: Final = cast("tuple[Reason, ...]", REASONS)
 _NO_RULE: Final = (OTHER, 0, 0, 0.0)
 _SIGNAL: Final = struct.Struct("<7q2d")
 _FILL: Final = struct.Struct("<7q4d")
+_unpack_signal: Final = _SIGNAL.unpack_from
 _unpack_fill: Final = _FILL.unpack_from
 # Values that each of them has but once.
-_MARKET: Final = MarketTick(10**12, Decimal("1.5"), datetime(2001, 1, 1, tzinfo=UTC), 2.5, 3.5, 4.5, {"halted": 1}, 7)
+_MARKET: Final = MarketTick(10**12, Decimal("1.5"), datetime(2001, 1, 1, tzinfo=UTC), 2.5, 3.5, 4.5, {"halted": 1}, 777)
 _ROW: Final[Any] = TickRow(10**12, 10**18, 1.5, Decimal("2.5"), 3.5, 4.5, 5.5, True, False, {}, _MARKET)
 _SHAPES: Final = (
-    TickShape(_MARKET, ("instrument_token", "ts_ns", "price"), {"flags": 0}),
+    TickShape(_MARKET, ("instrument_token", "timestamp", "last_price"), {"metadata": None}, "nanosecond"),
     TickShape(_ROW, ("instrument_token", "ts_ns", "price"), {"exact": None, "halted": False, "auction": False}),
 )
 #: Entries of a log, at least.
@@ -140,15 +142,19 @@ class Live:
             self._open(door)
         self.ready = True
 
-    def door(self, said: Callable[[Any], Any], otherwise: Callable[[Any], Any]) -> Callable[[Any], Any] | None:
+    def door(
+        self, said: Callable[[Any], Any], otherwise: Callable[[Any], Any], *, fills: bool
+    ) -> Callable[[Any], Any] | None:
         """A function of a tick, as quick as can be: an empty list where nothing came of the tick that is to be told.
 
-        `said(tick)` says what did, by `control[STATUS]`, and `otherwise(tick)` takes ticks that are not for the lanes.
+        `said(tick)` says what did, by `control[STATUS]`, and `otherwise(tick)` takes ticks that are not for the lanes. Without
+        `fills` nothing is told of paper fills. None without a compiler that has doors.
         """
         self.find()
         door = self._compiler.door(take_token, (*self.tables, token_table({})), _SHAPES, said, otherwise)
         if door is None:
             return None
+        self._engine.control[DOOR_FILLS_UNTOLD] = not fills
         self._doors.append(door)
         if self.ready:
             self._open(door)
@@ -189,7 +195,7 @@ class Live:
             lane, watcher, rule, sums, rings.prices, rings.numbers, signals, fills, listed, engine.control_array
         )
         self.tables = (limits, book, lanes)
-        self._signal_bytes, self._fill_bytes = view_of(self.signals.view(np.uint8)), view_of(self.fills)
+        self._signal_bytes, self._fill_bytes = view_of(self.signals), view_of(self.fills)
         self._found = True
 
     def _write_tables(self) -> None:
@@ -239,8 +245,8 @@ class Live:
 
     # -- ticks ----------------------------------------------------------------------------------------------------
 
-    def step(self, row: TickRow, lane: Lane, age_ns: int) -> list[Outcome]:
-        """Push a tick in the engine's own form."""
+    def step(self, row: TickRow, lane: Lane, age_ns: int = 0, *, fills: bool = True) -> list[Outcome]:
+        """Push a tick in the engine's own form; see `said`."""
         engine = self._engine
         call, cell, i, keep = lane
         out: list[Outcome] = []
@@ -253,12 +259,19 @@ class Live:
             engine.control[AGE] = age_ns
         status = call(cell, row.ts_ns, row.price)
         if status:
-            return out + self.said(status, lane, row, flags, age_ns)
+            return out + self.said(status, lane, row, flags, age_ns, fills=fills)
         keep(row)
         return out
 
     def said(
-        self, status: int, lane: Lane, tick: MarketTick | TickRow, flags: int, age_ns: int = 0, *, fills: bool = True
+        self,
+        status: int,
+        lane: Lane,
+        tick: MarketTick | TickRow,
+        flags: int = 0,
+        age_ns: int = 0,
+        *,
+        fills: bool = True,
     ) -> list[Outcome]:
         """What a tick led to whose call did not answer with `QUIET`; `fills` are left out if nobody wants them."""
         if status < 0:
@@ -266,8 +279,7 @@ class Live:
         lane[3](tick)
         control = self._engine.control
         listed, filled = control[LISTED], control[FILLS] if fills else 0
-        token, ts, exact = tick.instrument_token, tick.ts_ns, tick.last_price
-        made = self._signals(token, ts, exact)
+        made = self._signals(tick)
         signals: list[Outcome] = [(each if isinstance(each, Dropped) else Emitted(each)) for each in made]
         if not filled and not listed:
             return signals
@@ -276,7 +288,7 @@ class Live:
             (owner, _MIDDLE, signal) for owner, signal in zip(owners, signals, strict=True)
         ]
         keyed += [
-            (int(self.fills["executor"][k]), int(self.fills["stage"][k]), self._fill(k, token, ts))
+            (int(self.fills["executor"][k]), int(self.fills["stage"][k]), self._fill(k, tick.instrument_token))
             for k in range(filled)
         ]
         if listed:
@@ -287,29 +299,29 @@ class Live:
         return [outcome for _, _, outcome in keyed]
 
     def signals_and_notes(
-        self, status: int, lane: Lane, tick: MarketTick | TickRow, flags: int
+        self, status: int, lane: Lane, tick: MarketTick | TickRow
     ) -> tuple[list[EmittedSignal], list[Outcome]]:
-        """As `said`, apart: the emitted signals, and everything else but paper fills."""
+        """As `said` of a tick that came through a door, apart: the emitted signals, and everything else but paper fills."""
         control = self._engine.control
         if status < 0 or control[LISTED]:
-            outcomes = self.said(status, lane, tick, flags, fills=False)
+            outcomes = self.said(status, lane, tick, fills=False)
             signals = [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
             return signals, [outcome for outcome in outcomes if not isinstance(outcome, Emitted | Filled)]
         lane[3](tick)
-        token, ts, exact = tick.instrument_token, tick.ts_ns, tick.last_price
-        made = self._signals(token, ts, exact)
+        made = self._signals(tick)
         if not control[REFUSED]:
             return made, []  # type: ignore[return-value]  # none was dropped
         control[REFUSED] = 0
         dropped: list[Outcome] = [each for each in made if isinstance(each, Dropped)]
         return [each for each in made if isinstance(each, EmittedSignal)], dropped
 
-    def _signals(self, token: int, ts: int, exact: Decimal) -> list[EmittedSignal | Dropped]:
+    def _signals(self, tick: MarketTick | TickRow) -> list[EmittedSignal | Dropped]:
         """What the log of signals has of one tick."""
         made: list[EmittedSignal | Dropped] = []
-        facts = self._facts
-        size = self._engine.control[SIGNALS] * _SIGNAL.size
-        for _, e, _, side, quantity, bucket, code, confidence, value in _SIGNAL.iter_unpack(self._signal_bytes[:size]):
+        token, exact = tick.instrument_token, tick.last_price
+        facts, memory = self._facts, self._signal_bytes
+        for k in range(self._engine.control[SIGNALS]):
+            ts, e, _, side, quantity, bucket, code, confidence, value = _unpack_signal(memory, k * _SIGNAL.size)
             strategy_id, broker, bases, window, describe = facts[e]
             reasoning, metadata = describe(side, value)
             if code:
@@ -335,8 +347,8 @@ class Live:
                 )
         return made
 
-    def _fill(self, k: int, token: int, ts: int) -> Outcome:
-        _, e, _, _, quantity, position, trip, price, fee, realised, average = _unpack_fill(
+    def _fill(self, k: int, token: int) -> Outcome:
+        ts, e, _, _, quantity, position, trip, price, fee, realised, average = _unpack_fill(
             self._fill_bytes, k * _FILL.size
         )
         strategy_id, broker, *_ = self._facts[e]

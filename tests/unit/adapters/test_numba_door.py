@@ -66,6 +66,8 @@ def test_a_plain_tick_of_a_watched_instrument_goes_through_the_door(service: Wat
         tick(1, token=8),
         tick(1, metadata={"halted": True}),
         tick(1, "100.1234567890123456789"),
+        tick(1, "1E+2"),
+        tick(1, nanosecond=1_000),
         row(1, halted=True),
         row(1, exact=Decimal("100.5")),
         row(1, token=np.int64(7)),
@@ -147,6 +149,32 @@ def test_no_memory_is_lost_in_the_door(service: Watched) -> None:
             service.on_market_tick(one)
     gc.collect()
     assert sys.getallocatedblocks() - before < 200
+
+
+def test_a_door_that_is_kept_lives_on_without_the_service() -> None:
+    made = Watched(compiled=True, observers=[])
+    made.register_from_config(ROW)
+    push = made.on_market_tick
+    assert push(tick(0)) == []
+    del made
+    gc.collect()
+    assert [len(push(tick(10 * k, price))) for k, price in enumerate(["103", "103", "99"], 1)] == [1, 0, 1]
+
+
+def test_a_method_of_a_subclass_is_not_passed_by() -> None:
+    class Counting(StrategyRunnerService):
+        calls = 0
+
+        def on_market_tick(self, tick: MarketTick | TickRow) -> Any:
+            self.calls += 1
+            return super().on_market_tick(tick)
+
+    made = Counting(compiled=True, observers=[])
+    made.register_from_config(ROW)
+    for k in range(3):
+        made.on_market_tick(tick(k))
+    assert made.calls == 3
+    assert made.engine.ticks == 3
 
 
 def test_without_the_layout_that_a_door_needs_ticks_take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:

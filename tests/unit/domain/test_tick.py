@@ -103,7 +103,7 @@ def test_columns_give_rows_in_order_with_none_for_what_a_row_lacks():
 
 def test_what_the_engine_reads_of_a_tick_follows_from_its_public_fields() -> None:
     stamp = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-    tick = MarketTick(7, Decimal("100.25"), stamp, nanosecond=12, ts_ns=1, price=2.0, flags=3)
+    tick = MarketTick(7, Decimal("100.25"), stamp, nanosecond=12)
     assert tick.ts_ns == int(stamp.timestamp()) * 1_000_000_000 + 678_901_012
     assert (tick.price, tick.flags) == (100.25, 0)
     assert "flags" not in repr(tick)
