@@ -14,6 +14,8 @@ from anystrat.domain.journal import Journal
 
 if TYPE_CHECKING:
     from anystrat.adapters.sqlite_journal import JournalFile as JournalFile  # noqa: PLC0414  callers annotate with it
+    from anystrat.domain.configuration import Configuration
+    from anystrat.runner.quarantine import MarkStore
 
 _HERE: Final = "sqlite, postgres, memory"
 
@@ -40,6 +42,21 @@ def open_journal(settings: JournalSettings | None) -> Journal:
     raise ConfigurationError(
         [Problem("this version has no such journal", path="journal.type", found=repr(kind), allowed=_HERE)]
     )
+
+
+def open_marks(configuration: Configuration) -> MarkStore | None:
+    """Where a run marks what it evaluates: beside its journal; None where its state ends with its process anyway.
+
+    With a journal in PostgreSQL it is in `state` beside the configuration: another machine does not see it.
+    """
+    from anystrat.adapters.mark_file import MarkFile
+
+    options = None if configuration.journal is None else configuration.journal.options
+    if isinstance(options, SqliteJournal):
+        return MarkFile(options.path.with_name(options.path.name + ".mark"))
+    if isinstance(options, PostgresJournal):
+        return MarkFile(configuration.directory / "state" / f"{options.schema}.mark")
+    return None
 
 
 def kept(settings: JournalSettings | None) -> tuple[int, int]:

@@ -85,6 +85,7 @@ class ReplayNotes:
         what = {
             TickDrop.BAD_PRICE: f"its price is {price}",
             TickDrop.OUT_OF_ORDER: "older than the instrument's tick before it",
+            TickDrop.QUARANTINED: "quarantined when it was recorded: the process had died of it",
         }.get(outcome.reason, outcome.reason.value)
         say_warning(f"tick dropped: instrument {row.instrument_token} at {moment(row.ts_ns)}: {what}")
 

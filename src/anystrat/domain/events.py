@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
+from anystrat.domain.exact import plain_text
 from anystrat.domain.outcomes import Noted, Outcome
 from anystrat.domain.tick import TickRow
 
@@ -165,6 +167,60 @@ class Conflated(msgspec.Struct, frozen=True, tag="conflated"):
     ticks: int
 
 
+class TickQuarantined(msgspec.Struct, frozen=True, tag="quarantined"):
+    """In the place of a tick that the process died of `deaths` times while it was evaluated: no engine sees it again.
+
+    `price` is a decimal's text. It came from `partition`, at its offset `up_to` or before.
+    """
+
+    ts_ns: int
+    instrument_token: int
+    price: str
+    deaths: int
+    partition: str = ""
+    up_to: int = 0
+    volume: float | None = None
+    bid: float | None = None
+    ask: float | None = None
+    halted: bool = False
+    auction: bool = False
+
+    @classmethod
+    def of(cls, row: TickRow, deaths: int, partition: str, up_to: int) -> TickQuarantined:
+        """The event for a tick."""
+        volume, bid, ask = (None if each is None else float(each) for each in (row.volume, row.bid, row.ask))
+        price = plain_text(row.decimal)
+        return cls(
+            row.ts_ns,
+            row.instrument_token,
+            price,
+            deaths,
+            partition,
+            up_to,
+            volume,
+            bid,
+            ask,
+            row.halted,
+            row.auction,
+        )
+
+    @property
+    def row(self) -> TickRow:
+        """The tick."""
+        exact = Decimal(self.price)
+        return TickRow(
+            self.instrument_token,
+            self.ts_ns,
+            float(exact),
+            exact,
+            self.volume,
+            self.bid,
+            self.ask,
+            self.halted,
+            self.auction,
+        )
+
+
 class HistoryLoaded(msgspec.Struct, frozen=True, tag="history"):
     """Ticks from before the next live one fill an instrument's empty window: nothing is evaluated or filled on them.
 
@@ -207,6 +263,7 @@ RecordedEvent = (
     | FeedStale
     | FeedFresh
     | Conflated
+    | TickQuarantined
     | HistoryLoaded
     | Reconfigured
 )

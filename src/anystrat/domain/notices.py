@@ -47,6 +47,33 @@ class Recovered(msgspec.Struct, frozen=True):
     diverged: bool = False
 
 
+class DiedWithin(msgspec.Struct, frozen=True):
+    """The process before ended while it evaluated `ticks` ticks of a shard (0: a timer), for the `deaths`-th time.
+
+    The first of them, and the last. They are evaluated one by one now.
+    """
+
+    shard: int
+    ticks: int
+    deaths: int
+    first_ns: int
+    first_token: int
+    last_ns: int
+    last_token: int
+
+
+class Quarantined(msgspec.Struct, frozen=True):
+    """A tick was left out of which the process died again and again. It is kept in the journal, and at `kept_in`."""
+
+    shard: int
+    instrument_token: int
+    ts_ns: int
+    price: str
+    deaths: int
+    partition: str
+    kept_in: str
+
+
 class HistoryReady(msgspec.Struct, frozen=True):
     """Windows were filled from history before the first live tick: of so many instruments, with so many ticks."""
 
@@ -143,6 +170,8 @@ Notice = (
     Started
     | ShardsAssigned
     | Recovered
+    | DiedWithin
+    | Quarantined
     | HistoryReady
     | Listening
     | SourceNotice

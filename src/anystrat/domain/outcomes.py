@@ -21,6 +21,8 @@ class TickDrop(StrEnum):
     UNROUTED = "unrouted"
     BAD_PRICE = "bad_price"
     OUT_OF_ORDER = "out_of_order"
+    #: Before all checks: the process died of it, again and again. See `events.TickQuarantined`.
+    QUARANTINED = "quarantined"
 
 
 class Reason(StrEnum):

@@ -33,6 +33,7 @@ from anystrat.domain.events import (
     ModelEvent,
     Operation,
     Reconfigured,
+    TickQuarantined,
     TimerDue,
 )
 from anystrat.domain.lifecycle import State as Life
@@ -310,6 +311,8 @@ class Engine:
         elif isinstance(event, Conflated):
             details = {"instrument": event.instrument_token, "ticks": event.ticks}
             out.append(Noted("conflated", event.ts_ns, None, details))
+        elif isinstance(event, TickQuarantined):
+            self._drop_tick(TickDrop.QUARANTINED, event.row, out)
         elif isinstance(event, HistoryLoaded):
             self._history(event, out)
         elif isinstance(event, Reconfigured):

@@ -68,12 +68,12 @@ class OutcomeLog:
                     before=outcome.before.name,
                     after=outcome.after.name,
                     trigger=outcome.trigger.value,
-                    at=_time(outcome.ts_ns),
+                    at=moment(outcome.ts_ns),
                 )
             elif isinstance(outcome, ProcessorFailed):
                 self._failed(outcome)
             elif isinstance(outcome, Noted):
-                own = {"strategy": outcome.strategy_id, "at": _time(outcome.ts_ns)}
+                own = {"strategy": outcome.strategy_id, "at": moment(outcome.ts_ns)}
                 self._log.warning(outcome.kind, **own, **apart(outcome.details, own))
 
     def registered(self, executors: Iterable[StrategyExecutor]) -> None:
@@ -114,7 +114,7 @@ class OutcomeLog:
             strategy=outcome.strategy_id,
             broker=outcome.broker,
             instrument=outcome.instrument_token,
-            at=_time(outcome.ts_ns),
+            at=moment(outcome.ts_ns),
             error=outcome.error,
             last_prices=list(outcome.last_prices),
             **({} if known else {"exception": outcome.traceback}),
@@ -132,7 +132,7 @@ class OutcomeLog:
                 reason=str(outcome.reason),
                 count=count,
                 instrument=outcome.instrument_token,
-                at=_time(outcome.ts_ns),
+                at=moment(outcome.ts_ns),
             )
 
     def _tick_dropped(self, outcome: TickDropped) -> None:
@@ -146,7 +146,7 @@ class OutcomeLog:
                 count=count,
                 instrument=row.instrument_token,
                 price=str(row.exact if row.exact is not None else row.price),
-                at=_time(row.ts_ns),
+                at=moment(row.ts_ns),
             )
 
 
@@ -155,7 +155,8 @@ def is_milestone(count: int) -> bool:
     return str(count).rstrip("0") == "1"
 
 
-def _time(ts_ns: int) -> str:
+def moment(ts_ns: int) -> str:
+    """A time as text; the bare number where it is beyond what a calendar holds."""
     try:
         return datetime_of(ts_ns).isoformat()
     except OverflowError:

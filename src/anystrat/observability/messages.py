@@ -10,11 +10,13 @@ from anystrat.domain.lifecycle import State
 from anystrat.domain.notices import (
     BreakerMoved,
     DeadLettered,
+    DiedWithin,
     Expired,
     JournalGoesOn,
     JournalWaits,
     Notice,
     PartFailed,
+    Quarantined,
     Stopped,
     StrategyBlocks,
 )
@@ -68,6 +70,16 @@ def of_notice(notice: Notice) -> Message | None:  # noqa: PLR0911  one case a no
             text = f"{notice.strategy_id} holds its shard up, for {notice.seconds:.1f} s now"
             details = {"strategy": notice.strategy_id, "shard": notice.shard}
             return Message(Topic.STRATEGY, "strategy.blocks", Severity.ERROR, text, details)
+        case DiedWithin():
+            what = f"{notice.ticks} ticks" if notice.ticks > 1 else "a tick" if notice.ticks else "a timer"
+            text = f"The process before died within {what}: death number {notice.deaths} there"
+            details = {"shard": notice.shard, "ticks": notice.ticks, "deaths": notice.deaths}
+            return Message(Topic.SERVICE, "service.died", Severity.ERROR, text, details)
+        case Quarantined():
+            text = f"A tick of {notice.instrument_token} at {notice.price} is left out: the process died of it {notice.deaths} times"
+            details = {"instrument": notice.instrument_token, "ts_ns": notice.ts_ns, "price": notice.price}
+            details |= {"deaths": notice.deaths, "partition": notice.partition, "kept_in": notice.kept_in}
+            return Message(Topic.FEED, "feed.quarantined", Severity.ERROR, text, details)
         case JournalWaits():
             text = f"The run pauses: {notice.problem}"
             return Message(Topic.SERVICE, "service.paused", Severity.ERROR, text, {"problem": notice.problem})

@@ -10,6 +10,7 @@ from anystrat.domain.intake import NoticeKind, SourceNotice
 from anystrat.domain.notices import (
     BreakerMoved,
     DeadLettered,
+    DiedWithin,
     Draining,
     Expired,
     HistoryReady,
@@ -18,13 +19,14 @@ from anystrat.domain.notices import (
     Listening,
     Notice,
     PartFailed,
+    Quarantined,
     Recovered,
     ShardsAssigned,
     Started,
     Stopped,
     StrategyBlocks,
 )
-from anystrat.observability.log import is_milestone
+from anystrat.observability.log import is_milestone, moment
 from anystrat.observability.records import apart
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class NoticeLog:
         self._log = log
         self._dead: Counter[str] = Counter()
 
-    def __call__(self, notice: Notice) -> None:  # noqa: C901, PLR0912  one case a notice
+    def __call__(self, notice: Notice) -> None:  # noqa: C901, PLR0912, PLR0915  one case a notice
         """Write it down."""
         log = self._log
         match notice:
@@ -76,6 +78,19 @@ class NoticeLog:
                     log.error("recovered, and diverged", **fields, epoch=notice.epoch, hint=hint)
                 else:
                     log.info("recovered", **fields, epoch=notice.epoch)
+            case DiedWithin():
+                self._died_within(notice)
+            case Quarantined():
+                log.error(
+                    "tick quarantined",
+                    shard=notice.shard,
+                    instrument=notice.instrument_token,
+                    at=moment(notice.ts_ns),
+                    price=notice.price,
+                    deaths=notice.deaths,
+                    partition=notice.partition,
+                    kept_in=notice.kept_in,
+                )
             case HistoryReady():
                 write = log.warning if notice.missing else log.info
                 write("history loaded", instruments=notice.instruments, ticks=notice.ticks, missing=notice.missing)
@@ -133,6 +148,15 @@ class NoticeLog:
                 )
             case _:
                 assert_never(notice)
+
+    def _died_within(self, notice: DiedWithin) -> None:
+        place: dict[str, Any] = {}
+        if notice.ticks:
+            place |= {"ticks": notice.ticks, "instrument": notice.first_token, "at": moment(notice.first_ns)}
+        if notice.ticks > 1:
+            place |= {"last_instrument": notice.last_token, "last_at": moment(notice.last_ns)}
+        what = "ticks, which are tried one by one" if notice.ticks > 1 else "a tick" if notice.ticks else "a timer"
+        self._log.error(f"the process before died within {what}", shard=notice.shard, deaths=notice.deaths, **place)
 
     def _dead_lettered(self, notice: DeadLettered) -> None:
         self._dead[notice.broker] += 1

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anystrat.domain.protocols import Compiler, HistoryProvider, InferencePort
     from anystrat.engine.engine import Engine
     from anystrat.runner.plan import ShardPlan
+    from anystrat.runner.quarantine import MarkStore
 
 
 #: Awaited before these signals become dead letters; returns once what follows for their strategies is durable.
@@ -103,6 +104,8 @@ class RunnerParts:
     recorder: Recorder | None = None
     history: HistoryProvider | None = None
     models: Models | None = None
+    #: Where it is marked what is being evaluated; None: what kills the process will kill the next one, too.
+    marks: MarkStore | None = None
     #: Makes what measures inference deadlines, where a strategy has one.
     inference: Callable[[], InferencePort] | None = None
     #: Does what would keep the loop waiting; None: on the spot.

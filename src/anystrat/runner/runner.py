@@ -45,6 +45,7 @@ from anystrat.runner.housekeeping import LIVE_NS, Housekeeping
 from anystrat.runner.intake import Intake
 from anystrat.runner.mailbox import Mailbox
 from anystrat.runner.parts import RunnerParts
+from anystrat.runner.quarantine import Quarantine
 from anystrat.runner.recovery import recover
 from anystrat.runner.shard import (
     TICKS_AT_ONCE,
@@ -85,6 +86,7 @@ class Runner:
         self._stalls: list[Counter[str]] = [Counter() for _ in parts.engines]
         self._feeds = Feeds()
         self._inference: InferencePort | None = None
+        self._quarantine = Quarantine(parts.marks, self._say) if parts.marks is not None else None
         self._at_once = TICKS_AT_ONCE if parts.compiler is not None else TICKS_AT_ONCE_INTERPRETED
         self._intake = Intake(
             parts.plan, self.mailboxes, acknowledgements, parts.clock, on_notice=self._noticed, at_most=self._at_once
@@ -151,6 +153,7 @@ class Runner:
                 observers=observers,
                 ticks_at_once=self._at_once,
                 checkpoint_inputs=parts.checkpoint_inputs,
+                quarantine=self._quarantine,
             )
             self.shards.append(shard)
             start = loop.time()
@@ -163,6 +166,7 @@ class Runner:
                 self._say(Recovered(number, restored.inputs, seconds, epoch, restored.diverged))
             if parts.recorder is not None:
                 await self._complete_recording(shard)
+        self._open_quarantine()
         if not self.killed and any(one.account.pressed for one in parts.engines if one.account is not None):
             # It was decided with a tick that is committed, and the process ended before the switch was kept by itself.
             self.killed = True
@@ -182,6 +186,16 @@ class Runner:
                 shard.mailbox.put_event(event)
         self._preload()
         self._measure_inference()
+
+    def _open_quarantine(self) -> None:
+        """Learn what the process before died of, and mark from now on what may kill this one."""
+        if self._quarantine is None:
+            return
+        try:
+            self._quarantine.open([shard.watermarks for shard in self.shards])
+        except OSError as error:
+            consequence = "the run goes on; a tick that kills the process will not be found out"
+            self._say(PartFailed("quarantine", f"{error.filename}: {error.strerror}", consequence))
 
     async def _take_up_left_over(self) -> None:
         """What was accepted for a broker is delivered, also where no executor sends to it any more."""
@@ -297,6 +311,8 @@ class Runner:
         await parts.source.close()
         if parts.recorder is not None:
             parts.recorder.close()
+        if self._quarantine is not None:
+            self._quarantine.close()
         await parts.journal.close()
 
     # -- from outside ----------------------------------------------------------------------------------------------

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from anystrat.domain.columns import TickColumns, joined
-from anystrat.domain.events import Arrived, Conflated, InferenceMissed, ModelReverted, ModelSwapped
+from anystrat.domain.events import Arrived, Conflated
 from anystrat.domain.inputs import Input, count_of, encoded_inputs
 from anystrat.domain.journal import OutboxSignal, Step
 from anystrat.domain.outcomes import Emitted, Outcome
 from anystrat.engine.snapshot import snapshot
 from anystrat.engine.tally import tally_of
 from anystrat.runner.tally import Accounts, Tally, accounts_of
+from anystrat.runner.turn import Turn
 
 if TYPE_CHECKING:
     from anystrat.domain.clock import Clock
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anystrat.runner.driver import EngineDriver
     from anystrat.runner.mailbox import Mailbox
     from anystrat.runner.parcel import Parcel
+    from anystrat.runner.quarantine import Quarantine
 
 #: How many ticks are handled between two looks at everything else that goes on.
 TICKS_AT_ONCE: Final = 8_192
@@ -117,6 +118,7 @@ class Shard:
         observers: Sequence[Observer] = (),
         ticks_at_once: int = TICKS_AT_ONCE,
         checkpoint_inputs: int | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
         self.number = number
         self.driver = driver
@@ -130,6 +132,7 @@ class Shard:
         self._observers = observers
         self._ticks_at_once = ticks_at_once
         self._checkpoint_inputs = checkpoint_inputs
+        self._quarantine = quarantine
         self._arrived_ns: int | None = None
         self._use(driver)
         self._report_executors = False
@@ -184,56 +187,37 @@ class Shard:
         return self._made([], moved, (), checkpoint=False)
 
     def _handled(self, parcels: list[Parcel]) -> Work:
-        inputs: list[Input] = []
-        outcomes: list[Outcome] = []
-        moved: dict[str, int] = {}
-        waiting: list[TickColumns] = []
-        kept: list[asyncio.Future[None]] = []
-        swapped = False
-
-        def push_ticks() -> None:
-            if waiting:
-                block = joined(waiting)
-                waiting.clear()
-                said = self.driver.ticks(block)
-                if self.has_deadlines:
-                    # Before the ticks that they happened on: there a replay needs to know.
-                    inputs.extend(missed for each in said if (missed := InferenceMissed.of(each)) is not None)
-                inputs.append(block)
-                outcomes.extend(said)
-
-        def push_event(event: object) -> None:
-            push_ticks()
-            inputs.append(event)  # type: ignore[arg-type]  # an event of a parcel
-            outcomes.extend(self.driver.event(event))  # type: ignore[arg-type]
-
+        turn = Turn(
+            self.number,
+            self.driver,
+            self.watermarks,
+            has_deadlines=self.has_deadlines,
+            quarantine=self._quarantine,
+        )
         for parcel in parcels:
             if parcel.event is not None:
-                swapped |= isinstance(parcel.event, ModelSwapped | ModelReverted)
                 if isinstance(parcel.event, Conflated):
                     self.tally.shed += parcel.event.ticks
                     self.tally.received += parcel.event.ticks
-                push_event(parcel.event)
+                turn.event(parcel.event)
                 if parcel.kept is not None:
-                    kept.append(parcel.kept)
+                    turn.kept.append(parcel.kept)
                 continue
-            assert parcel.ticks is not None
             if self._ages and len(parcel) and parcel.arrived_ns != self._arrived_ns:
                 self._arrived_ns = parcel.arrived_ns
-                push_event(Arrived(parcel.arrived_ns))
-            if len(parcel):
-                waiting.append(parcel.ticks)
-            moved[parcel.partition] = parcel.last
+                turn.event(Arrived(parcel.arrived_ns))
+            turn.ticks(parcel)
             self.tally.received += len(parcel) + parcel.malformed + parcel.duplicates
             self.tally.malformed += parcel.malformed
             self.tally.duplicates += parcel.duplicates
-        push_ticks()
+        turn.finish()
+        outcomes = turn.outcomes
         for observe in self._observers if outcomes else ():
             observe(outcomes)
-        self.watermarks.update(moved)
+        self.watermarks.update(turn.moved)
         signals = self._outbox.entries([outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)])
-        work = self._made(inputs, moved, signals, checkpoint=swapped)
-        work.kept = kept
+        work = self._made(turn.inputs, turn.moved, signals, checkpoint=turn.swapped)
+        work.kept = turn.kept
         return work
 
     def _made(
