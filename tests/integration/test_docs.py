@@ -5,7 +5,8 @@ A page is a little project in an empty directory, its blocks taken in order:
 - a block with `title="name"` is a file;
 - `python` without a title is run as a script;
 - in `console`, lines that begin with `$ ` are run by a shell and the others are what they print; `...` stands for anything.
-  A command ends with 0, unless `$ echo $?` comes next;
+  A command ends with 0, unless `$ echo $?` comes next; those of the command line that need no shell and no process of
+  their own are run in this one, which has its libraries loaded;
 - `yaml` that has `strategies:` at its top is a whole configuration, and `anystrat check` must accept it;
 - every other language is shown and not run.
 """
@@ -27,6 +28,8 @@ from types import ModuleType
 
 import pytest
 from tests.integration.cli_project import clean
+
+from anystrat.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -71,10 +74,15 @@ def generated() -> ModuleType:
     return module
 
 
+#: What a shell would do more than split into words; `run` and its like are steered by signals.
+_FOR_A_SHELL = re.compile(r"[|&;<>$*`~]|^anystrat (?:run|record|pause|resume|stop|enable|kill|reload|signals|status)\b")
+
+
 class Reader:
     """Somebody who follows a page to the letter."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
         self.home = directory
         self.cwd = directory
         tools = directory / ".tools"
@@ -109,7 +117,7 @@ class Reader:
             return
         target = self.cwd / (block.title or f"block-{block.line}.yaml")
         target.write_text(block.text, encoding="utf-8")
-        self._run([sys.executable, "-m", "anystrat", "check", str(target)], where)
+        self._main(f"anystrat check {shlex.quote(str(target))}", where)
 
     def _type(self, text: str, where: str) -> None:
         exchanges: list[tuple[str, list[str]]] = []
@@ -123,15 +131,40 @@ class Reader:
                 continue
             asked = at + 1 < len(exchanges) and exchanges[at + 1][0] == "echo $?"
             wanted = int(exchanges[at + 1][1][0]) if asked else 0
-            after = self.home / ".cwd"
-            done = self._run(
-                ["sh", "-c", f"{command}\ncode=$?; pwd > {shlex.quote(str(after))}; exit $code"], where, wanted
-            )
-            self.cwd = Path(after.read_text().strip())
+            done = self._done(command, where, wanted)
             if expected:
                 _compare("\n".join(expected), done.stdout + done.stderr, f"{where}: {command}")
             else:
                 assert not done.stdout, f"{where}: {command} printed:\n{done.stdout}"
+
+    def _done(self, command: str, where: str, wanted: int) -> subprocess.CompletedProcess[str]:
+        if command.startswith("anystrat ") and not _FOR_A_SHELL.search(command):
+            return self._main(command, where, wanted)
+        after = self.home / ".cwd"
+        done = self._run(
+            ["sh", "-c", f"{command}\ncode=$?; pwd > {shlex.quote(str(after))}; exit $code"], where, wanted
+        )
+        self.cwd = Path(after.read_text().strip())
+        return done
+
+    def _main(self, command: str, where: str, wanted: int = 0) -> subprocess.CompletedProcess[str]:
+        """The same as a process of its own would do it: its directory, its environment, and none of this one's modules of the page."""
+        self._capsys.readouterr()
+        known = set(sys.modules)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.cwd)
+            for name in os.environ.keys() - self.environment.keys():
+                patch.delenv(name)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            patch.syspath_prepend(str(self.cwd))
+            code = main(shlex.split(command)[1:])
+        said = self._capsys.readouterr()
+        for name in sys.modules.keys() - known:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(self.home)):
+                del sys.modules[name]
+        assert code == wanted, f"{where}: {command} ended with {code}\n{said.out}\n{said.err}"
+        return subprocess.CompletedProcess(command, code, said.out, said.err)
 
     def _run(self, command: list[str], where: str, wanted: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -156,37 +189,38 @@ def pages_that_are_run() -> list[Path]:
 
 
 @pytest.mark.parametrize("page", pages_that_are_run(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_reader_who_follows_the_page_gets_what_it_promises(page: Path, tmp_path: Path):
-    _follow(page.read_text(encoding="utf-8"), str(page.relative_to(ROOT)), tmp_path)
+def test_a_reader_who_follows_the_page_gets_what_it_promises(
+    page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    _follow(page.read_text(encoding="utf-8"), str(page.relative_to(ROOT)), Reader(tmp_path, capsys))
 
 
 @pytest.mark.parametrize("name", ["strategies", "features", "configuration"])
-def test_so_does_a_reader_of_a_generated_page(name: str, tmp_path: Path):
+def test_so_does_a_reader_of_a_generated_page(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text = generated().PAGES[f"reference/{name}.md"]()
-    Reader(tmp_path)._type("$ anystrat init . -q --force", name)  # the models that the page speaks of
+    Reader(tmp_path, capsys)._type("$ anystrat init . -q --force", name)  # the models that the page speaks of
     (tmp_path / "own").mkdir()
     for each in tmp_path.glob("models"):
         each.rename(tmp_path / "own" / "models")
-    _follow(text, name, tmp_path / "own")
+    _follow(text, name, Reader(tmp_path / "own", capsys))
 
 
-def _follow(markdown: str, page: str, directory: Path) -> None:
-    reader = Reader(directory)
+def _follow(markdown: str, page: str, reader: Reader) -> None:
     snippets = {(ROOT / name).read_text(encoding="utf-8").rstrip("\n") for name in SNIPPETS}
     for block in blocks(markdown):
         if block.text.rstrip("\n") not in snippets:
             reader.follow(block, page)
 
 
-def test_the_snippets_of_the_readme_are_files_that_run(tmp_path: Path):
+def test_the_snippets_of_the_readme_are_files_that_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.findall("<!-- file: ([^ ]+) -->", text) == list(SNIPPETS)
     assert generated().with_snippets(text) == text, "run: python docs/generate.py README.md"
     rule, hybrid = (str(ROOT / name) for name in SNIPPETS)
-    reader = Reader(tmp_path)
+    reader = Reader(tmp_path, capsys)
     reader.cwd = ROOT
     assert reader._run([sys.executable, rule], rule).stdout.startswith("BUY ")
-    assert "hybrid" in reader._run([sys.executable, "-m", "anystrat", "replay", hybrid], hybrid).stdout
+    assert "hybrid" in reader._main(f"anystrat replay {hybrid}", hybrid).stdout
 
 
 def test_the_readme_has_the_exit_codes_of_the_command_line():
@@ -211,14 +245,11 @@ def test_the_page_on_files_names_every_column():
         assert f"`{column}`" in text, column
 
 
-def test_the_columns_of_signal_files_are_those_of_the_page(tmp_path: Path):
+def test_the_columns_of_signal_files_are_those_of_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text = (DOCS / "reference" / "files.md").read_text(encoding="utf-8").split("## Signal files")[1]
-    reader = Reader(tmp_path)
+    reader = Reader(tmp_path, capsys)
     reader._type("$ anystrat init demo -q\n$ cd demo", "signals")
-    reader._run(
-        [sys.executable, "-m", "anystrat", "-q", "replay", "--reasons", "--signals", "s.jsonl", "--drops", "d.jsonl"],
-        "",
-    )
+    reader._main("anystrat -q replay --reasons --signals s.jsonl --drops d.jsonl", "signals")
     for name in ("s.jsonl", "d.jsonl"):
         with (reader.cwd / name).open(encoding="utf-8") as file:
             row = json.loads(file.readline())
