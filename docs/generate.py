@@ -24,6 +24,7 @@ from anystrat.cli.app import COMMANDS, cli
 from anystrat.config.fields import fields_of
 from anystrat.config.rows import RowShape
 from anystrat.domain.account import AccountLimits, AccountReason
+from anystrat.domain.cluster import ClusterSettings
 from anystrat.domain.configuration import (
     ControlSettings,
     DeliveryOptions,
@@ -417,6 +418,10 @@ MONITORING = {
     "notify": (
         "Where people are [told of what happens](../how-to/notify.md), by the options of a broker of type `webhook`, and these.",
         NotifyRules,
+    ),
+    "cluster": (
+        "How a run is [shared out among machines](../how-to/cluster.md); without the section, it is one machine's.",
+        ClusterSettings,
     ),
     "tracing": ("Spans for OpenTelemetry (extra `otel`); without the section, none.", TracingSettings),
     "log": ("The log of a running service, on standard error.", LogSettings),

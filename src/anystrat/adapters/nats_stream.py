@@ -61,8 +61,8 @@ class DurableConsumer:
                 "It has to be made by who publishes."
             ) from error
         subjects = info.config.subjects or []
-        # Another stream that this one copies may bring subjects that it does not name.
-        copies = bool(info.config.mirror or info.config.sources)
+        # Another stream that this one copies, or a transform, may bring subjects that it does not name.
+        copies = bool(info.config.mirror or info.config.sources or info.config.subject_transform)
         if not copies and not any(overlap(options.subject, subject) for subject in subjects):
             raise SourceFailed(
                 f"the stream {options.stream!r} has no subject that {options.subject!r} fits (found: {', '.join(subjects)})"

@@ -13,6 +13,7 @@ from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.journal import Journal
 
 if TYPE_CHECKING:
+    from anystrat.adapters.postgres_leases import Claim
     from anystrat.adapters.sqlite_journal import JournalFile as JournalFile  # noqa: PLC0414  callers annotate with it
     from anystrat.domain.configuration import Configuration
     from anystrat.runner.quarantine import MarkStore
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 _HERE: Final = "sqlite, postgres, memory"
 
 
-def open_journal(settings: JournalSettings | None) -> Journal:
-    """The journal that these settings ask for, still to be opened; in memory without any.
+def open_journal(settings: JournalSettings | None, claim: Claim | None = None) -> Journal:
+    """The journal that these settings ask for, still to be opened; in memory without any. `claim`: see `PostgresSchemaJournal`.
 
     Raises `ConfigurationError` for a type that this version has no journal for, `MissingExtra` on `open`.
     """
@@ -37,7 +38,7 @@ def open_journal(settings: JournalSettings | None) -> Journal:
     if isinstance(options, PostgresJournal):
         from anystrat.adapters.postgres_journal import PostgresSchemaJournal
 
-        return PostgresSchemaJournal(options.url.reveal(), options.schema)
+        return PostgresSchemaJournal(options.url.reveal(), options.schema, claim)
     kind = "" if settings is None else settings.type
     raise ConfigurationError(
         [Problem("this version has no such journal", path="journal.type", found=repr(kind), allowed=_HERE)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anystrat
 from anystrat.adapters.offload import in_a_thread
 from anystrat.adapters.signal_files.jsonl import signal_bodies
+from anystrat.adapters.sink_fenced import FencedSink
 from anystrat.adapters.system_clock import SystemClock
 from anystrat.adapters.watchdog import Watchdog
 from anystrat.bootstrap import Wiring, live_inference, open_sink, open_source, session_clock
@@ -30,6 +31,7 @@ from anystrat.runner.plan import ShardPlan, in_shard, plan_shards
 from anystrat.runner.runner import Runner
 
 if TYPE_CHECKING:
+    from anystrat.adapters.postgres_leases import Claim
     from anystrat.adapters.recording import RecordingFailed
     from anystrat.bootstrap.observing import Observation
     from anystrat.control.stream import OutcomeStream
@@ -57,6 +59,9 @@ class RunOptions:
     stream: OutcomeStream | None = None
     #: What tells people.
     notifier: Notifier | None = None
+    #: Of a part of a cluster: why nothing may be sent now, and what its journal is taken over with.
+    fence: Callable[[], str] | None = None
+    claim: Claim | None = None
 
 
 def system_clock() -> Clock:
@@ -96,7 +101,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             clock=options.clock,
             on_failure=lambda error: _unrecorded(error, _listener(options)),
         )
-    journal = open_journal(configuration.journal)
+    journal = open_journal(configuration.journal, options.claim)
     keep_inputs, keep_settled = kept(configuration.journal)
     used = _brokers_of(engines, configuration.brokers)
     watching = options.observation
@@ -244,15 +249,12 @@ def _delivery(
 ) -> Delivery:
     if settings.costs is not None:
         return PaperDelivery(settings.name, journal)
+    log = None if options.observation is None else options.observation.log
+    sink = open_sink(settings, catalog, log=log, clock=options.clock)
     return BrokerDelivery(
         settings.name,
         settings.type,
-        open_sink(
-            settings,
-            catalog,
-            log=None if options.observation is None else options.observation.log,
-            clock=options.clock,
-        ),
+        sink if options.fence is None else FencedSink(sink, options.fence),
         journal,
         clock=options.clock,
         random=options.random,

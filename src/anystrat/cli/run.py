@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,17 +16,20 @@ import click
 
 from anystrat.cli.failures import INTERRUPTED, TERMINATED, say, say_error
 from anystrat.cli.options import Settings, as_json, configuration, settings_of, verbosity
+from anystrat.domain.errors import AnystratError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from types import FrameType
 
+    from anystrat.bootstrap.clustering import LeasedPart
     from anystrat.bootstrap.watching import PostgresWatch
     from anystrat.domain.configuration import Configuration
     from anystrat.domain.health import Endpoint
     from anystrat.domain.protocols import Compiler
     from anystrat.observability.notifier import Notifier
     from anystrat.runner.runner import Runner
+    from anystrat.strategies.catalog import Catalog
 
 _MODEL_EXIT_CODE: Final = 3
 _SPEEDS: Final = ("auto", "scalar", "columns")
@@ -85,6 +88,62 @@ def command(
     \b
     anystrat run anystrat.yaml
     """  # noqa: D301  click takes a real backspace as "keep these lines"
+    from anystrat import bootstrap
+    from anystrat.cli.run_summary import summary
+    from anystrat.cli.screen import print_json
+    from anystrat.config import load_configuration
+
+    asked = Asked(config, settings_of(context), record, speed, drain_sec, control, strict)
+    catalog = bootstrap.default_catalog()
+    configured = asked.overlaid(load_configuration(config, catalog))
+    compiler = _compiler(speed, configured, quiet=asked.settings.quiet)
+    if configured.cluster is not None:
+        from anystrat.cli.run_member import run_member
+
+        report = run_member(asked, catalog, configured, compiler)
+        if as_json:
+            print_json(report)
+        return
+    report = run_service(asked, catalog, configured, compiler)
+    if as_json:
+        print_json(report)
+    elif not asked.settings.quiet:
+        summary(report)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for."""
+
+    config: Path
+    settings: Settings
+    record: Path | None
+    speed: str
+    drain_sec: float
+    control: str | None
+    strict: bool
+
+    def overlaid(self, found: Configuration) -> Configuration:
+        """The configuration with what goes before it."""
+        return _with_control(_with_log_level(found, self.settings), self.control)
+
+
+class StrictlyRefused(AnystratError):
+    """A model does not load, and `--strict` was asked for."""
+
+    exit_code = _MODEL_EXIT_CODE
+
+
+def run_service(
+    asked: Asked,
+    catalog: Catalog,
+    configured: Configuration,
+    compiler: Compiler | None,
+    *,
+    overlaid: Callable[[Configuration], Configuration] | None = None,
+    part: LeasedPart | None = None,
+) -> dict[str, Any]:
+    """Run one runner to its end, with all that is around it; what it came to. `overlaid` is for configurations read again."""
     import anystrat
     from anystrat import bootstrap
     from anystrat.bootstrap.controlling import control_endpoint, outcome_stream
@@ -92,13 +151,7 @@ def command(
     from anystrat.bootstrap.notifying import notifier
     from anystrat.bootstrap.observing import observation
     from anystrat.bootstrap.running import RunOptions, build_runner, system_clock
-    from anystrat.cli.run_summary import summary
-    from anystrat.cli.screen import print_json
-    from anystrat.config import load_configuration
 
-    settings = settings_of(context)
-    catalog = bootstrap.default_catalog()
-    configured = _with_control(_with_log_level(load_configuration(config, catalog), settings), control)
     wiring = bootstrap.default_wiring(catalog, model_store=models_directory(configured))
     clock = system_clock()
     watching = observation(configured, clock=clock, version=anystrat.__version__)
@@ -106,33 +159,34 @@ def command(
     told = notifier(configured, watching, clock=clock)
     options = RunOptions(
         clock,
-        compiler=_compiler(speed, configured, quiet=settings.quiet),
+        compiler=compiler,
         observation=watching,
-        record=record,
-        drain_sec=drain_sec,
+        record=asked.record,
+        drain_sec=asked.drain_sec,
         stream=stream,
         notifier=told,
+        fence=None if part is None else part.line.closed,
+        claim=None if part is None else part.claim,
     )
     runner = build_runner(configured, wiring, options)
     watching.outcome_log.models(wiring.left_out, wiring.degraded)
     if told is not None:
         told.models(wiring.left_out, wiring.degraded)
-    if strict and (wiring.left_out or wiring.degraded):
-        say_error("a model does not load, and --strict was asked for: nothing was run")
-        context.exit(_MODEL_EXIT_CODE)
+    if asked.strict and (wiring.left_out or wiring.degraded):
+        raise StrictlyRefused("a model does not load, and --strict was asked for: nothing was run")
     endpoints = {"metrics": watching.endpoint(runner)}
     watches: Sequence[PostgresWatch] = ()
     if stream is not None or configured.watches:
         from anystrat.bootstrap.reloading import Reloader
 
         reload = Reloader(
-            config,
+            asked.config,
             catalog,
             configured,
             runner,
             compiler=options.compiler,
             observation=watching,
-            overlaid=lambda found: _with_control(_with_log_level(found, settings), control),
+            overlaid=overlaid or asked.overlaid,
         )
         if stream is not None:
             endpoints["control"] = control_endpoint(
@@ -143,13 +197,9 @@ def command(
 
             watches = table_watches(configured, runner, reload, watching.log)
     try:
-        report = asyncio.run(_served(runner, endpoints, configured, told, watches))
+        return asyncio.run(_served(runner, endpoints, configured, told, watches, part))
     finally:
         watching.close()
-    if as_json:
-        print_json(report)
-    elif not settings.quiet:
-        summary(report)
 
 
 def _with_log_level(configured: Configuration, settings: Settings) -> Configuration:
@@ -202,6 +252,7 @@ async def _served(
     configured: Configuration,
     told: Notifier | None,
     watches: Sequence[PostgresWatch],
+    part: LeasedPart | None,
 ) -> dict[str, Any]:
     """Run to the end, whichever comes; what it came to."""
     from anystrat.bootstrap.running import watchdog
@@ -217,6 +268,10 @@ async def _served(
         for what, endpoint in there.items():
             runner.listening(what, await endpoint.start())
         hearing = [asyncio.create_task(each.run(), name="watch") for each in watches]
+        if part is not None:
+            from anystrat.bootstrap.clustering import follow
+
+            hearing.append(asyncio.create_task(follow(part.line, runner), name="member"))
         with _stopped_by_signals(runner):
             await runner.run()
         return report_of(runner)

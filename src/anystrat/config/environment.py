@@ -14,7 +14,19 @@ from anystrat.config.problems import Problems
 from anystrat.domain.errors import nearest_name
 
 PREFIX = "ANYSTRAT__"
-SECTIONS = ("run", "source", "brokers", "journal", "feature_store", "metrics", "control", "notify", "tracing", "log")
+SECTIONS = (
+    "run",
+    "source",
+    "brokers",
+    "journal",
+    "feature_store",
+    "metrics",
+    "cluster",
+    "control",
+    "notify",
+    "tracing",
+    "log",
+)
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})?")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anystrat.config.changes import Changes
+from anystrat.config.cluster import check_cluster
 from anystrat.config.directory import read_directory
 from anystrat.config.endpoint_types import EndpointTypes, read_endpoint
 from anystrat.config.environment import override, substitute
@@ -21,6 +22,7 @@ from anystrat.config.sessions import read_sessions
 from anystrat.config.shapes import checked
 from anystrat.config.yaml_reader import read_yaml_file
 from anystrat.domain.account import AccountLimits
+from anystrat.domain.cluster import ClusterSettings
 from anystrat.domain.configuration import (
     BrokerSettings,
     Configuration,
@@ -48,7 +50,7 @@ from anystrat.strategies.catalog import Catalog
 VERSION = 1
 KEYS = (
     "version", "run", "instruments", "sessions", "source", "brokers", "account", "journal", "history", "feature_store", "strategies", "metrics",
-    "control", "notify", "tracing", "log",
+    "control", "notify", "tracing", "log", "cluster",
 )  # fmt: skip
 ENDPOINTS = EndpointTypes()
 T = TypeVar("T")
@@ -209,7 +211,9 @@ class _Assembly:
             directory=directory,
             files=tuple(dict.fromkeys(self.gatherer.files)),
             watches=tuple(self.gatherer.watches),
+            cluster=self._section(ClusterSettings, root, "cluster"),
         )
+        check_cluster(root, configuration, self.problems)
         self.problems.raise_if_any()
         return configuration
 

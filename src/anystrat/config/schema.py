@@ -16,6 +16,7 @@ from anystrat.config.risk import RiskShape, SizingShape
 from anystrat.config.rows import RowShape
 from anystrat.config.value_schema import Schema, field_schema, object_schema
 from anystrat.domain.account import AccountLimits
+from anystrat.domain.cluster import ClusterSettings
 from anystrat.domain.configuration import (
     ControlSettings,
     DeliveryOptions,
@@ -40,6 +41,7 @@ _SECTIONS = {
     "control": ControlSettings,
     "tracing": TracingSettings,
     "log": LogSettings,
+    "cluster": ClusterSettings,
 }
 #: What every type of a kind takes beside its own options.
 _BESIDE: dict[str, dict[str, Schema]] = {

@@ -54,13 +54,21 @@ def places_of(configuration: Configuration) -> Places:
         directory, stem = options.path.parent, options.path.stem
     else:
         directory, stem = configuration.directory, ".anystrat"
+    tokens_stem = stem
+    if configuration.part is not None:
+        # Tokens are for all parts; each writes an audit log of its own, and is reached at an address of its own.
+        stem = f"{stem}-part-{configuration.part}"
     tokens = None if control is None else control.tokens
     audit = None if control is None else control.audit
     return Places(
         access_beside(directory / f"{stem}.db"),
-        tokens or directory / f"{stem}.tokens.json",
-        audit or directory / f"{stem}.audit.jsonl",
+        tokens or directory / f"{tokens_stem}.tokens.json",
+        _of_part(audit, configuration.part) or directory / f"{stem}.audit.jsonl",
     )
+
+
+def _of_part(path: Path | None, part: int | None) -> Path | None:
+    return path if path is None or part is None else path.with_name(f"{path.stem}-part-{part}{path.suffix}")
 
 
 def access_beside(journal: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from anystrat.domain.account import AccountLimits
 from anystrat.domain.bars import BarSpec
 from anystrat.domain.charges import SCHEDULES, ChargePart, Schedule, check_parts
+from anystrat.domain.cluster import ClusterSettings
 from anystrat.domain.notifying import NotifySettings
 from anystrat.domain.parameters import Doc, Ge, Gt, Le, ParameterError, Unit
 from anystrat.domain.sessions import SessionSettings
@@ -506,7 +507,8 @@ class WatchedTable:
 class Configuration:
     """A whole configuration, checked. Paths in it are absolute or relative to the working directory, ready to open.
 
-    `brokers` always holds `paper`. `metrics`, `control` and `tracing` are None where the file does not have them: off. `directory` is where the configuration was found, `files` everything that was read.
+    `brokers` always holds `paper`. `part` is the number of the part of a cluster that this is the configuration of; None: of a
+    whole run. `metrics`, `control` and `tracing` are None where the file does not have them: off. `directory` is where the configuration was found, `files` everything that was read.
     """
 
     run: RunSettings = field(default_factory=RunSettings)
@@ -529,3 +531,5 @@ class Configuration:
     notify: NotifySettings | None = None
     account: AccountLimits | None = None
     watches: tuple[WatchedTable, ...] = ()
+    cluster: ClusterSettings | None = None
+    part: int | None = None

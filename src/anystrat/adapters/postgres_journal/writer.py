@@ -28,21 +28,33 @@ from anystrat.domain.journal import JournalRefused
 if TYPE_CHECKING:
     import psycopg
 
+    from anystrat.adapters.postgres_leases import Claim
+
 #: Where in `meta` the version of the tables is.
 _VERSION: Final = "schema"
 #: How long the lock of the journal is waited for, and the end of another writer's transaction.
 _LOCK_MS: Final = "1000"
 _ROW_LOCK_MS: Final = "10000"
+_HOLDERS: Final = (
+    "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted "
+    "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(%s, 0)"
+)
 _SET_LOCK_TIMEOUT: Final = "SELECT set_config('lock_timeout', %s, false)"
 
 
 class PostgresWriter(TablesWriter):
-    """A journal in a schema that this process writes. `url` may hold a password, and is in no message."""
+    """A journal in a schema that this process writes. `url` may hold a password, and is in no message.
 
-    def __init__(self, url: str, schema: str) -> None:
+    With a `claim`, whoever else holds the journal is put out while the claim holds: it has lost its lease, and may be a
+    process that stands still, or a machine that is cut off, whose connection the server keeps.
+    """
+
+    def __init__(self, url: str, schema: str, claim: Claim | None = None) -> None:
         super().__init__(f"PostgreSQL, schema {schema}")
         self._url = url
         self._schema = schema
+        self._claim = claim
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._shim: TablesConnection | None = None
 
@@ -76,6 +88,9 @@ class PostgresWriter(TablesWriter):
         connection = self._connection
         assert connection is not None
         key = f"anystrat journal {self._schema}"
+        if self._claim is not None:
+            self._must_be_ours()
+            connection.execute(f"SELECT pg_terminate_backend(a.pid) {_HOLDERS}", (key,))
         # The server may take a moment to see that a process which was killed is gone.
         connection.execute(_SET_LOCK_TIMEOUT, (_LOCK_MS,))
         try:
@@ -86,12 +101,16 @@ class PostgresWriter(TablesWriter):
             ) from None
         connection.execute(_SET_LOCK_TIMEOUT, (_ROW_LOCK_MS,))
 
+    def _must_be_ours(self) -> None:
+        assert self._connection is not None
+        assert self._claim is not None
+        if not self._claim.holds(self._connection):
+            raise NotOurs("the lease of this part is over: another member has it, or will have")
+
     def _holder(self, key: str) -> str:
         assert self._connection is not None
         found = self._connection.execute(
-            "SELECT a.pid, coalesce(host(a.client_addr), 'the server''s own machine') FROM pg_locks l "
-            "JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted "
-            "AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(%s, 0)",
+            f"SELECT a.pid, coalesce(host(a.client_addr), 'the server''s own machine') {_HOLDERS}",
             (key,),
         ).fetchone()
         return "another runner" if found is None else f"a runner on {found[1]} (backend {found[0]})"
@@ -101,6 +120,9 @@ class PostgresWriter(TablesWriter):
         assert connection is not None
         self._shim = shim = TablesConnection(connection)
         contents = self._contents(shim)
+        if self._claim is not None:
+            # It may have stood still since it took the lock.
+            self._must_be_ours()
         self._tables = tables = Tables(shim, contents)
         self._take_over(tables, contents, fingerprint, "or name another schema")
         tables.set_meta("sequence", contents.meta["sequence"] + 1)
