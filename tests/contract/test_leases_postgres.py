@@ -6,17 +6,21 @@ import asyncio
 import select
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from uuid import uuid4
 
 import pytest
 from tests.contract.journal_places import signal, step
+from tests.integration.cli_project import Project
+from tests.integration.conftest import project
 from tests.servers import postgres_url
 
 from anystrat.adapters.postgres_journal import PostgresSchemaJournal
 from anystrat.adapters.postgres_leases import Claim, ClusterRefused, LeasesUnavailable, PostgresLeases
 from anystrat.domain.cluster import PartState
 from anystrat.domain.journal import JournalFailed, JournalRefused
+
+__all__ = ["project"]
 
 pytestmark = pytest.mark.server
 
@@ -115,3 +119,33 @@ def test_whoever_takes_a_part_over_puts_a_stalled_owner_out_and_that_one_writes_
         await taking.close()
 
     asyncio.run(story())
+
+
+def test_status_and_kill_speak_of_all_parts(
+    project: Project, schema: str, leases: Callable[..., PostgresLeases]
+) -> None:
+    project.config(
+        "version: 1\ncluster: {parts: 3}\nsource: {type: nats, url: 'nats://localhost'}\n"
+        f"journal: {{type: postgres, url: '{postgres_url()}', schema: {schema}}}\n"
+        "strategies:\n  - {id: m, strategy_type: momentum, instruments: [1, 2], per_instrument: true}\n"
+    )
+    project.run("status").refused(1, "the leases in PostgreSQL, schema " + schema)
+    a = PostgresLeases(postgres_url(), schema, 3, member="a/1")
+    with closing(a):
+        a.join("3 parts of TICKS, ticks.{part}.>")
+        a.renew()
+        taken = dict(a.take(2))
+        for part, epoch in taken.items():
+            a.note(part, epoch, PartState.RUNNING)
+        answer = project.run("status", "--json")
+        assert answer.code == 1
+        assert answer.json["members"] == [{"member": "a/1", "parts": [0, 1]}]
+        assert [(each["owner"], each["state"]) for each in answer.json["parts"]] == [
+            ("a/1", "running"), ("a/1", "running"), (None, "free")
+        ]  # fmt: skip
+        assert sum(each["instruments"] for each in answer.json["parts"]) == 2
+        shown = project.run("status")
+        assert "Not every part runs" in shown.out
+        assert project.run("kill", "on").out == "The kill switch is on for all parts: nothing is sent.\n"
+        assert a.view().killed
+        assert project.run("kill", "off", "--json").json == {"schema_version": 1, "on": False, "members": ["a/1"]}

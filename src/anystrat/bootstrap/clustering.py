@@ -96,6 +96,14 @@ def _control_of(control: ControlSettings | None, part: int) -> ControlSettings |
     return replace(control, listen=f"{host}:{int(port) + part}")
 
 
+def parts_of(configuration: Configuration) -> dict[int, int]:
+    """The part of every instrument that an enabled strategy watches."""
+    cluster, source, _ = _shared(configuration)
+    kafka = isinstance(source.options, KafkaSource)
+    tokens = {token for row in configuration.strategies if row.enabled for token in row.instrument_tokens}
+    return cluster.places(tokens, Partitioner.KAFKA if kafka else Partitioner.NATS)
+
+
 def layout_of(configuration: Configuration) -> str:
     """What all members must agree on, in words: another one would put instruments elsewhere."""
     cluster, source, _ = _shared(configuration)

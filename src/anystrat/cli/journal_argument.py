@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from anystrat.cli.options import found_config
+
+if TYPE_CHECKING:
+    from anystrat.domain.configuration import Configuration
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +25,24 @@ def journal(function: F) -> F:
     def take(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path:
         return value if value is not None and is_journal(value) else configured_journal(found_config(value))
 
+    return _argument(function, take)
+
+
+def journal_or_cluster(function: F) -> F:
+    """JOURNAL_OR_CONFIG, as the argument `journal`: the path of a journal's file, or a configuration with `cluster`."""
+
+    def take(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | Configuration:
+        from anystrat.cli.cluster_status import shared_out
+
+        if value is not None and is_journal(value):
+            return value
+        config = found_config(value)
+        return shared_out(config) or configured_journal(config)
+
+    return _argument(function, take)
+
+
+def _argument(function: F, take: Callable[..., object]) -> F:
     return click.argument(
         "journal",
         required=False,

@@ -7,26 +7,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from anystrat.cli.journal_argument import journal as journal_argument
+from anystrat.cli.journal_argument import journal_or_cluster
 from anystrat.cli.options import as_json, verbosity
 
 if TYPE_CHECKING:
     from anystrat.bootstrap.journals import JournalFile
+    from anystrat.domain.configuration import Configuration
 
 SCHEMA_VERSION: Final = 1
 
 
 @click.command("status", short_help="Say what a run did and how its strategies are, from its journal.")
-@journal_argument
+@journal_or_cluster
 @as_json
 @verbosity
 @click.pass_context
-def command(context: click.Context, journal: Path, *, as_json: bool) -> None:
+def command(context: click.Context, journal: Path | Configuration, *, as_json: bool) -> None:
     """Say what a run did and how its strategies are, from its journal: while it runs, and after.
 
     JOURNAL_OR_CONFIG is a journal's file or the configuration that names it; else $ANYSTRAT_CONFIG, else ./anystrat.yaml.
     A service with a control API is asked as well: strategies are as they are now then, else as they were a second ago at
     most. Exits with 1 where the ticks do not add up.
+
+    Of a run that is shared out among machines: who has which part, from the leases in its database. Exits with 1 where a part
+    does not run.
 
     \b
     anystrat status live.yaml
@@ -34,6 +38,14 @@ def command(context: click.Context, journal: Path, *, as_json: bool) -> None:
     from anystrat.bootstrap.journals import look_into_journal
     from anystrat.cli.screen import print_json
 
+    if not isinstance(journal, Path):
+        from anystrat.cli import cluster_status
+
+        shared = cluster_status.report_of(journal)
+        print_json(shared) if as_json else cluster_status.show(shared)
+        if not shared["whole"]:
+            context.exit(1)
+        return
     with look_into_journal(journal) as found:
         report = report_of(found)
     report |= _from_the_service(journal) if report["running_as"] else {}
