@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anystrat.adapters.signal_files import SignalFileError, open_signals
@@ -87,6 +87,7 @@ def files(folder: Path, suffix: str, found: list[SignalColumns], *, drops: bool)
 
 @SUFFIXES
 @pytest.mark.parametrize("drops", [False, True])
+@settings(max_examples=40)
 @given(found=st.lists(columns(), max_size=3))
 def test_columns_and_objects_give_the_same_bytes(suffix: str, drops: bool, found: list[SignalColumns]):
     with tempfile.TemporaryDirectory() as folder:
@@ -95,6 +96,7 @@ def test_columns_and_objects_give_the_same_bytes(suffix: str, drops: bool, found
 
 
 @SUFFIXES
+@settings(max_examples=50)
 @given(found=st.lists(columns(st.floats(1e-4, 1e6)), max_size=4), first=st.booleans())
 def test_columns_and_objects_may_take_turns(suffix: str, found: list[SignalColumns], first: bool):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -117,9 +119,13 @@ def test_columns_and_objects_may_take_turns(suffix: str, found: list[SignalColum
 
 @SUFFIXES
 @pytest.mark.parametrize("drops", [False, True])
-def test_row_groups_end_where_they_do_for_objects(tmp_path: Path, suffix: str, drops: bool):
-    found = many(150_000)
-    parts = [found.taken(np.arange(at, min(at + 40_000, 150_000))) for at in range(0, 150_000, 40_000)]
+def test_row_groups_end_where_they_do_for_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, drops: bool
+):
+    monkeypatch.setattr("anystrat.adapters.signal_files.parquet._ROW_GROUP", 2_048)
+    monkeypatch.setattr("anystrat.adapters.signal_files.jsonl._AT_ONCE", 512)
+    found = many(4_700)
+    parts = [found.taken(np.arange(at, min(at + 1_250, 4_700))) for at in range(0, 4_700, 1_250)]
     one, other = files(tmp_path, suffix, parts, drops=drops)
     assert one == other
 
