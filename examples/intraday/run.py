@@ -27,7 +27,7 @@ from anystrat.testing.ticks import synthetic_ticks
 HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "out" / "intraday"
 TOKENS = range(101, 121)
-TICKS, SEED = 60_000, 7
+TICKS, SEED = 30_000, 7
 
 WHY = {
     "below_min_confidence": "less sure than risk.min_confidence asks for",
