@@ -115,6 +115,7 @@ TICK_DROPS = {
     TickDrop.UNROUTED: "No enabled strategy watches this instrument.",
     TickDrop.BAD_PRICE: "The price is NaN, infinite, zero or below.",
     TickDrop.OUT_OF_ORDER: "The tick is older than the last accepted one of its instrument. An equal time is accepted.",
+    TickDrop.QUARANTINED: "The process of a live run died of the tick three times; a replay of its recording leaves it out too.",
 }
 #: Heading -> the public names below it, in this order.
 API = {
