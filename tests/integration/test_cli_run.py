@@ -300,3 +300,25 @@ def test_a_recording_that_cannot_be_written_does_not_stop_the_run_and_is_complet
     assert ids(live / "signals.jsonl") == replayed(live)
     assert process("run", "--quiet", "--speed", "scalar", "--record", "rec", cwd=live.path).returncode == 0
     assert live.run("replay", "--ticks", "rec", "--json", "--quiet").json["ticks"] == 300
+
+
+def test_a_source_that_fails_ends_the_run_with_1_after_the_summary_of_what_was_done(live):
+    assert live.run("run", "--quiet", "--speed", "scalar").code == 0
+    live.ticks(PRICES[:100])
+    done = live.run("run", "--speed", "scalar")
+    assert done.code == 1
+    assert "300 received = 300 processed" in done.out
+    assert "the source failed" in done.out
+    assert "100 rows; 300 were read before" in done.err
+
+
+def test_signals_that_cannot_be_delivered_are_told_of_and_end_the_run_with_1(live):
+    (live / "signals.jsonl").mkdir()
+    done = live.run("run", "--json", "--speed", "scalar", "--drain", "0")
+    assert done.code == 1
+    [waiting] = [one["queued"] for one in json.loads(done.out)["brokers"] if one["broker"] == "out"]
+    assert waiting
+    assert (
+        f"accepted signals are not delivered ({waiting} for out): they are in the journal; the next run sends them"
+        in done.err
+    )

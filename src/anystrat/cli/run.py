@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from anystrat.cli.failures import INTERRUPTED, TERMINATED, say, say_error
+from anystrat.cli.failures import INTERRUPTED, TERMINATED, say, say_error, say_warning
 from anystrat.cli.options import Settings, as_json, configuration, settings_of, verbosity
 from anystrat.domain.errors import AnystratError
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from anystrat.runner.runner import Runner
     from anystrat.strategies.catalog import Catalog
 
+_FAILED_EXIT_CODE: Final = 1
 _MODEL_EXIT_CODE: Final = 3
 _SPEEDS: Final = ("auto", "scalar", "columns")
 #: Signals that come closer to the first one than this are the same one.
@@ -104,11 +105,15 @@ def command(
         if as_json:
             print_json(report)
         return
-    report = run_service(asked, catalog, configured, compiler)
-    if as_json:
-        print_json(report)
-    elif not asked.settings.quiet:
-        summary(report)
+
+    def show(report: dict[str, Any]) -> None:
+        if as_json:
+            print_json(report)
+        elif not asked.settings.quiet:
+            summary(report)
+
+    if not run_service(asked, catalog, configured, compiler, show=show):
+        context.exit(_FAILED_EXIT_CODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +147,13 @@ def run_service(
     *,
     overlaid: Callable[[Configuration], Configuration] | None = None,
     part: LeasedPart | None = None,
-) -> dict[str, Any]:
-    """Run one runner to its end, with all that is around it; what it came to. `overlaid` is for configurations read again."""
+    show: Callable[[dict[str, Any]], None] | None = None,
+) -> bool:
+    """Run one runner to its end, with all that is around it; whether everything that was to be is delivered.
+
+    `show` gets what it came to, also where the source has failed, which is raised then. `overlaid` is for configurations
+    that are read again.
+    """
     import anystrat
     from anystrat import bootstrap
     from anystrat.bootstrap.controlling import control_endpoint, outcome_stream
@@ -197,9 +207,32 @@ def run_service(
 
             watches = table_watches(configured, runner, reload, watching.log)
     try:
-        return asyncio.run(_served(runner, endpoints, configured, told, watches, part))
+        report, failure = asyncio.run(_served(runner, endpoints, configured, told, watches, part))
     finally:
         watching.close()
+    if show is not None:
+        show(report)
+    if failure is not None:
+        raise failure
+    return _all_delivered(runner, report)
+
+
+def _all_delivered(runner: Runner, report: Mapping[str, Any]) -> bool:
+    """Whether nothing waits, or is meant to: who stops a run knows that the rest is for the next one. Says what does."""
+    from anystrat.runner.runner import SourceEnd
+
+    waiting = [
+        f"{one['queued']:,} for {one['broker']}"
+        for one in report["brokers"]
+        if one["queued"] and one["type"] != "paper"
+    ]
+    if not waiting:
+        return True
+    ended = runner.source_end is SourceEnd.ENDED
+    kept = "lost, since the journal is in memory" if runner.forgets else "in the journal; the next run sends them"
+    text = f"accepted signals are not delivered ({', '.join(waiting)}): they are {kept}"
+    (say_error if ended or runner.forgets else say_warning)(text)
+    return not ended
 
 
 def _with_log_level(configured: Configuration, settings: Settings) -> Configuration:
@@ -253,10 +286,11 @@ async def _served(
     told: Notifier | None,
     watches: Sequence[PostgresWatch],
     part: LeasedPart | None,
-) -> dict[str, Any]:
-    """Run to the end, whichever comes; what it came to."""
+) -> tuple[dict[str, Any], AnystratError | None]:
+    """Run to the end, whichever comes; what it came to, and what its source failed of."""
     from anystrat.bootstrap.running import watchdog
     from anystrat.cli.run_summary import report_of
+    from anystrat.runner.runner import SourceEnd
 
     guard = watchdog(configured, runner)
     hearing: list[asyncio.Task[None]] = []
@@ -272,9 +306,15 @@ async def _served(
             from anystrat.bootstrap.clustering import follow
 
             hearing.append(asyncio.create_task(follow(part.line, runner), name="member"))
+        failure = None
         with _stopped_by_signals(runner):
-            await runner.run()
-        return report_of(runner)
+            try:
+                await runner.run()
+            except AnystratError as error:
+                if runner.source_end is not SourceEnd.FAILED:
+                    raise
+                failure = error  # everything before it was handled, and is worth its summary
+        return report_of(runner), failure
     finally:
         guard.stop()
         for task in hearing:

@@ -41,6 +41,7 @@ def report_of(runner: Runner) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "run": health.run,
         "reason": runner.reason,
+        **({} if runner.problem is None else {"error": str(runner.problem)}),
         "ticks": {
             "received": accounts.received,
             "processed": accounts.processed,

@@ -209,11 +209,13 @@ class SignalColumns:
 class Answered(NamedTuple):
     """A model's answers to `n` rows: float32[n, 3], columns SELL, HOLD, BUY; NaN in the rows on which it raised.
 
-    `raised` says by row what it said then.
+    `raised` says by row what it said then. `asked` is how many of the rows the model was asked for this: 0 where another
+    strategy had it asked them already.
     """
 
     probabilities: NDArray[np.float32]
     raised: Mapping[int, str]
+    asked: int = 0
 
 
 def _optional(column: NDArray[np.float64] | None, nothing: list[None]) -> list[float | None] | list[None]:

@@ -139,7 +139,8 @@ class BrokerHealth(msgspec.Struct, frozen=True):
 class ExecutorTally(msgspec.Struct, frozen=True):
     """What one executor is and did, as its engine counts it: since the engine's first tick, restarts included.
 
-    `inferences` counts the rows that its model was asked about since the process began.
+    `inferences` counts the rows on which a model ran for it since the process began; one that another executor had it run on
+    already is not among them.
     """
 
     strategy_id: str

@@ -30,9 +30,12 @@ def tally_of(executor: StrategyExecutor) -> ExecutorTally:
 
 
 def _inferences(executor: StrategyExecutor, evaluations: int) -> int:
-    """As the strategy counts them, a hybrid's ML part for it; one an evaluation where it does not."""
+    """As the strategy counts them, a hybrid's ML part for it; one an evaluation where it does not.
+
+    An answer that two executors share (of one strategy for two brokers, say) is one inference, of the first that asked.
+    """
     if executor.kind == "rules":
         return 0
     parts: tuple[Any, ...] = (executor.processor, getattr(executor.processor, "ml", None))
-    counts = (getattr(part, "inferences", None) for part in parts)
+    counts = (getattr(part, name, None) for part in parts for name in ("asked", "inferences"))
     return next((count for count in counts if isinstance(count, int)), evaluations)

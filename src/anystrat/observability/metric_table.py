@@ -24,7 +24,7 @@ METRICS: Final[dict[str, Metric]] = _table(
     Metric("signals_dropped_total", "counter", ("strategy", "reason"), "Signals that a check refused, by its reason."),
     Metric("signals_held_total", "counter", ("strategy",), "HOLD answers."),
     Metric("evaluations_total", "counter", ("strategy",), "Calls of the strategy's processor while ACTIVE."),
-    Metric("ml_inferences_total", "counter", ("strategy",), "Rows that the strategy asked its model about."),
+    Metric("ml_inferences_total", "counter", ("strategy",), "Rows on which a model ran for the strategy; a shared answer counts once."),
     Metric("processor_errors_total", "counter", ("strategy",), "What the strategy raised, or answered in place of a signal."),
     Metric("fills_total", "counter", ("strategy",), "Paper fills."),
     Metric(

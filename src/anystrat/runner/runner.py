@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from anystrat.domain.configuration import OnGap, OnStale
@@ -65,6 +66,13 @@ if TYPE_CHECKING:
     from anystrat.runner.plan import ShardPlan
 
 
+class SourceEnd(Enum):
+    """How a source came to its end by itself."""
+
+    ENDED = auto()
+    FAILED = auto()
+
+
 class Runner:
     """One run of the service. `run` once; `stop`, `command`, `kill` and the questions at any time meanwhile."""
 
@@ -75,6 +83,8 @@ class Runner:
         self._group: asyncio.TaskGroup | None = None
         self.reason = ""
         self.problem: BaseException | None = None
+        #: How the source came to its end; None while it has not.
+        self.source_end: SourceEnd | None = None
         self._ending = asyncio.Event()
         acknowledgements = Acknowledgements()
         self.deliveries = {each.broker: each for each in parts.deliveries(self._dead)}
@@ -299,10 +309,11 @@ class Runner:
         try:
             await self._intake.run(self._parts.source, after)
         except AnystratError as error:
-            self.problem = error
+            self.problem, self.source_end = error, SourceEnd.FAILED
             self._say(PartFailed("source", str(error), "what is accepted is delivered, then the run ends"))
             self.stop("the source failed")
         else:
+            self.source_end = SourceEnd.ENDED
             self._feeds.ended()
             self.stop("the source ended")
 
@@ -352,6 +363,11 @@ class Runner:
     def version(self) -> str:
         """The program's."""
         return self._parts.version
+
+    @property
+    def forgets(self) -> bool:
+        """Whether what is accepted ends with the process."""
+        return self._parts.journal_name == "memory"
 
     @property
     def stopping(self) -> bool:

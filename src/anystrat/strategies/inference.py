@@ -27,19 +27,19 @@ def ask_model(model: InferenceModel, rows: NDArray[np.float32]) -> Answered:
     raised: dict[int, str] = {}
     for first in range(0, len(rows), BATCH):
         _ask(model, rows, first, probabilities, raised)
-    return Answered(probabilities, raised)
+    return Answered(probabilities, raised, len(rows))
 
 
 def ask_together(model: InferenceModel, parts: Sequence[NDArray[np.float32]]) -> list[Answered]:
     """The answers to each part, whose rows go to the model together: as `ask_model` of each, in fewer calls."""
     if len(parts) == 1 or not model.batchable:
         return [ask_model(model, part) for part in parts]
-    probabilities, raised = ask_model(model, np.concatenate(parts))
+    probabilities, raised, _ = ask_model(model, np.concatenate(parts))
     answers, first = [], 0
     for part in parts:
         last = first + len(part)
         mine = {row - first: why for row, why in raised.items() if first <= row < last} if raised else raised
-        answers.append(Answered(probabilities[first:last], mine))
+        answers.append(Answered(probabilities[first:last], mine, len(part)))
         first = last
     return answers
 

@@ -103,7 +103,7 @@ class MLStrategy:
     probability (NaN, or outside 0..1 by more than 1e-3), is no signal and is counted; it never ends the strategy.
 
     `inferences` counts the rows that this strategy asked a model for, a row that it shared with another strategy
-    included; `inference_failures` counts those that gave no answer, and `last_failure` says why the last one did not.
+    included, and `asked` those alone on which the model really ran for it; `inference_failures` counts those that gave no answer, and `last_failure` says why the last one did not.
     `missed` says whether the last tick had to do without the model because its answer came too late, `deadline_misses`
     how many had. `model_error` is why the model was refused; empty while one serves.
     """
@@ -121,6 +121,7 @@ class MLStrategy:
     ) -> None:
         self.parameters = parameters
         self.inferences = 0
+        self.asked = 0
         self.inference_failures = 0
         self.last_failure = ""
         self.missed = False
@@ -258,6 +259,7 @@ class MLStrategy:
     def predict_signal(self, features: ModelInput) -> SignalResult | None:
         """The decision on one row. Raises `PredictionFailed`, `InferenceLate`, or whatever the model raises."""
         self.inferences += 1
+        self.asked += features.bound.memo_keys[2] not in features.memo
         sell, hold, buy = self._probabilities(features)
         if not are_probabilities(sell, hold, buy):
             raise PredictionFailed(_no_probabilities(sell, hold, buy))
@@ -354,6 +356,7 @@ class MLStrategy:
     def _decided(self, answered: Answered) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
         probabilities = answered.probabilities
         self.inferences += len(probabilities)
+        self.asked += answered.asked
         sides, confidences, failed = decide_rows(probabilities, self.parameters.min_conf, self._compiler)
         failures = np.flatnonzero(failed)
         if len(failures):

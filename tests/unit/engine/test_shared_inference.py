@@ -13,6 +13,7 @@ from anystrat.domain.columns import TickColumns
 from anystrat.engine.columns.outcomes import outcomes_of
 from anystrat.engine.columns.runner import BlockRunner
 from anystrat.engine.engine import Engine
+from anystrat.engine.tally import tally_of
 from anystrat.strategies.ml import MLStrategy
 
 
@@ -104,3 +105,23 @@ def test_a_row_that_fails_costs_no_other_instrument_its_answer() -> None:
     assert without_reasons(found) == without_reasons(expected)
     assert counts(fast) == counts(slow)
     assert all(failures for _, failures, _ in counts(slow))
+
+
+def test_each_run_of_the_model_counts_once_whoever_shares_its_answer() -> None:
+    row = {"strategy_type": "ml_momentum", "parameters": {"model_path": "m"}, "instruments": [1, 2]}
+    rows = [{"id": "two", **row, "brokers": ["paper", "out"]}, {"id": "same", **row}]
+    catalog, block = default_catalog(), ticks(200)
+    for columns in (False, True):
+        model = Model()
+        top = {"version": 1, "strategies": rows, "brokers": {"out": {"type": "log"}}}
+        configuration = configuration_from_mapping(top, catalog, base_dir=Path())
+        engine = build_engine(configuration, Wiring(catalog, Shelf(model)))
+        model.calls.clear()
+        if columns:
+            BlockRunner(engine, None).run(block)
+        else:
+            for each in block.rows():
+                engine.step(each)
+        found = [(each.strategy_id, tally_of(each).inferences) for each in engine.executors]
+        assert sum(count for _, count in found) == sum(model.calls) > 100
+        assert [count for name, count in found if name == "same"] == [0]

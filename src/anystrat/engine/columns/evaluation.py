@@ -199,7 +199,9 @@ class Evaluator:
         question = self._question_of[executor.row, i]
         if question is None:
             return processor.process_answers(prices, first, len(prices), NOTHING_ASKED)  # type: ignore[no-any-return]  # as above
-        return processor.process_answers(prices, first, question.start, self._answers[question])  # type: ignore[no-any-return]  # as above
+        answered = self._answers[question]
+        self._answers[question] = answered._replace(asked=0)  # who comes next shares it
+        return processor.process_answers(prices, first, question.start, answered)  # type: ignore[no-any-return]  # as above
 
     def _batch(
         self,
