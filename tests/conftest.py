@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "suite",
+    # Half of the usual: every run tries others, and the whole suite has to fit into minutes.
+    max_examples=50,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

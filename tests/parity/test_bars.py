@@ -33,7 +33,7 @@ def with_bars(case: Case, data: st.DataObject) -> Case:
     return case._replace(config={**case.config, "strategies": rows})
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=40, phases=PHASES)
 @given(case=cases(), data=st.data())
 def test_bars_lead_to_the_same_by_ticks_in_lanes_and_over_columns(case: Case, data: st.DataObject) -> None:
     block = columns_of(case)
@@ -74,7 +74,7 @@ def bars_by_hand(ticks: list[tuple[int, float, float]], kind: str, size: int) ->
     return closed
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(
     gaps=st.lists(st.integers(0, 4_000_000_000), min_size=2, max_size=60),
     kind=st.sampled_from([("every", 1), ("every", 3), ("ticks", 1), ("ticks", 4), ("volume", 7)]),

@@ -65,7 +65,7 @@ def test_columns_decide_what_single_ticks_decide(compiled: bool) -> None:
     compiler = numba_compiler() if compiled else None
     assert compiler is not None or not compiled
 
-    @settings(max_examples=120 if compiled else 30, phases=PHASES)
+    @settings(max_examples=80 if compiled else 30, phases=PHASES)
     @given(case=cases(), data=st.data())
     def check(case: Case, data: st.DataObject) -> None:
         block = columns_of(case)

@@ -47,7 +47,7 @@ def assert_columns_say(columns: SignalColumns, outcomes: list[Outcome]) -> None:
     ]
 
 
-@settings(max_examples=100, phases=PHASES)
+@settings(max_examples=60, phases=PHASES)
 @given(case=cases())
 def test_a_tick_through_the_lanes_leads_to_what_the_engines_own_steps_lead_to(case: Case) -> None:
     stepping, compiled = make_engine(case), compiled_engine(case)
@@ -56,7 +56,7 @@ def test_a_tick_through_the_lanes_leads_to_what_the_engines_own_steps_lead_to(ca
     assert accounts(compiled) == accounts(stepping)
 
 
-@settings(max_examples=100, phases=PHASES)
+@settings(max_examples=60, phases=PHASES)
 @given(case=cases(), data=st.data())
 def test_blocks_through_the_lanes_lead_to_what_single_ticks_lead_to(case: Case, data: st.DataObject) -> None:
     block = columns_of(case)

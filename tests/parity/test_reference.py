@@ -32,7 +32,7 @@ def _first_difference(found: list[dict[str, Any]], expected: list[dict[str, Any]
     return ""
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(case=cases())
 def test_the_engine_decides_what_the_naive_reading_of_the_contract_decides(case: Case) -> None:
     expected = naive.run(case.config, case.ticks, models=case.models, sessions=case.sessions)
@@ -51,7 +51,7 @@ def test_the_engine_decides_what_the_naive_reading_of_the_contract_decides(case:
             assert _same(found[key][field], theirs[key][field]), (key, field, found[key][field], theirs[key][field])
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(case=cases(), cut=st.floats(0, 1))
 def test_a_run_that_is_snapshotted_thrown_away_and_restored_goes_on_identically(case: Case, cut: float) -> None:
     from anystrat.engine.snapshot import restore, snapshot

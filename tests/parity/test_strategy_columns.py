@@ -404,7 +404,7 @@ POLICIES = st.one_of(
 
 @SPEEDS
 @given(rule=RULES, model=MODELS, policy=POLICIES, path=SHORT, cuts=CUTS, older=OLDER, size=st.sampled_from([1, 7, 250]))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_hybrids_over_columns_equal_hybrids_tick_by_tick(
     compiler: Compiler | None, rule: Any, model: Model, policy: Any, path: Path, cuts: list[int], older: int, size: int
 ) -> None:

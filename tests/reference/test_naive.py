@@ -544,7 +544,7 @@ def test_rows_that_are_off_and_rows_per_instrument() -> None:
 # ----------------------------------------------------------------------------------------------------------- everything
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(generate.cases())
 def test_generated_replays_run_and_add_up(case: generate.Case) -> None:
     result = run(case.config, case.ticks, models=case.models, sessions=case.sessions)

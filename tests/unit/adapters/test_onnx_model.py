@@ -132,7 +132,7 @@ def test_a_file_replaced_while_it_is_read_is_hashed_as_it_was_run(tmp_path: Path
 VALID = linear_model_bytes(NAMES, WEIGHTS)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_damaged_bytes_are_refused_or_are_a_model(data: st.DataObject) -> None:
     content = bytearray(VALID)

@@ -147,7 +147,7 @@ def test_clear_cases_never_ask_for_decimals():
     assert undecided == 0
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(ANY)
 def test_what_the_doubles_decide_is_what_the_decimals_say(case):
     prices, fast, slow = case
@@ -156,7 +156,7 @@ def test_what_the_doubles_decide_is_what_the_decimals_say(case):
     assert sma_grid_side(prices, slow + 1, fast, slow) in {exact, UNDECIDED}
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(windows(FINE))
 def test_what_the_doubles_decide_holds_for_decimals_that_say_more(case):
     prices, fast, slow = case
@@ -175,7 +175,7 @@ def test_prices_of_more_than_fifteen_digits_are_not_taken_for_a_grid(price: floa
     assert sma_grid_side([1.0, 1.0, price], 3, 1, 2) == UNDECIDED
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.one_of(ANY, windows(FINE)))
 def test_a_signal_is_the_exact_side_with_the_confidence_of_double_means(history, case):
     prices, fast, slow = case

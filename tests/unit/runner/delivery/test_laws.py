@@ -160,7 +160,7 @@ def in_any_window(times: Sequence[tuple[float, int]], window: float) -> int:
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(WORLDS)
 def test_every_signal_comes_to_one_fate_and_the_limits_hold(world: World) -> None:
     async def story(scene: Scene) -> None:
