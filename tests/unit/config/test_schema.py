@@ -16,7 +16,7 @@ from anystrat.domain.parameters import Doc, Ge, Unit
 from anystrat.strategies.catalog import StrategyType
 
 KNOWN = {
-    "$schema", "$defs", "$ref", "title", "description", "default", "x-unit", "patternErrorMessage",
+    "$schema", "$defs", "$ref", "title", "description", "default", "examples", "x-unit", "patternErrorMessage",
     "type", "enum", "const", "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
     "properties", "patternProperties", "additionalProperties", "required", "items", "minItems", "anyOf", "allOf", "not", "if", "then", "else",
 }  # fmt: skip
