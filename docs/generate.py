@@ -35,6 +35,7 @@ from anystrat.domain.configuration import (
     RunSettings,
     TracingSettings,
 )
+from anystrat.domain.isolation import Isolation
 from anystrat.domain.lifecycle import State, Trigger, can, next_state
 from anystrat.domain.notifying import NotifyRules
 from anystrat.domain.outcomes import Reason, TickDrop
@@ -328,7 +329,11 @@ def configuration() -> str:
     page += (
         "| `parameters` | mapping | `{}` | What the type takes: [strategies](strategies.md), and "
         "[`risk_multiplier`, `max_position_size`, `risk`](risk.md). |\n"
+        "| `bars` | text or mapping | none | [Bars instead of ticks](../how-to/bars.md): `1m`, `{ticks: 100}`, `{volume: 10000}`. |\n"
+        "| `isolate` | `process` or mapping | none | [A process of its own](../how-to/isolate.md) in a live run. |\n"
+        "\n### `isolate`\n\n"
     )
+    page += _shape(Isolation)
     for kind, title in (("source", "source"), ("broker", "brokers"), ("journal", "journal"), ("history", "history")):
         page += f"\n## `{title}`\n\n{ENDPOINTS[kind]}\n"
         page += "".join(_type(one) for one in found if one["kind"] == kind)

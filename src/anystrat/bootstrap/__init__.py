@@ -343,6 +343,10 @@ def _refused(row: StrategyConfig, broker: str, tokens: tuple[int, ...], processo
         for token in tokens
         if not processor.supports_instrument(token)
     ]
+    ml: Any = getattr(processor, "ml", processor)
+    if row.isolation is not None and getattr(ml, "inference_deadline_ns", None) is not None:
+        what = "an isolated strategy has one deadline, over a whole evaluation: leave `inference_deadline_ms` out"
+        problems.append(Problem(what, path=f"{place}.isolate"))
     supports_broker: Any = getattr(processor, "supports_broker", None)
     if supports_broker is not None and not supports_broker(broker):
         problems.append(

@@ -17,8 +17,9 @@ from anystrat.adapters.system_clock import SystemClock
 from anystrat.adapters.watchdog import Watchdog
 from anystrat.bootstrap import Wiring, live_inference, open_sink, open_source, session_clock
 from anystrat.bootstrap.history import open_history
+from anystrat.bootstrap.isolating import IsolatedStrategies
 from anystrat.bootstrap.journals import kept, open_journal, open_marks
-from anystrat.bootstrap.models import ModelWatch
+from anystrat.bootstrap.models import ModelWatch, models_directory
 from anystrat.bootstrap.recording import open_recorder
 from anystrat.domain.configuration import BrokerSettings, Configuration, SourceSettings
 from anystrat.domain.errors import ConfigurationError, Problem
@@ -147,6 +148,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             models=ModelWatch(wiring.models, engines),
             marks=open_marks(configuration),
             inference=live_inference,
+            processes=IsolatedStrategies(wiring.catalog, models_directory(configuration)),
             offload=in_a_thread,
             on_commit=None if watching is None or watching.meter is None else watching.meter.committed,
             version=anystrat.__version__,

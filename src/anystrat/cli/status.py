@@ -143,8 +143,20 @@ def show(report: dict[str, Any]) -> None:
         (f"to {broker}", ", ".join(f"{count(number)} {fate}" for fate, number in fates.items()) or "nothing yet")
         for broker, fates in report["brokers"].items()
     ]
+    processes = {one["strategy_id"]: one["process"] for one in report["strategies"] if one.get("process")}
+    items += [(f"process of {name}", _process_in_words(one)) for name, one in processes.items()]
     if not report["balanced"]:
         items.append(("warning", "the ticks do not add up; this is a fault in anystrat: please report it"))
     pairs(items)
     if not report["strategies"]:
         line("No strategy has been reported on yet: the run has only begun.")
+
+
+def _process_in_words(one: dict[str, Any]) -> str:
+    """`ready, 61 MB, restarted 2 times: its process did not answer within 300 ms, and was killed`."""
+    words = [one["state"]]
+    if one["resident_bytes"]:
+        words.append(f"{one['resident_bytes'] / 1e6:.0f} MB")
+    if one["restarts"]:
+        words.append(f"restarted {one['restarts']} time{'s' if one['restarts'] > 1 else ''}: {one['problem']}")
+    return ", ".join(words)

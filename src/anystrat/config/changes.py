@@ -24,6 +24,7 @@ ROW_PLACES: Final = (
     *SIZING_KEYS,
     "enabled",
     "bars",
+    "isolate",
     "instruments",
     "per_instrument",
     "validator",

@@ -1,7 +1,7 @@
 """Rows from a database table, through SQLAlchemy: SQLite, PostgreSQL, or whatever else it speaks.
 
 The table has columns `id`, `strategy_type`, `parameters` (JSON, or text that holds JSON), `instruments` (the same) and
-optionally `brokers`, `enabled`, `name`, `validator`, `per_instrument`, `bars`; rows come in the order of a column
+optionally `brokers`, `enabled`, `name`, `validator`, `per_instrument`, `bars`, `isolate`; rows come in the order of a column
 `position` where there is one, else of `id`. Other columns are the table's own affair.
 """
 
@@ -23,8 +23,18 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
 REQUIRED = ("id", "strategy_type", "instruments")
-OPTIONAL = ("parameters", "brokers", "enabled", "name", "strategy_name", "validator", "per_instrument", "bars")
-_JSON = ("parameters", "instruments", "brokers", "bars")
+OPTIONAL = (
+    "parameters",
+    "brokers",
+    "enabled",
+    "name",
+    "strategy_name",
+    "validator",
+    "per_instrument",
+    "bars",
+    "isolate",
+)
+_JSON = ("parameters", "instruments", "brokers", "bars", "isolate")
 # Parts of a URL's query that a driver's message may repeat; every other may be a secret.
 _HARMLESS = frozenset({"application_name", "host", "mode", "port", "sslmode"})
 _FLAGS = ("enabled", "per_instrument")

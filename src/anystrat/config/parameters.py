@@ -17,7 +17,18 @@ from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters, LayoutPro
 # Keys that every type takes under `parameters`, for the engine and not for the strategy.
 SHARED_KEYS = ("risk", *SIZING_KEYS, "validator")
 ROW_KEYS = frozenset(
-    {"brokers", "enabled", "id", "instruments", "name", "per_instrument", "strategy_name", "strategy_type", "bars"}
+    {
+        "brokers",
+        "enabled",
+        "id",
+        "instruments",
+        "name",
+        "per_instrument",
+        "strategy_name",
+        "strategy_type",
+        "bars",
+        "isolate",
+    }
 )
 
 

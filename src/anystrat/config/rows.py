@@ -9,6 +9,7 @@ from typing import Annotated
 from annotated_types import MinLen
 
 from anystrat.config.bars import read_bars
+from anystrat.config.isolation import read_isolation
 from anystrat.config.node import Node
 from anystrat.config.parameters import SHARED_KEYS, strategy_parameters
 from anystrat.config.problems import Problems
@@ -57,10 +58,11 @@ class RowReader:
         bars = None
         if (given := entries.pop("bars", None)) is not None:
             bars = read_bars(given, (*path, "bars"), self.problems)
+        isolation = None
+        if (given := entries.pop("isolate", None)) is not None:
+            isolation = read_isolation(given, (*path, "isolate"), self.problems)
         validator = self._validator_in(entries, parameters, path)
-        row = checked(
-            RowShape, node.with_value(entries), path, self.problems, more_keys=("parameters", "bars"), explain=_belongs
-        )
+        row = checked(RowShape, node.with_value(entries), path, self.problems, more_keys=_APART, explain=_belongs)
         limits = RiskLimits()
         checked_parameters = None
         if not parameters.is_mapping:
@@ -85,6 +87,7 @@ class RowReader:
             enabled=row.enabled,
             risk=limits,
             bars=bars,
+            isolation=isolation,
         )
 
     @staticmethod
@@ -146,6 +149,8 @@ class RowReader:
                 self.problems.add(node.at((index,)), (*path, index), f"the {what} is there twice")
 
 
+#: Keys of a row that are read by somebody else.
+_APART = ("parameters", "bars", "isolate")
 _ROW_EXAMPLE = "{id: …, strategy_type: …, parameters: {…}, instruments: [token, …], brokers: [paper], enabled: true}"
 
 

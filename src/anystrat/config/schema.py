@@ -12,6 +12,7 @@ from typing import Any
 from anystrat.config.bars import bars_schema
 from anystrat.config.endpoint_types import EndpointTypes
 from anystrat.config.fields import fields_of
+from anystrat.config.isolation import isolation_schema
 from anystrat.config.risk import RiskShape, SizingShape
 from anystrat.config.rows import RowShape
 from anystrat.config.value_schema import Schema, field_schema, object_schema
@@ -217,6 +218,7 @@ def _row(catalog: Catalog, *, required_id: bool) -> Schema:
         "description": "As its strategy type has them.",
     }
     properties["bars"] = bars_schema()
+    properties["isolate"] = isolation_schema()
     required = ["strategy_type", "instruments"]
     return {
         "type": "object",

@@ -129,7 +129,7 @@ def _looking(app: FastAPI, service: ControlService) -> None:
     @app.get("/v1/strategy", summary="The executors of one strategy", responses=_UNKNOWN)
     @needs(Scope.READ)
     async def strategy(id: Annotated[str, Query(min_length=1, max_length=200)]) -> models.Strategies:  # noqa: A002  the parameter's name on the wire
-        return models.Strategies(strategies=[views.strategy(shard, each) for shard, each in service.executors(id)])
+        return models.Strategies(strategies=views.strategies(service.runner, service.executors(id)))
 
     @app.get("/v1/positions", summary="Paper accounts: positions, realised and unrealised P&L")
     @needs(Scope.READ)

@@ -122,6 +122,16 @@ class Ticks(BaseModel):
     shed: int
 
 
+class StrategyProcess(BaseModel):
+    """The process that an isolated strategy has to itself. `problem` is how the last one was lost."""
+
+    state: Annotated[str, Field(pattern="^(starting|ready|failed)$")]
+    pid: int | None
+    restarts: int
+    resident_bytes: int
+    problem: str
+
+
 class Strategy(BaseModel):
     """An executor: one strategy on one broker. Counts are since its first tick, restarts included."""
 
@@ -140,6 +150,7 @@ class Strategy(BaseModel):
     drops: dict[str, int]
     errors: int
     fills: int
+    process: Annotated[StrategyProcess | None, Field(description="Where the strategy is isolated.")] = None
 
 
 class Status(BaseModel):

@@ -122,9 +122,7 @@ class ControlService:
         self.runner.command(Command(wanted, self.runner.now_ns, strategy, broker))
         done = await self._moved(able, before)
         self._views.clear()
-        return models.Commanded(
-            operation=operation, done=done, strategies=[views.strategy(shard, each) for shard, each in meant]
-        )
+        return models.Commanded(operation=operation, done=done, strategies=views.strategies(self.runner, meant))
 
     async def _moved(self, able: list[StrategyExecutor], before: Mapping[int, tuple[Any, int]]) -> bool:
         """Whether all of them have made a step since, after waiting for that a little."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +15,7 @@ from anystrat.engine.tally import tally_of
 from anystrat.observability.endpoint import readiness
 
 if TYPE_CHECKING:
+    from anystrat.domain.health import ProcessHealth
     from anystrat.domain.journal import OutboxEntry
     from anystrat.engine.executor import StrategyExecutor
     from anystrat.runner.runner import Runner
@@ -60,13 +61,14 @@ def status(runner: Runner) -> models.Status:
     )
 
 
-def strategies(runner: Runner) -> list[models.Strategy]:
-    """All executors."""
-    return [strategy(shard, executor) for shard, executor in executors_of(runner)]
+def strategies(runner: Runner, among: Iterable[tuple[int, StrategyExecutor]] | None = None) -> list[models.Strategy]:
+    """These executors, with their shards; all, where none are named."""
+    apart = {each.strategy_id: each for each in runner.health().processes}
+    return [_strategy(shard, each, apart.get(each.strategy_id)) for shard, each in among or executors_of(runner)]
 
 
-def strategy(shard: int, executor: StrategyExecutor) -> models.Strategy:
-    """One executor."""
+def _strategy(shard: int, executor: StrategyExecutor, apart: ProcessHealth | None) -> models.Strategy:
+    """One executor, with its strategy's process where it has one to itself."""
     one, since = tally_of(executor), executor.last_transition_ns
     return models.Strategy(
         strategy_id=one.strategy_id,
@@ -84,6 +86,15 @@ def strategy(shard: int, executor: StrategyExecutor) -> models.Strategy:
         drops=dict(one.drops),
         errors=one.errors,
         fills=one.fills,
+        process=None
+        if apart is None
+        else models.StrategyProcess(
+            state=apart.state.name.lower(),
+            pid=apart.pid,
+            restarts=apart.restarts,
+            resident_bytes=apart.resident_bytes,
+            problem=apart.problem,
+        ),
     )
 
 

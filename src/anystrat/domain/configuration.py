@@ -14,6 +14,7 @@ from anystrat.domain.account import AccountLimits
 from anystrat.domain.bars import BarSpec
 from anystrat.domain.charges import SCHEDULES, ChargePart, Schedule, check_parts
 from anystrat.domain.cluster import ClusterSettings
+from anystrat.domain.isolation import Isolation
 from anystrat.domain.notifying import NotifySettings
 from anystrat.domain.parameters import Doc, Ge, Gt, Le, ParameterError, Unit
 from anystrat.domain.sessions import SessionSettings
@@ -267,6 +268,8 @@ class StrategyConfig:
     risk: RiskLimits = field(default_factory=RiskLimits)
     #: Closed bars instead of ticks; None: ticks.
     bars: BarSpec | None = field(default=None, repr=False)
+    #: What the process may take that the strategy has to itself in a live run; None: it has none.
+    isolation: Isolation | None = field(default=None, repr=False)
 
     @property
     def max_position_size(self) -> Decimal:

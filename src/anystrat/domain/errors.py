@@ -87,6 +87,22 @@ class TickFileError(AnystratError):
     exit_code = 2
 
 
+class ProcessLost(AnystratError):
+    """The process that a strategy has to itself is gone, and with it the evaluation that was under way; the text says why."""
+
+
+class RaisedElsewhere(AnystratError):
+    """What a strategy raised in the process that it has to itself, in the words that it would have been told of here.
+
+    `trace` is its traceback there.
+    """
+
+    def __init__(self, said: str, trace: str) -> None:
+        super().__init__(said)
+        self.said = said
+        self.trace = trace
+
+
 class SnapshotRefused(AnystratError):
     """A snapshot was made by another version or by another configuration; it is left as it is."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
@@ -14,6 +15,8 @@ from anystrat.domain.tick import TickRow
 
 #: The kind of the note that says that an inference came too late.
 INFERENCE_MISSED: Final = "inference_missed"
+#: The kind of the note that says that an evaluation was lost with its strategy's process.
+EVALUATION_LOST: Final = "evaluation_lost"
 
 
 class Operation(StrEnum):
@@ -119,6 +122,36 @@ class InferenceMissed(msgspec.Struct, frozen=True, tag="inference_missed"):
             return None
         details = outcome.details
         return cls(outcome.ts_ns, outcome.strategy_id, details["broker"], details["instrument"], details["tick"])
+
+
+class EvaluationLost(msgspec.Struct, frozen=True, tag="evaluation_lost"):
+    """On its `tick`-th accepted tick an instrument's evaluation was lost for this executor: `why` says how its process ended.
+
+    A live run finds that out; it is recorded before that tick (or before the block that it is in), and a replay, which
+    has no such processes, asks nobody on the same tick. See `of`.
+    """
+
+    ts_ns: int
+    strategy_id: str
+    broker: str
+    instrument_token: int
+    tick: int
+    why: str
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> EvaluationLost | None:
+        """The event to record for an outcome of a live run; None for an outcome that says something else."""
+        if not isinstance(outcome, Noted) or outcome.kind != EVALUATION_LOST or outcome.strategy_id is None:
+            return None
+        said = outcome.details
+        return cls(outcome.ts_ns, outcome.strategy_id, said["broker"], said["instrument"], said["tick"], said["why"])
+
+
+class ProcessReady(msgspec.Struct, frozen=True, tag="process_ready"):
+    """A strategy that lost its process has another one: its executors go on once their retry is due."""
+
+    ts_ns: int
+    strategy_id: str
 
 
 class Arrived(msgspec.Struct, frozen=True, tag="arrived"):
@@ -258,6 +291,8 @@ RecordedEvent = (
     | ModelReverted
     | ModelKept
     | InferenceMissed
+    | EvaluationLost
+    | ProcessReady
     | Arrived
     | FeedGap
     | FeedStale
@@ -268,3 +303,11 @@ RecordedEvent = (
     | Reconfigured
 )
 Event = TickRow | RecordedEvent
+
+
+def measured(outcomes: Iterable[Outcome]) -> Iterator[RecordedEvent]:
+    """What only a live run can find out, as events to record before what led to these outcomes: there a replay needs them."""
+    for outcome in outcomes:
+        found = InferenceMissed.of(outcome) or EvaluationLost.of(outcome)
+        if found is not None:
+            yield found

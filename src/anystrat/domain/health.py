@@ -50,6 +50,28 @@ class FeedState(IntEnum):
     ENDED = 3
 
 
+class ProcessState(IntEnum):
+    """The process that a strategy has to itself; the number is the value of its gauge. FAILED: it does not get ready."""
+
+    STARTING = 0
+    READY = 1
+    FAILED = 2
+
+
+class ProcessHealth(msgspec.Struct, frozen=True):
+    """The process of an isolated strategy. `restarts` counts those that were lost; `problem` is how the last one was.
+
+    `pid` is None and `resident_bytes` 0 where there is none now. It is no trouble of the service: that is the point of it.
+    """
+
+    strategy_id: str
+    state: ProcessState
+    pid: int | None = None
+    restarts: int = 0
+    resident_bytes: int = 0
+    problem: str = ""
+
+
 class ShardHealth(msgspec.Struct, frozen=True):
     """One shard. `depth` of `capacity` is how many ticks wait in its mailbox.
 
@@ -167,6 +189,7 @@ class HealthReport(msgspec.Struct, frozen=True):
     journal: JournalHealth | None = None
     brokers: tuple[BrokerHealth, ...] = ()
     killed: bool = False
+    processes: tuple[ProcessHealth, ...] = ()
 
     def troubles(self) -> dict[str, str]:
         """Part -> why it is not ready, in the words of a person; empty where the service takes ticks and delivers signals.

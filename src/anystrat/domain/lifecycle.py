@@ -32,6 +32,7 @@ class Trigger(StrEnum):
     OPERATOR_ENABLE = "operator_enable"
     TIMER = "timer"
     TOO_MANY_ERRORS = "too_many_errors"
+    PROCESS_LOST = "process_lost"
     RETRIES_EXHAUSTED = "retries_exhausted"
     FEED_STALE = "feed_stale"
     STOP = "stop"
@@ -49,6 +50,7 @@ _NEXT: Final[dict[tuple[State, Trigger], State]] = {
     (_S.ACTIVE, _T.OPERATOR_PAUSE): _S.PAUSED,
     (_S.ACTIVE, _T.FEED_STALE): _S.PAUSED,
     (_S.ACTIVE, _T.TOO_MANY_ERRORS): _S.ERROR,
+    (_S.ACTIVE, _T.PROCESS_LOST): _S.ERROR,
     (_S.ERROR, _T.TIMER): _S.ACTIVE,
     (_S.ERROR, _T.RETRIES_EXHAUSTED): _S.PAUSED,
     (_S.ERROR, _T.OPERATOR_PAUSE): _S.PAUSED,

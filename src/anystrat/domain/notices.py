@@ -140,6 +140,13 @@ class StrategyBlocks(msgspec.Struct, frozen=True):
     stack: str = ""
 
 
+class ProcessReplaced(msgspec.Struct, frozen=True):
+    """An isolated strategy that lost its process has another one."""
+
+    strategy_id: str
+    text: str
+
+
 class PartFailed(msgspec.Struct, frozen=True):
     """A part of the service cannot go on; `consequence` says what the service does about it."""
 
@@ -181,6 +188,7 @@ Notice = (
     | JournalWaits
     | JournalGoesOn
     | StrategyBlocks
+    | ProcessReplaced
     | PartFailed
     | Draining
     | Stopped

@@ -53,6 +53,7 @@ def _carry_feed(old: Engine, new: Engine) -> None:
     new.tick_drops = Counter(old.tick_drops)
     new.outside_calendar = set(old.outside_calendar)
     new.deadlines.load(old.deadlines.dump())
+    new.losses.load(old.losses.dump())
 
 
 def _carry_instruments(old: Engine, new: Engine) -> None:

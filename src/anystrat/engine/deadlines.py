@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from anystrat.domain.events import INFERENCE_MISSED, InferenceMissed
 from anystrat.domain.outcomes import Noted, Outcome
+from anystrat.engine.to_come import ToCome
 
 if TYPE_CHECKING:
     from anystrat.domain.protocols import InferencePort
@@ -23,7 +24,7 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._live: InferencePort | None = None
-        self._to_come: dict[tuple[str, str], set[tuple[int, int]]] = {}
+        self._to_come = ToCome()
 
     def measure(self, inference: InferencePort | None, executors: Iterable[StrategyExecutor]) -> None:
         """Ask models through this port from now on; None: nothing is measured."""
@@ -38,24 +39,17 @@ class Deadlines:
 
     def expect(self, event: InferenceMissed) -> None:
         """A replay is told of a miss, before the tick that it happened on."""
-        self._to_come.setdefault((event.strategy_id, event.broker), set()).add((event.instrument_token, event.tick))
+        self._to_come.tell(event.strategy_id, event.broker, event.instrument_token, event.tick)
 
     def tick_by_tick(self, executor: StrategyExecutor) -> bool:
         """Whether single ticks of this executor may have to do without their model, so that columns cannot say."""
         if executor.deadline is None:
             return False
-        return self._live is not None or bool(self._to_come.get((executor.strategy_id, executor.broker)))
+        return self._live is not None or self._to_come.any_of(executor)
 
     def before(self, executor: StrategyExecutor, token: int, tick: int) -> None:
         """An executor with a deadline is about to be asked about the instrument's `tick`-th tick."""
-        if not self._to_come:
-            return
-        key = (executor.strategy_id, executor.broker)
-        mine = self._to_come.get(key)
-        if mine is not None and (token, tick) in mine:
-            mine.discard((token, tick))
-            if not mine:
-                del self._to_come[key]
+        if self._to_come.take(executor, token, tick) is not None:
             assert executor.deadline is not None
             executor.deadline.miss_next()
 
@@ -74,10 +68,8 @@ class Deadlines:
 
     def dump(self) -> list[tuple[str, str, int, int]]:
         """What a replay was told and has not come to yet, for a snapshot."""
-        return sorted((*key, *place) for key, places in self._to_come.items() for place in places)
+        return [entry[:4] for entry in self._to_come.dump()]
 
     def load(self, dumped: Iterable[tuple[str, str, int, int]]) -> None:
         """Take over what `dump` gave."""
-        self._to_come.clear()
-        for strategy_id, broker, token, tick in dumped:
-            self._to_come.setdefault((strategy_id, broker), set()).add((token, tick))
+        self._to_come.load((*entry, "") for entry in dumped)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from anystrat.domain.configuration import ExecutionContext, FillTiming, Session
+from anystrat.domain.errors import ProcessLost
 from anystrat.domain.exact import as_int64, floor_product, floor_ratio
 from anystrat.domain.lifecycle import Trigger
 from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Held, Noted, Outcome
@@ -34,6 +35,7 @@ from anystrat.engine.fills import enqueue, fill
 from anystrat.engine.recent import recent_place
 from anystrat.engine.sizing import BY_VOLATILITY, account_quantity
 from anystrat.engine.state import NEVER, REASON_COLUMNS, State
+from anystrat.engine.to_come import ToCome
 from anystrat.paper.fills import impacted_price, opening_price, quoted_price
 from anystrat.paper.sizing import deviation_of
 
@@ -94,6 +96,8 @@ class Decisions:
         self._supervision = supervision
         self._account = account
         self.deadlines = Deadlines()
+        #: Evaluations that a live run lost with a strategy's process, as a replay is told of them.
+        self.losses = ToCome()
 
     def fill_waiting(self, executor: StrategyExecutor, s: int, row: TickRow, out: list[Outcome]) -> None:
         """Fill every order that waits on slot `s` and is due, in the order of acceptance."""
@@ -143,19 +147,48 @@ class Decisions:
     def evaluate(self, executor: StrategyExecutor, s: int, moment: Moment, out: list[Outcome]) -> None:
         """Ask the executor's strategy about this tick, and carry its answer to its end."""
         self._state.book.executor.evaluations[executor.row] += 1
-        timed, tick = executor.deadline is not None, 0
+        timed = executor.deadline is not None
+        # The number of the tick is the place of what a replay of it needs to know.
+        tick = self._state.book.instrument.ticks[moment.instrument] if timed or executor.isolation is not None else 0
         if timed:
-            tick = self._state.book.instrument.ticks[moment.instrument]
             self.deadlines.before(executor, moment.row.instrument_token, tick)
         try:
-            signal, side, confidence, quantity, price, reference = self._ask(executor, moment)
+            signal, side, confidence, quantity, price, reference = (
+                self._ask(executor, moment)
+                if executor.isolation is None
+                else self._ask_isolated(executor, moment, tick)
+            )
+        except ProcessLost as lost:
+            self._supervision.lost(executor, moment.row, tick, str(lost), out)
+            return
         except Exception as error:  # noqa: BLE001  whatever a strategy raises is contained
             self._supervision.failed(executor, moment.window, moment.row, error, out)
             return
         if timed:
             self.deadlines.after(executor, moment.row, tick, out)
-        if signal is None:
-            return
+        if signal is not None:
+            self._carry(executor, s, signal, _Raw(side, confidence, quantity, price, reference), moment, out)
+
+    def _ask_isolated(
+        self, executor: StrategyExecutor, moment: Moment, tick: int
+    ) -> tuple[SignalResult | None, int, float, int, Decimal, float]:
+        """Ask a strategy that has a process to itself in a live run; nobody, where that run lost the answer."""
+        why = self.losses.take(executor, moment.row.instrument_token, tick)
+        if why is not None:
+            raise ProcessLost(why)
+        return self._ask(executor, moment)
+
+    def _carry(
+        self,
+        executor: StrategyExecutor,
+        s: int,
+        signal: SignalResult,
+        raw: _Raw,
+        moment: Moment,
+        out: list[Outcome],
+    ) -> None:
+        """Size the answer, have it validated, and emit or drop it."""
+        side, confidence, quantity, price, reference = raw
         if side == _HOLD:
             self._hold(executor, signal, moment.row, out)
             return

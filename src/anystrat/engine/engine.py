@@ -20,10 +20,13 @@ from anystrat.domain.compiling import Binder
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, StrategyConfig
 from anystrat.domain.errors import OutsideCalendar
 from anystrat.domain.events import (
+    EVALUATION_LOST,
+    INFERENCE_MISSED,
     Arrived,
     Command,
     Conflated,
     DeliveryFailed,
+    EvaluationLost,
     Event,
     FeedFresh,
     FeedGap,
@@ -32,6 +35,7 @@ from anystrat.domain.events import (
     InferenceMissed,
     ModelEvent,
     Operation,
+    ProcessReady,
     Reconfigured,
     TickQuarantined,
     TimerDue,
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     from anystrat.domain.protocols import Compiler, InferencePort, SessionClock, SignalValidator, StrategyProcessor
     from anystrat.domain.signal import EmittedSignal
     from anystrat.engine.taken import TakenBlock
+    from anystrat.engine.to_come import ToCome
 
 _WARMUP, _ACTIVE = int(Life.WARMUP), int(Life.ACTIVE)
 
@@ -156,7 +161,8 @@ class Engine:
         set_seed = getattr(processor, "set_seed", None)
         if set_seed is not None:
             name = self.seeded_as.get(config.strategy_id, config.strategy_id)
-            set_seed(derived_seed(self.rng_seed, name, broker, watched if config.per_instrument else ()))
+            executor.seed = derived_seed(self.rng_seed, name, broker, watched if config.per_instrument else ())
+            set_seed(executor.seed)
         rows = [self._instrument_row(token, executor.need if executor.bars is None else 1) for token in watched]
         specs = [self.instruments.get(token) for token in watched]
         slots = [(row, float(spec.multiplier) if spec else 1.0) for row, spec in zip(rows, specs, strict=True)]
@@ -225,6 +231,26 @@ class Engine:
         late is told by `InferenceMissed` events, before the ticks that it was late on.
         """
         self.deadlines.measure(inference, self.executors)
+
+    def ask_elsewhere(self, processor_of: Callable[[StrategyExecutor], StrategyProcessor]) -> None:
+        """From the next tick on, ask the isolated strategies through the processors that `processor_of` gives for them.
+
+        For live drivers alone. What they lose (`ProcessLost`) is noted, to be recorded as `EvaluationLost` events.
+        """
+        isolated = [executor for executor in self.executors if executor.isolation is not None]
+        for executor in isolated:
+            executor.ask_elsewhere(processor_of(executor))
+        if isolated and self.live is not None:
+            self.live.forget(watchers=True)
+
+    def waiting_for_process(self) -> set[str]:
+        """The strategies of which an executor is in ERROR until a `ProcessReady` event."""
+        return {each.strategy_id for each in self.executors if self._supervision.waits_for_process(each)}
+
+    @property
+    def losses(self) -> ToCome:
+        """Evaluations that were lost with a strategy's process, as a replay is told of them."""
+        return self._decisions.losses
 
     @property
     def deadlines(self) -> Deadlines:
@@ -306,8 +332,8 @@ class Engine:
             self._supervision.delivery_failed(event, self.executors, out)
         elif isinstance(event, ModelEvent):
             swap_models(event, self.executors, out)
-        elif isinstance(event, InferenceMissed):
-            self._missed(event, out)
+        elif isinstance(event, InferenceMissed | EvaluationLost | ProcessReady):
+            self._told(event, out)
         elif isinstance(event, Conflated):
             details = {"instrument": event.instrument_token, "ticks": event.ticks}
             out.append(Noted("conflated", event.ts_ns, None, details))
@@ -560,11 +586,18 @@ class Engine:
             if book.executor.state[executor.row] == _WARMUP and held >= executor.need:
                 self._supervision.move(executor, Trigger.WINDOW_FULL, event.times[-1], out, event.instrument_token)
 
-    def _missed(self, event: InferenceMissed, out: list[Outcome]) -> None:
+    def _told(self, event: InferenceMissed | EvaluationLost | ProcessReady, out: list[Outcome]) -> None:
+        """What only a live run finds out: on a tick that is still to come, on a bar that a timer closes, or now."""
+        if isinstance(event, ProcessReady):
+            self._supervision.process_ready(event, self.executors)
+            return
         i = self._instrument.get(event.instrument_token)
-        if i is None or event.tick <= self.state.book.instrument.ticks[i]:
-            details = {"event": "inference_missed", "instrument": event.instrument_token, "tick": event.tick}
+        if i is None or event.tick < self.state.book.instrument.ticks[i]:
+            kind = EVALUATION_LOST if isinstance(event, EvaluationLost) else INFERENCE_MISSED
+            details = {"event": kind, "instrument": event.instrument_token, "tick": event.tick}
             out.append(Noted("misplaced_event", event.ts_ns, event.strategy_id, details))
+        elif isinstance(event, EvaluationLost):
+            self.losses.tell(event.strategy_id, event.broker, event.instrument_token, event.tick, event.why)
         else:
             self.deadlines.expect(event)
 

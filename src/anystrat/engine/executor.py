@@ -46,6 +46,7 @@ class StrategyExecutor:
         "error_times",
         "held_to_account",
         "id_bases",
+        "isolation",
         "kind",
         "lots",
         "models",
@@ -55,6 +56,7 @@ class StrategyExecutor:
         "risk",
         "risk_multiplier",
         "row",
+        "seed",
         "slots",
         "tokens",
         "validator",
@@ -90,6 +92,10 @@ class StrategyExecutor:
         timed = isinstance(processor, DeadlineAware) and processor.inference_deadline_ns is not None
         self.deadline: DeadlineAware | None = processor if timed and isinstance(processor, DeadlineAware) else None
         self.models: ModelSwappable | None = processor if isinstance(processor, ModelSwappable) else None
+        #: Whether a live run asks its strategy in a process of its own, and what that may take; None: it does not.
+        self.isolation = config.isolation
+        #: What its processor's randomness comes from; None where it takes no seed.
+        self.seed: int | None = None
         self.id_bases = id_bases(config.strategy_id, broker)
         self.error_times: list[int] = []
         #: Whether the account's limits are over it, so that it cannot be judged without all the others.
@@ -98,6 +104,11 @@ class StrategyExecutor:
         self.lots: dict[int, int] = {}
         self.row = -1
         self.slots: dict[int, int] = {}
+
+    def ask_elsewhere(self, processor: StrategyProcessor) -> None:
+        """From now on ask `processor`, which answers what its own would, one tick at a time."""
+        self.processor = processor
+        self.decide = None
 
     @property
     def strategy_id(self) -> str:
@@ -164,7 +175,8 @@ class StrategyExecutor:
             for code, reason in enumerate(REASONS)
             if reason is not None and book.drops[e * width + code]
         }
-        for label, count in self.own_drops.items():
+        # A copy: the engine may be at work on another thread.
+        for label, count in dict(self.own_drops).items():
             drops[label] = drops.get(label, 0) + count
         return {
             "ticks": sum(book.instrument.ticks[book.slot.instrument[slot]] for slot in self.slots.values()),

@@ -386,7 +386,7 @@ def _rule_of(executor: StrategyExecutor) -> tuple[int, int, int, float]:
     """(kind, periods, longer periods, level) of what lanes can evaluate; `_NO_RULE` for everything else."""
     processor = executor.processor
     own = executor.validator is not None or executor.costs.by_tick or executor.bars is not None
-    own = own or executor.risk.sizing is not None
+    own = own or executor.risk.sizing is not None or executor.isolation is not None
     if own or not isinstance(processor, ColumnRule):
         return _NO_RULE
     digits, scale = digits_and_scale(executor.risk.price_bucket)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from anystrat.domain.errors import SnapshotRefused
-from anystrat.domain.tick import TickRow
+from anystrat.domain.tick_fields import fields_of_tick, tick_of_fields
 from anystrat.engine.models import serve_again, serving
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 VERSION: Final = 6
 _DIGEST: Final = hashlib.sha256().digest_size
-_DECIMAL: Final = "$decimal"
 
 
 def snapshot(engine: Engine) -> bytes:
@@ -42,6 +39,7 @@ def snapshot(engine: Engine) -> bytes:
                 "feed": [engine.arrived_ns, engine.feed_stale],
                 "models": serving(engine.executors),
                 "missed": engine.deadlines.dump(),
+                "lost": engine.losses.dump(),
                 "outside_calendar": sorted(engine.outside_calendar),
                 "ticks": engine.ticks,
                 "tick_drops": dict(engine.tick_drops),
@@ -84,6 +82,7 @@ def restore(engine: Engine, data: bytes) -> None:
     engine.killed = content["killed"]
     engine.arrived_ns, engine.feed_stale = content["feed"]
     engine.deadlines.load(content["missed"])
+    engine.losses.load(content.get("lost", ()))
     engine.outside_calendar = set(content["outside_calendar"])
     engine.ticks = content["ticks"]
     engine.tick_drops = Counter(content["tick_drops"])
@@ -92,12 +91,12 @@ def restore(engine: Engine, data: bytes) -> None:
         if numbers is not None:
             window.load(numbers)
         for fields in rows:
-            window.push(_row_in(fields))
+            window.push(tick_of_fields(fields))
     for feed, (numbers, rows, held) in zip(engine.bars.feeds.values(), content.get("bars", []), strict=True):
         feed.clear()
         for fields in held:
-            feed.window.push(_row_in(fields))
-        feed.load(numbers, [_row_in(fields) for fields in rows])
+            feed.window.push(tick_of_fields(fields))
+        feed.load(numbers, [tick_of_fields(fields) for fields in rows])
     if engine.account is not None:
         there = content.get("account")
         engine.account.load(there) if there is not None else engine.account.begin()
@@ -126,49 +125,10 @@ def identity(executor: StrategyExecutor) -> str:
 def _window_out(window: Window) -> tuple[tuple[bytes, bytes, bytes] | None, list[list[Any]]]:
     """A window's numbers, where its ticks are nothing else; else its ticks one by one."""
     numbers = window.dump()
-    return numbers, [] if numbers is not None else [_row_out(row) for row in window.rows()]
+    return numbers, [] if numbers is not None else [fields_of_tick(row) for row in window.rows()]
 
 
 def _feed_out(feed: BarFeed) -> tuple[list[Any], list[list[Any]], list[list[Any]]]:
     """The open bar, and the closed ones."""
     numbers, rows = feed.dump()
-    return numbers, [_row_out(row) for row in rows], [_row_out(row) for row in feed.window.rows()]
-
-
-def _row_out(row: TickRow) -> list[Any]:
-    return [
-        row.instrument_token,
-        row.ts_ns,
-        row.price,
-        *(None if value is None else _plain(value) for value in (row.exact, row.volume, row.bid, row.ask)),
-        row.halted,
-        row.auction,
-        None if row.metadata is None else _plain(row.metadata),
-    ]
-
-
-def _row_in(fields: list[Any]) -> TickRow:
-    token, ts, price, exact, volume, bid, ask, halted, auction, metadata = fields
-    return TickRow(
-        token, ts, price, _rich(exact), _rich(volume), _rich(bid), _rich(ask), halted, auction, _rich(metadata)
-    )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return {_DECIMAL: str(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _rich(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {_DECIMAL}:
-            return Decimal(value[_DECIMAL])
-        return {key: _rich(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rich(item) for item in value]
-    return value
+    return numbers, [fields_of_tick(row) for row in rows], [fields_of_tick(row) for row in feed.window.rows()]

@@ -10,7 +10,8 @@ from bisect import insort
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from anystrat.domain.events import Command, DeliveryFailed, Operation
+from anystrat.domain.errors import RaisedElsewhere
+from anystrat.domain.events import EVALUATION_LOST, Command, DeliveryFailed, Operation, ProcessReady
 from anystrat.domain.lifecycle import State as Life
 from anystrat.domain.lifecycle import Trigger, can, next_state
 from anystrat.domain.outcomes import Noted, Outcome, ProcessorFailed, Transition
@@ -94,28 +95,64 @@ class Supervision:
                 executor.broker,
                 row.instrument_token,
                 ts,
-                f"{type(error).__name__}: {_text(error)}",
-                _traceback(error),
+                *_said(error),
                 tuple(window.view[window.end - min(window.count, _LAST_PRICES_SHOWN) : window.end]),
             )
         )
-        times = executor.error_times
-        recent = sum(ts - earlier < risk.error_window_ns for earlier in times)
-        if not recent:
-            book.executor.retries[e] = 0
-        # An older time cannot matter again once so many later ones are known.
-        insort(times, ts)
-        del times[: -(risk.max_errors + 1)]
-        if sum(ts - earlier < risk.error_window_ns for earlier in times) <= risk.max_errors:
+        if self._recent_errors(executor, ts) <= risk.max_errors:
             return
         self.move(executor, Trigger.TOO_MANY_ERRORS, ts, out, row.instrument_token)
-        retries = book.executor.retries[e]
-        if retries >= risk.max_retries:
-            self.move(executor, Trigger.RETRIES_EXHAUSTED, ts, out, row.instrument_token)
+        if self._may_retry(executor, ts, out, row.instrument_token):
+            book.executor.due[e] = self._retry_due(executor)
+
+    def lost(self, executor: StrategyExecutor, row: TickRow, tick: int, why: str, out: list[Outcome]) -> None:
+        """An evaluation went with the strategy's process: the executor is in ERROR until there is another, or PAUSED.
+
+        `tick` is the number of the instrument's tick. Each loss takes one of the retries that too many errors take.
+        """
+        ts, token = row.ts_ns, row.instrument_token
+        self._state.book.executor.errors[executor.row] += 1
+        details = {"broker": executor.broker, "instrument": token, "tick": tick, "why": why}
+        out.append(Noted(EVALUATION_LOST, ts, executor.strategy_id, details))
+        self._recent_errors(executor, ts)
+        self.move(executor, Trigger.PROCESS_LOST, ts, out, token)
+        self._may_retry(executor, ts, out, token)
+
+    def process_ready(self, event: ProcessReady, executors: Sequence[StrategyExecutor]) -> None:
+        """Let the executors be retried that wait for the process, as late as their back-off says."""
+        for executor in executors:
+            if executor.strategy_id == event.strategy_id and self.waits_for_process(executor):
+                self._state.book.executor.due[executor.row] = self._retry_due(executor)
+
+    def waits_for_process(self, executor: StrategyExecutor) -> bool:
+        """Whether it is in ERROR until its strategy has a process again."""
+        return executor.state is Life.ERROR and self._state.book.executor.due[executor.row] == NEVER
+
+    def _recent_errors(self, executor: StrategyExecutor, ts: int) -> int:
+        """How many errors there were lately, with one at `ts`."""
+        times, window = executor.error_times, executor.risk.error_window_ns
+        if not any(ts - earlier < window for earlier in times):
+            self._state.book.executor.retries[executor.row] = 0
+        # An older time cannot matter again once so many later ones are known.
+        insort(times, ts)
+        del times[: -(executor.risk.max_errors + 1)]
+        return sum(ts - earlier < window for earlier in times)
+
+    def _may_retry(self, executor: StrategyExecutor, ts: int, out: list[Outcome], token: int) -> bool:
+        """Take one of the retries; where none is left, the executor is PAUSED until an operator."""
+        book, e = self._state.book, executor.row
+        if book.executor.retries[e] >= executor.risk.max_retries:
+            self.move(executor, Trigger.RETRIES_EXHAUSTED, ts, out, token)
             book.executor.pause_cause[e] = 0
-            return
-        book.executor.due[e] = ts + (risk.retry_backoff_ns << min(retries, _LARGEST_SHIFT))
-        book.executor.retries[e] = retries + 1
+            return False
+        book.executor.retries[e] += 1
+        return True
+
+    def _retry_due(self, executor: StrategyExecutor) -> int:
+        """When the retry that was taken is due: its back-off after the ERROR began."""
+        book, e = self._state.book, executor.row
+        doubled = min(book.executor.retries[e] - 1, _LARGEST_SHIFT)
+        return book.executor.since[e] + (executor.risk.retry_backoff_ns << doubled)
 
     def command(self, command: Command, executors: Sequence[StrategyExecutor], out: list[Outcome]) -> None:
         """Move the executors that an operator means and that can be moved; see `Command`."""
@@ -166,6 +203,13 @@ class Supervision:
         for executor in executors:
             if executor.state is Life.PAUSED and causes[executor.row] == _FEED:
                 self.move(executor, Trigger.TIMER, ts, out)
+
+
+def _said(error: Exception) -> tuple[str, str]:
+    """The error in a line, and its traceback."""
+    if isinstance(error, RaisedElsewhere):
+        return error.said, error.trace
+    return f"{type(error).__name__}: {_text(error)}", _traceback(error)
 
 
 def _text(error: Exception) -> str:

@@ -80,7 +80,13 @@ class Exposition:
         """Every metric now; called by the registry."""
         report = self._reporter.health()
         tallies = list(self._reporter.executors())
-        rows = {**self._strategies(tallies), **_ticks(report), **_feeds(report), **_delivery(report)}
+        rows = {
+            **self._strategies(tallies),
+            **_ticks(report),
+            **_processes(report),
+            **_feeds(report),
+            **_delivery(report),
+        }
         rows |= _service(report, self._version)
         told = self._measurements.notifications
         rows["notifications_total"] = [((how,), told[how]) for how in ("sent", "failed", "left_out")]
@@ -181,6 +187,15 @@ def _ticks(report: HealthReport) -> dict[str, list[Row]]:
         "shard_instruments": [(label, one.instruments) for label, one in shards],
         "shard_blocked": [(label, bool(one.blocked_by)) for label, one in shards],
         "strategy_stalls_total": [((strategy,), n) for strategy, n in stalls.items()],
+    }
+
+
+def _processes(report: HealthReport) -> dict[str, list[Row]]:
+    processes = [((one.strategy_id,), one) for one in report.processes]
+    return {
+        "strategy_process_state": [(label, one.state) for label, one in processes],
+        "strategy_process_restarts_total": [(label, one.restarts) for label, one in processes],
+        "strategy_process_memory_bytes": [(label, one.resident_bytes) for label, one in processes],
     }
 
 

@@ -53,6 +53,10 @@ METRICS: Final[dict[str, Metric]] = _table(
     ),
     Metric("strategy_stalls_total", "counter", ("strategy",), "Times that the strategy held its shard up too long."),
     Metric("shard_blocked", "gauge", ("shard",), "1 while a strategy holds the shard up."),
+    # Processes of isolated strategies.
+    Metric("strategy_process_state", "gauge", ("strategy",), "0 starting, 1 ready, 2 failed."),
+    Metric("strategy_process_restarts_total", "counter", ("strategy",), "Processes that were lost: killed, crashed, ended."),
+    Metric("strategy_process_memory_bytes", "gauge", ("strategy",), "Resident memory of the strategy's process."),
     # The feed.
     Metric("feed_state", "gauge", ("partition",), "0 connecting, 1 fresh, 2 stale, 3 ended."),
     Metric("feed_silent_seconds", "gauge", ("partition",), "How long the feed has said nothing."),

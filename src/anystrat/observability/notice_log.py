@@ -19,6 +19,7 @@ from anystrat.domain.notices import (
     Listening,
     Notice,
     PartFailed,
+    ProcessReplaced,
     Quarantined,
     Recovered,
     ShardsAssigned,
@@ -127,6 +128,8 @@ class NoticeLog:
                     seconds=round(notice.seconds, 3),
                     **_given(exception=notice.stack),
                 )
+            case ProcessReplaced():
+                log.info("strategy has a process again", strategy=notice.strategy_id, process=notice.text)
             case PartFailed():
                 log.error(
                     "part failed",

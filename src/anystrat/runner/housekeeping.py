@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from anystrat.domain.events import TimerDue
+from anystrat.domain.events import ProcessReady, TimerDue
 from anystrat.domain.journal import JournalFailed
-from anystrat.domain.notices import JournalGoesOn, JournalWaits, Notice
+from anystrat.domain.notices import JournalGoesOn, JournalWaits, Notice, PartFailed, ProcessReplaced
 from anystrat.engine.state import NEVER
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Housekeeping:
             turn += 1
             self.watch_journal()
             await self.watch_models()
+            self.watch_processes()
             self.run_timers()
             for shard in self._shards:
                 shard.report_executors()
@@ -99,6 +100,17 @@ class Housekeeping:
         for event in reversed(parts.models.events(parts.clock.now_ns())):
             for shard in self._shards:
                 shard.mailbox.put_first(event)
+
+    def watch_processes(self) -> None:
+        """Isolated strategies whose process was lost go on once they have another: an event says when that was."""
+        parts = self._parts
+        for strategy_id, ready, text in parts.processes.news() if parts.processes is not None else ():
+            if not ready:
+                self._say(PartFailed(f"process of {strategy_id}", text, "the strategy waits; resuming it tries again"))
+                continue
+            self._say(ProcessReplaced(strategy_id, text))
+            for shard in self._shards:
+                shard.mailbox.put_event(ProcessReady(parts.clock.now_ns(), strategy_id))
 
     def run_timers(self) -> None:
         """Executors of silent instruments go on by the wall clock, where event time follows it."""

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from anystrat.domain.clock import Clock
     from anystrat.domain.configuration import RunSettings
     from anystrat.domain.events import RecordedEvent
-    from anystrat.domain.health import BrokerHealth
+    from anystrat.domain.health import BrokerHealth, ProcessHealth
     from anystrat.domain.intake import LiveSource
     from anystrat.domain.journal import Journal, OutboxSignal
     from anystrat.domain.measuring import StepProbe
     from anystrat.domain.notices import Listener
-    from anystrat.domain.protocols import Compiler, HistoryProvider, InferencePort
+    from anystrat.domain.protocols import Compiler, HistoryProvider, InferencePort, StrategyProcessor
     from anystrat.engine.engine import Engine
+    from anystrat.engine.executor import StrategyExecutor
     from anystrat.runner.plan import ShardPlan
     from anystrat.runner.quarantine import MarkStore
 
@@ -82,6 +83,33 @@ class Models(Protocol):
         ...
 
 
+class Processes(Protocol):
+    """The processes of isolated strategies. `prepare`, `settle` and `close` may take long: they are called beside the loop."""
+
+    def prepare(self, engines: Sequence[Engine]) -> Callable[[StrategyExecutor], StrategyProcessor]:
+        """A process for every isolated strategy of the engines, ready to be asked through what this gives for an executor.
+
+        Until `settle` they are patient: a loss is tried again. Raises `AnystratError` for one that can never be ready.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Those that were prepared last serve from now on; the others end."""
+        ...
+
+    def news(self) -> Sequence[tuple[str, bool, str]]:
+        """(strategy, whether it has a process again, in words) since this was asked last; quick."""
+        ...
+
+    def health(self) -> tuple[ProcessHealth, ...]:
+        """How each is, now."""
+        ...
+
+    def close(self) -> None:
+        """End all of them."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class RunnerParts:
     """Everything that a runner is wired of. `deliveries(on_dead)` makes one delivery for each broker in use."""
@@ -108,6 +136,8 @@ class RunnerParts:
     marks: MarkStore | None = None
     #: Makes what measures inference deadlines, where a strategy has one.
     inference: Callable[[], InferencePort] | None = None
+    #: The processes of isolated strategies; None: they are asked in this one.
+    processes: Processes | None = None
     #: Does what would keep the loop waiting; None: on the spot.
     offload: Callable[[Callable[[], None]], Awaitable[None]] | None = None
     on_commit: Callable[[float, int, int], object] | None = None

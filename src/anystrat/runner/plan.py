@@ -69,8 +69,10 @@ def plan_shards(
     """Hash each connected component of instruments (by its smallest token) to one of `count` shards.
 
     Two instruments are connected where one executor watches both; `per_instrument` rows connect nothing.
-    With `together`, everything is connected: limits over the whole account have to see all of it.
+    With `together`, everything is connected: limits over the whole account have to see all of it. What an isolated
+    strategy watches is in the last shard, if there are several, and nothing else is: others need not wait for it.
     """
+    rows = [row for row in strategies if row.enabled]
     parent: dict[int, int] = {}
 
     def root(token: int) -> int:
@@ -79,9 +81,7 @@ def plan_shards(
             token = parent[token]
         return token
 
-    for row in strategies:
-        if not row.enabled:
-            continue
+    for row in rows:
         for token in row.instrument_tokens:
             parent.setdefault(token, token)
         for token in row.instrument_tokens[1:] if not row.per_instrument else ():
@@ -91,7 +91,12 @@ def plan_shards(
     roots = np.array([root(token) for token in tokens.tolist()], np.int64)
     if together:
         roots[:] = roots[:1]
-    shards = _spread(roots, count, sharding)
+    apart = {root(token) for row in rows if row.isolation is not None for token in row.instrument_tokens}
+    if apart and count > 1 and not together:
+        shards = _spread(roots, count - 1, sharding)
+        shards[np.isin(roots, list(apart))] = count - 1
+    else:
+        shards = _spread(roots, count, sharding)
     return ShardPlan(count, sharding, dict(zip(tokens.tolist(), shards.tolist(), strict=True)), tokens, shards)
 
 

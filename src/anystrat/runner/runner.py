@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ from anystrat.domain.notices import (
 from anystrat.domain.outcomes import Noted, Outcome
 from anystrat.engine.carrying import carry_over
 from anystrat.engine.tally import tally_of
+from anystrat.runner import processes
 from anystrat.runner.acknowledging import Acknowledgements
 from anystrat.runner.committer import Committer
 from anystrat.runner.driver import EngineDriver
@@ -133,7 +135,7 @@ class Runner:
             self._say(PartFailed("runner", f"{type(error).__name__}: {error}", "the run ends"))
 
     async def _recover(self) -> None:
-        parts, loop = self._parts, asyncio.get_running_loop()
+        parts = self._parts
         self.phase = Phase.RECOVERING
         await self._take_up_left_over()
         executors = sum(len(engine.executors) for engine in parts.engines)
@@ -150,32 +152,8 @@ class Runner:
         )
         self._say(ShardsAssigned(parts.plan.sizes))
         self.killed = await parts.journal.killed()
-        observers = (*parts.observers, self._account_observed) if self._has_account else parts.observers
-        numbers = Numbers({broker: await parts.journal.last_number(broker) for broker in self.deliveries})
-        outbox = OutboxWriter(parts.clock, numbers, parts.encode, parts.lifetime_ns)
-        for number, engine in enumerate(parts.engines):
-            shard = Shard(
-                number,
-                EngineDriver(engine, parts.compiler),
-                self.mailboxes[number],
-                self._committer,
-                outbox,
-                observers=observers,
-                ticks_at_once=self._at_once,
-                checkpoint_inputs=parts.checkpoint_inputs,
-                quarantine=self._quarantine,
-            )
-            self.shards.append(shard)
-            start = loop.time()
-            record = await parts.journal.shard(number)
-            restored = recover(shard, record)
-            if parts.probe is not None:
-                shard.driver.probe = parts.probe(engine)
-            if record is not None:
-                seconds, epoch = loop.time() - start, parts.journal.epoch
-                self._say(Recovered(number, restored.inputs, seconds, epoch, restored.diverged))
-            if parts.recorder is not None:
-                await self._complete_recording(shard)
+        await processes.isolate(parts, parts.engines)
+        await self._recover_shards()
         self._open_quarantine()
         if not self.killed and any(one.account.pressed for one in parts.engines if one.account is not None):
             # It was decided with a tick that is committed, and the process ended before the switch was kept by itself.
@@ -191,9 +169,9 @@ class Runner:
             if shard.driver.engine.waits_for_feed:
                 # How silent the feed is, the source measures anew; nothing else would ever say that it is not.
                 shard.mailbox.put_event(FeedFresh(parts.clock.now_ns()))
-        for event in parts.models.at_start(parts.clock.now_ns()) if parts.models is not None else ():
-            for shard in self.shards:
-                shard.mailbox.put_event(event)
+        self._models_serve(parts.models, first=False)
+        await processes.settle(parts)
+        processes.let_go_on(parts, self.shards)
         self._preload()
         self._measure_inference()
 
@@ -206,6 +184,38 @@ class Runner:
         except OSError as error:
             consequence = "the run goes on; a tick that kills the process will not be found out"
             self._say(PartFailed("quarantine", f"{error.filename}: {error.strerror}", consequence))
+
+    async def _recover_shards(self) -> None:
+        """Make the shards, and bring each to where it was committed last."""
+        parts, loop = self._parts, asyncio.get_running_loop()
+        observers = (*parts.observers, self._account_observed) if self._has_account else parts.observers
+        numbers = Numbers({broker: await parts.journal.last_number(broker) for broker in self.deliveries})
+        outbox = OutboxWriter(parts.clock, numbers, parts.encode, parts.lifetime_ns)
+        for number, engine in enumerate(parts.engines):
+            shard = Shard(
+                number,
+                EngineDriver(engine, parts.compiler),
+                self.mailboxes[number],
+                self._committer,
+                outbox,
+                observers=observers,
+                ticks_at_once=self._at_once,
+                checkpoint_inputs=parts.checkpoint_inputs,
+                quarantine=self._quarantine,
+                offload=parts.offload,
+                shards=len(parts.engines),
+            )
+            self.shards.append(shard)
+            start = loop.time()
+            record = await parts.journal.shard(number)
+            restored = recover(shard, record)
+            if parts.probe is not None:
+                shard.driver.probe = parts.probe(engine)
+            if record is not None:
+                seconds, epoch = loop.time() - start, parts.journal.epoch
+                self._say(Recovered(number, restored.inputs, seconds, epoch, restored.diverged))
+            if parts.recorder is not None:
+                await self._complete_recording(shard)
 
     async def _take_up_left_over(self) -> None:
         """What was accepted for a broker is delivered, also where no executor sends to it any more."""
@@ -319,6 +329,7 @@ class Runner:
 
     async def _close(self) -> None:
         parts = self._parts
+        await processes.close(parts)
         await parts.source.close()
         if parts.recorder is not None:
             parts.recorder.close()
@@ -430,25 +441,35 @@ class Runner:
         a model that served and cannot be had any more.
         """
         parts = self._parts
-        for shard, engine in zip(self.shards, engines, strict=True):
-            carry_over(shard.driver.engine, engine)
-        # From here to the committer nothing waits: every shard is between two steps, and no other step comes between.
-        parts.plan, parts.fingerprint, parts.models = plan, event.after, models
-        parts.engines = engines
-        self._intake.use(plan)
-        works = []
-        for shard, engine in zip(self.shards, engines, strict=True):
-            driver = EngineDriver(engine, parts.compiler)
-            if parts.probe is not None:
-                driver.probe = parts.probe(engine)
-            works.append(shard.reconfigured(driver, event))
-        for work in works:
-            self._committer.add(work)
-        self._measure_inference()
-        for each in models.at_start(parts.clock.now_ns()) if models is not None else ():
+        await processes.isolate(parts, engines)
+        async with AsyncExitStack() as at_rest:
             for shard in self.shards:
-                shard.mailbox.put_first(each)
+                await at_rest.enter_async_context(shard.at_work)
+            for shard, engine in zip(self.shards, engines, strict=True):
+                carry_over(shard.driver.engine, engine)
+            # From here to the committer nothing waits: every shard is between two steps, and no other step comes between.
+            parts.plan, parts.fingerprint, parts.models = plan, event.after, models
+            parts.engines = engines
+            self._intake.use(plan)
+            works = []
+            for shard, engine in zip(self.shards, engines, strict=True):
+                driver = EngineDriver(engine, parts.compiler)
+                if parts.probe is not None:
+                    driver.probe = parts.probe(engine)
+                works.append(shard.reconfigured(driver, event))
+            for work in works:
+                self._committer.add(work)
+            self._measure_inference()
+            self._models_serve(models, first=True)
+        await processes.settle(parts)
         await self._committer.idle()
+
+    def _models_serve(self, models: Models | None, *, first: bool) -> None:
+        """Say in every shard which versions serve: behind what waits there, or before it (`first`)."""
+        for event in models.at_start(self._parts.clock.now_ns()) if models is not None else ():
+            for shard in self.shards:
+                put = shard.mailbox.put_first if first else shard.mailbox.put_event
+                put(event)
 
     def _measure_inference(self) -> None:
         """Hand what measures deadlines to the shards that have some."""
@@ -536,7 +557,8 @@ class Runner:
         journal = JournalHealth(parts.journal_name, parts.journal.epoch, self._committer.waiting, parts.journal.problem)
         feeds = self._feeds.health(self._intake.heard, now)
         brokers = tuple(each.health() for each in self.deliveries.values())
-        return HealthReport(parts.settings.name, self.phase, tuple(shards), feeds, journal, brokers, self.killed)
+        apart = () if parts.processes is None else parts.processes.health()
+        return HealthReport(parts.settings.name, self.phase, tuple(shards), feeds, journal, brokers, self.killed, apart)
 
     def executors(self) -> Iterable[ExecutorTally]:
         """What every executor did, all shards together."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -40,6 +41,7 @@ CHECKPOINT_WINDOWS: Final = 16
 
 Encode = Callable[[Sequence["EmittedSignal"]], list[tuple[str, bytes]]]
 Observer = Callable[[Sequence[Outcome]], object]
+Offload = Callable[[Callable[[], None]], Awaitable[None]]
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
@@ -119,8 +121,14 @@ class Shard:
         ticks_at_once: int = TICKS_AT_ONCE,
         checkpoint_inputs: int | None = None,
         quarantine: Quarantine | None = None,
+        offload: Offload | None = None,
+        shards: int = 1,
     ) -> None:
         self.number = number
+        #: Held while the engine is at work: nothing else may touch it then, for it may be at work beside the loop.
+        self.at_work = asyncio.Lock()
+        self._offload = offload
+        self._one_of = shards
         self.driver = driver
         self.mailbox = mailbox
         self.watermarks: dict[str, int] = {}
@@ -145,6 +153,7 @@ class Shard:
         self._ages = bool((engine.state.tables["limits"]["max_age"] < 2**63 - 1).any())
         #: Whether inferences may come too late here.
         self.has_deadlines = any(executor.deadline is not None for executor in engine.executors)
+        self._waits_for_processes = any(executor.isolation is not None for executor in engine.executors)
         self._window_inputs = CHECKPOINT_WINDOWS * sum(window.capacity for window in engine.windows)
 
     def reconfigured(self, driver: EngineDriver, event: Reconfigured) -> Work:
@@ -168,7 +177,9 @@ class Shard:
         """Handle parcels until the mailbox is closed and empty; then leave a checkpoint."""
         while parcels := await self.mailbox.take(self._ticks_at_once):
             self._under_way = True
-            await self._committer.put(self._handled(parcels))
+            async with self.at_work:
+                work = await self._handled(parcels)
+            await self._committer.put(work)
             self._under_way = False
             # Nothing above waits while there is work: let others have their turn.
             await asyncio.sleep(0)
@@ -186,31 +197,28 @@ class Shard:
         self.watermarks.update(moved)
         return self._made([], moved, (), checkpoint=False)
 
-    def _handled(self, parcels: list[Parcel]) -> Work:
+    async def _handled(self, parcels: list[Parcel]) -> Work:
+        # Where the engine may have to wait for a strategy's process, the loop does not wait with it.
+        beside = self._offload if self._waits_for_processes else None
         turn = Turn(
             self.number,
             self.driver,
             self.watermarks,
-            has_deadlines=self.has_deadlines,
-            quarantine=self._quarantine,
+            measures=self.has_deadlines or self._waits_for_processes,
+            # There is one mark for all shards: beside the loop, another one's would be overwritten.
+            quarantine=self._quarantine if beside is None or self._one_of == 1 else None,
         )
+        if beside is None:
+            self._take(turn, parcels)
+        else:
+            await beside(partial(self._take, turn, parcels))
         for parcel in parcels:
-            if parcel.event is not None:
-                if isinstance(parcel.event, Conflated):
-                    self.tally.shed += parcel.event.ticks
-                    self.tally.received += parcel.event.ticks
-                turn.event(parcel.event)
-                if parcel.kept is not None:
-                    turn.kept.append(parcel.kept)
-                continue
-            if self._ages and len(parcel) and parcel.arrived_ns != self._arrived_ns:
-                self._arrived_ns = parcel.arrived_ns
-                turn.event(Arrived(parcel.arrived_ns))
-            turn.ticks(parcel)
+            if isinstance(parcel.event, Conflated):
+                self.tally.shed += parcel.event.ticks
+                self.tally.received += parcel.event.ticks
             self.tally.received += len(parcel) + parcel.malformed + parcel.duplicates
             self.tally.malformed += parcel.malformed
             self.tally.duplicates += parcel.duplicates
-        turn.finish()
         outcomes = turn.outcomes
         for observe in self._observers if outcomes else ():
             observe(outcomes)
@@ -219,6 +227,19 @@ class Shard:
         work = self._made(turn.inputs, turn.moved, signals, checkpoint=turn.swapped)
         work.kept = turn.kept
         return work
+
+    def _take(self, turn: Turn, parcels: list[Parcel]) -> None:
+        for parcel in parcels:
+            if parcel.event is not None:
+                turn.event(parcel.event)
+                if parcel.kept is not None:
+                    turn.kept.append(parcel.kept)
+                continue
+            if self._ages and len(parcel) and parcel.arrived_ns != self._arrived_ns:
+                self._arrived_ns = parcel.arrived_ns
+                turn.event(Arrived(parcel.arrived_ns))
+            turn.ticks(parcel)
+        turn.finish()
 
     def _made(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from anystrat.domain.columns import TickColumns, joined
-from anystrat.domain.events import InferenceMissed, ModelReverted, ModelSwapped, TickQuarantined, TimerDue
+from anystrat.domain.events import ModelReverted, ModelSwapped, TickQuarantined, TimerDue, measured
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,7 +23,8 @@ class Turn:
     """`inputs` are what the engine took, in order, and `outcomes` what came of them, once `finish` was called.
 
     Ticks that follow on each other are evaluated together. `moved` are the offsets of the partitions that moved, `kept`
-    who waits for the commit; `swapped`: a model was put in place, so that a checkpoint is due.
+    who waits for the commit; `swapped`: a model was put in place, so that a checkpoint is due. `measures`: outcomes may say
+    what only a live run finds out.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Turn:
         driver: EngineDriver,
         watermarks: Mapping[str, int],
         *,
-        has_deadlines: bool,
+        measures: bool,
         quarantine: Quarantine | None,
     ) -> None:
         self.inputs: list[Input] = []
@@ -43,7 +44,7 @@ class Turn:
         self._shard = shard
         self._driver = driver
         self._watermarks = watermarks
-        self._has_deadlines = has_deadlines
+        self._measures = measures
         self._quarantine = quarantine
         self._waiting: list[TickColumns] = []
 
@@ -54,8 +55,7 @@ class Turn:
         quarantine = self._quarantine if isinstance(event, TimerDue) else None
         if quarantine is not None and not quarantine.begins(self._shard, {**self._watermarks, **self.moved}):
             return
-        self.inputs.append(event)
-        self.outcomes += self._driver.event(event)
+        self._took(event, self._driver.event(event))
         if quarantine is not None:
             quarantine.ended()
 
@@ -90,9 +90,11 @@ class Turn:
             self._push(each)
 
     def _push(self, block: TickColumns) -> None:
-        said = self._driver.ticks(block)
-        if self._has_deadlines:
-            # Before the ticks that they happened on: there a replay needs to know.
-            self.inputs.extend(missed for each in said if (missed := InferenceMissed.of(each)) is not None)
-        self.inputs.append(block)
+        self._took(block, self._driver.ticks(block))
+
+    def _took(self, taken: Input, said: list[Outcome]) -> None:
+        if self._measures:
+            # Before what they happened on: there a replay needs to know.
+            self.inputs.extend(measured(said))
+        self.inputs.append(taken)
         self.outcomes += said

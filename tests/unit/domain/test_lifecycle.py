@@ -17,6 +17,7 @@ ALLOWED = {
     ("ACTIVE", "operator_pause"): "PAUSED",
     ("ACTIVE", "feed_stale"): "PAUSED",
     ("ACTIVE", "too_many_errors"): "ERROR",
+    ("ACTIVE", "process_lost"): "ERROR",
     ("ERROR", "timer"): "ACTIVE",
     ("ERROR", "retries_exhausted"): "PAUSED",
     ("ERROR", "operator_pause"): "PAUSED",

@@ -13,6 +13,8 @@ from anystrat.domain.health import (
     HealthReport,
     JournalHealth,
     Phase,
+    ProcessHealth,
+    ProcessState,
     ShardHealth,
 )
 from anystrat.domain.lifecycle import State
@@ -31,6 +33,7 @@ WELL = HealthReport(
             "out", "nats", Breaker.CLOSED, 4, 1.5, acked=10, rejected=1, expired=2, dead=3, unknown=1, retries=7
         ),
     ),
+    processes=(ProcessHealth("b", ProcessState.READY, 7, restarts=2, resident_bytes=61_000_000),),
 )
 TALLIES = (
     ExecutorTally("a", "paper", "rules", State.ACTIVE, 100, 90, 1, {"duplicate": 5, "cooldown": 2}, 1, 3),

@@ -132,6 +132,8 @@ def test_the_rest_of_the_service_is_read_as_it_says() -> None:
         ("ticks_total", ("0",)): 100, ("ticks_dropped_total", ("malformed",)): 2, ("ticks_conflated_total", ("0",)): 3,
         ("tick_lag_seconds", ("0",)): 0.25, ("mailbox_depth", ("0",)): 5, ("mailbox_capacity", ("1",)): 4096,
         ("shard_instruments", ("0",)): 2, ("strategy_stalls_total", ("a",)): 1, ("shard_blocked", ("0",)): 0,
+        ("strategy_process_state", ("b",)): 1, ("strategy_process_restarts_total", ("b",)): 2,
+        ("strategy_process_memory_bytes", ("b",)): 61_000_000,
         ("feed_state", ("ticks",)): 1, ("feed_silent_seconds", ("ticks",)): 0.5, ("feed_ticks_total", ("ticks",)): 145,
         ("feed_duplicates_total", ("ticks",)): 5, ("feed_gaps_total", ("ticks",)): 1,
         ("feed_reconnects_total", ("ticks",)): 2, ("feed_quarantined_total", ("ticks",)): 1,

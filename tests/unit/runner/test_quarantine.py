@@ -227,7 +227,7 @@ def test_other_events_are_never_left_out(monkeypatch):
     quarantine = Quarantine(Marks(), lambda _: None)
     quarantine.open([{}])
     monkeypatch.setattr(quarantine, "begins", lambda shard, watermarks: False)
-    turn = Turn(0, Driver(), {}, has_deadlines=False, quarantine=quarantine)
+    turn = Turn(0, Driver(), {}, measures=False, quarantine=quarantine)
     turn.event(TimerDue(1))
     turn.event(Command(Operation.KILL, 1))
     assert turn.inputs == turn.outcomes == [Command(Operation.KILL, 1)]

@@ -128,7 +128,7 @@ class BlockRunner:
         self._able = [executor for executor in engine.executors if can_batch(executor)]
         for executor in self._able:
             self._evaluator.prepare(executor)
-        self._timed = [executor for executor in self._able if executor.deadline is not None]
+        self._timed = [each for each in self._able if each.deadline is not None or each.isolation is not None]
         self._late: list[StrategyExecutor] = []
         self._share_out()
         self._tails: Tails | None = None
@@ -142,7 +142,7 @@ class BlockRunner:
         return float(getattr(self._compiler, "seconds_compiling", 0.0))
 
     def _share_out(self) -> None:
-        """Who goes over columns and who tick by tick: those who cannot, and whose inferences may be late one by one."""
+        """Who goes over columns and who tick by tick: those who cannot, and who may go without an answer one by one."""
         batched = {executor.row for executor in self._able} - {executor.row for executor in self._late}
         self.batched = [executor for executor in self.engine.executors if executor.row in batched]
         self.one_by_one = [executor for executor in self.engine.executors if executor.row not in batched]
@@ -160,7 +160,7 @@ class BlockRunner:
     def _run(self, block: TickColumns) -> BlockResult:
         engine = self.engine
         if self._timed:
-            late = [executor for executor in self._timed if engine.deadlines.tick_by_tick(executor)]
+            late = [each for each in self._timed if engine.deadlines.tick_by_tick(each) or engine.losses.any_of(each)]
             if late != self._late:
                 self._give_windows_back()
                 self._late = late
