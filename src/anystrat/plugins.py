@@ -5,9 +5,12 @@ A configuration can only name what is registered here or built in; it never make
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from anystrat.domain.delivery import Sink
@@ -170,11 +173,27 @@ def installed() -> list[Plugin]:
     return found
 
 
-def _points() -> Iterator[tuple[str, EntryPoint]]:
-    everything = entry_points()  # of all groups at once: each call reads the files of every installed package
-    for group in (FEATURE_GROUP, *GROUPS):
-        for point in everything.select(group=group):
-            yield group, point
+def _points() -> tuple[tuple[str, EntryPoint], ...]:
+    """(group, entry point) of all that is installed now."""
+    return _read_points(entry_points, tuple(map(_changed, sys.path)))
+
+
+# To read the files of every installed package takes longer than a short backtest, and a notebook makes many.
+@lru_cache(maxsize=1)
+def _read_points(
+    read: Callable[[], EntryPoints],
+    places: tuple[tuple[str, int], ...],  # noqa: ARG001  where nothing was installed since, there is nothing new
+) -> tuple[tuple[str, EntryPoint], ...]:
+    everything = read()
+    return tuple((group, point) for group in (FEATURE_GROUP, *GROUPS) for point in everything.select(group=group))
+
+
+def _changed(place: str) -> tuple[str, int]:
+    """A place where packages are, and when one was last added to it or removed."""
+    try:
+        return place, Path(place).stat().st_mtime_ns
+    except OSError:
+        return place, 0
 
 
 def _join(known: Catalog, group: str, point: EntryPoint) -> None:

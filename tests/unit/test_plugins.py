@@ -246,6 +246,16 @@ def test_a_package_is_never_loaded_before_a_catalogue_is_asked_for(offer: Offer)
     register_strategy(FADE)
 
 
+def test_a_package_that_is_installed_meanwhile_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = {plugin.name for plugin in installed()}
+    facts = tmp_path / "late-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n", encoding="utf-8")
+    (facts / "entry_points.txt").write_text("[anystrat.strategies]\nlate = nowhere:late\n", encoding="utf-8")
+    assert {plugin.name for plugin in installed()} - before == {"late"}
+
+
 def test_real_entry_points_have_what_is_read_from_them() -> None:
     point = EntryPoint("name", "module:object", "anystrat.strategies")
     assert (point.name, point.value, point.dist) == ("name", "module:object", None)

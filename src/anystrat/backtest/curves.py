@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from anystrat.engine.state import Floats, Ints, table_type
+from anystrat.engine.state import LONG_AGO, Floats, Ints, table_type
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 class CurveColumns(NamedTuple):
-    """A row a curve: its buckets are those at `base` and on, `used` of `room`; each is `2^shift` nanoseconds long."""
+    """A row a curve: its buckets are those at `base` and on, `used` of `room`; each is `2^shift` nanoseconds long.
+
+    The last one takes what comes before `until`.
+    """
 
     base: Ints
     room: Ints
     used: Ints
     shift: Ints
+    until: Ints
 
 
 class BucketColumns(NamedTuple):
@@ -50,14 +54,11 @@ class Curve(NamedTuple):
 
 def push(curves: CurveColumns, buckets: BucketColumns, c: int, ts: int, value: float, worst: float) -> None:
     """Enter a value at `ts`, which is no earlier than the last one."""
-    k = curves.base[c] + curves.used[c] - 1
-    same = curves.used[c] > 0 and buckets.first[k] >> curves.shift[c] == ts >> curves.shift[c]
-    if not same and curves.used[c] == curves.room[c]:
+    if ts >= curves.until[c] and curves.used[c] == curves.room[c]:
         while curves.used[c] > curves.room[c] * 3 // 4:
             halve(curves, buckets, c)
-        k = curves.base[c] + curves.used[c] - 1
-        same = buckets.first[k] >> curves.shift[c] == ts >> curves.shift[c]
-    if same:
+    k = curves.base[c] + curves.used[c] - 1
+    if ts < curves.until[c]:
         buckets.ts[k] = ts
         buckets.last[k] = value
         buckets.low[k] = min(buckets.low[k], value)
@@ -72,6 +73,7 @@ def push(curves: CurveColumns, buckets: BucketColumns, c: int, ts: int, value: f
     buckets.last[k] = value
     buckets.worst[k] = worst
     curves.used[c] += 1
+    curves.until[c] = ((ts >> curves.shift[c]) + 1) << curves.shift[c]
 
 
 def halve(curves: CurveColumns, buckets: BucketColumns, c: int) -> None:
@@ -98,12 +100,14 @@ def halve(curves: CurveColumns, buckets: BucketColumns, c: int) -> None:
         buckets.worst[into] = buckets.worst[k]
     curves.used[c] = kept
     curves.shift[c] = shift
+    curves.until[c] = ((buckets.first[base + kept - 1] >> shift) + 1) << shift
 
 
 def tables_of(rooms: list[int]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Empty curves with these rooms, and their buckets, as structured arrays."""
     curves = np.zeros(len(rooms), table_type(CurveColumns))
     curves["room"] = rooms
+    curves["until"] = LONG_AGO
     curves["base"] = np.cumsum([0, *rooms])[:-1]
     return curves, np.zeros(sum(rooms), table_type(BucketColumns))
 

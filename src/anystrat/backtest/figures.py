@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -71,10 +71,8 @@ class Figures:
 
     def to_dict(self) -> dict[str, Any]:
         """All of them by name, NaN and infinity as None."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
+        found = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in found}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,17 @@
 An account's equity is the sum of everything that was paid and received and of what its positions are worth. It is kept
 as a double and the error of that double (Neumaier's summation), and a position's worth is replaced, never moved by the
 difference of two prices: after a million ticks it is still cash + Σ position · price · multiplier, to the last bit or two.
-What a fill cost is taken from the fill alone, so that costs of any kind pass through here unseen. Written in the part of
-Python that Numba compiles unchanged.
+What a fill cost is taken from the fill alone, so that costs of any kind pass through here unseen. Accounts go through a block
+one after another, each with its state in local variables, and while one holds nothing it goes from fill to fill. Written in
+the part of Python that Numba compiles unchanged.
 
-Source: Neumaier, Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen, ZAMM 54 (1974).
+Sources: Neumaier, Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen, ZAMM 54 (1974); the error of a sum
+is that of Knuth, The Art of Computer Programming 2, section 4.2.2, theorem B.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anystrat.backtest.curves import BucketColumns, CurveColumns, push
 from anystrat.engine.state import LONG_AGO, Floats, Ints
@@ -20,14 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_DAY_NS: Final = 86_400_000_000_000
-
 
 class AccountColumns(NamedTuple):
     """A row an account. `equity` + `error` is its worth now, `mark` the same as one double.
 
     `open` counts its positions, `gross` is their absolute worth. `under_since` is when it fell below its `peak`, or
-    `LONG_AGO` at a peak. The `*_time` are integrals over nanoseconds up to `since`.
+    `LONG_AGO` at a peak. The `*_time` are integrals over nanoseconds up to `since`, which is `LONG_AGO` before the first tick.
     """
 
     equity: Floats
@@ -51,229 +51,235 @@ class AccountColumns(NamedTuple):
 
 
 class HoldingColumns(NamedTuple):
-    """A row a slot: one instrument of one executor, and what its position is worth."""
+    """A row a holding: a position in one instrument, and what it is worth."""
 
-    account: Ints
     multiplier: Floats
-    position: Ints
-    worth: Floats
-
-
-class MarketColumns(NamedTuple):
-    """A row an instrument: its first and last price, and the buy-and-hold units that were bought at the first."""
-
-    first: Floats
-    last: Floats
-    first_ts: Ints
-    units: Floats
+    position: Floats
     worth: Floats
 
 
 class FillsIn(NamedTuple):
-    """A block's fills in the order of its ticks."""
+    """A block's fills, those of each account in the order of its ticks; `tick` counts the accepted ticks."""
 
     tick: Ints
-    slot: Ints
-    quantity: Ints
+    holding: Ints
+    quantity: Floats
     price: Floats
     fee: Floats
 
 
-class Clock(NamedTuple):
-    """One row: the latest time so far, its UTC day, the days that were written down in this block, buy-and-hold's cash a share."""
+class Passes(NamedTuple):
+    """A row for each account that goes through a block: its holdings, its fills and the ticks that it may care for, as ranges.
 
-    now: Ints
-    day: Ints
-    days: Ints
-    share: Floats
+    `whole` is whether those are all ticks; otherwise they are `places.order[first_tick:last_tick]`.
+    """
+
+    account: Ints
+    first_holding: Ints
+    last_holding: Ints
+    first_fill: Ints
+    last_fill: Ints
+    first_tick: Ints
+    last_tick: Ints
+    whole: Ints
 
 
 class Books(NamedTuple):
-    """All that a block is marked with. The last two accounts are the portfolio and buy-and-hold.
-
-    Curves: one an account, then one an instrument.
-    """
+    """All that a block is marked with. Curves: one an account, then one an instrument."""
 
     accounts: AccountColumns
     holdings: HoldingColumns
-    markets: MarketColumns
     curves: CurveColumns
     buckets: BucketColumns
     fills: FillsIn
-    clock: Clock
+    passes: Passes
 
 
-def mark_block(
+class Places(NamedTuple):
+    """Where things are; every column of shape (n,).
+
+    Of a holding: its `instrument`; an account has its holdings in ascending order of these. Of an instrument: its `first` and
+    `last` holding of the account that is under way, for `mark_accounts` to fill in. `order` lists the accepted ticks by instrument.
+    """
+
+    instrument: Ints
+    first: Ints
+    last: Ints
+    order: Ints
+
+
+def mark_accounts(
     books: Books,
-    place: NDArray[Any],
-    ts: NDArray[Any],
+    places: Places,
+    row: NDArray[Any],
+    now: NDArray[Any],
     price: NDArray[Any],
-    watch_start: NDArray[Any],
-    watchers: NDArray[Any],
-    day_of: NDArray[Any],
+    turns: NDArray[Any],
     day_marks: NDArray[np.float64],
 ) -> None:
-    """Settle the fills of every accepted tick, and mark the accounts that watch its instrument.
+    """Settle the fills of the accepted ticks, and mark every account at each tick at which it is worth something else.
 
-    `place` is each tick's instrument row, below zero where it was dropped. `watchers[watch_start[i]:watch_start[i + 1]]`
-    are the slots of instrument row `i`. `day_of` and `day_marks` (days, accounts) take the marks of the UTC days that end
-    in this block; there is room for all.
+    `row`, `now` and `price` are the accepted ticks: instrument rows, ascending times, prices. A UTC day ends before each of the
+    ticks `turns`, and `day_marks` (days, accounts) takes the marks at its end.
     """
-    accounts = len(books.accounts.mark)
-    portfolio = accounts - 2
-    hold = accounts - 1
-    f = 0
-    fills = len(books.fills.tick)
-    for j in range(len(place)):
-        i = place[j]
-        if i < 0:
-            continue
-        now = books.clock.now[0]
-        if ts[j] > now:
-            now = ts[j]
-            books.clock.now[0] = now
-        day = now // _DAY_NS
-        if day != books.clock.day[0]:
-            turn_day(books, day, day_of, day_marks)
-        at = price[j]
+    for r in range(len(books.passes.account)):
+        for h in range(books.passes.first_holding[r], books.passes.last_holding[r]):
+            i = places.instrument[h]
+            if places.last[i] == 0:
+                places.first[i] = h
+            places.last[i] = h + 1
+        mark_account(books, places, r, row, now, price, turns, day_marks)
+        for h in range(books.passes.first_holding[r], books.passes.last_holding[r]):
+            i = places.instrument[h]
+            places.first[i] = places.last[i] = 0
+
+
+def mark_account(  # noqa: C901, PLR0912, PLR0915  what a function of its own would do leaves local variables for memory
+    books: Books,
+    places: Places,
+    r: int,
+    row: NDArray[Any],
+    now: NDArray[Any],
+    price: NDArray[Any],
+    turns: NDArray[Any],
+    day_marks: NDArray[np.float64],
+) -> None:
+    """One account through the block."""
+    accounts, holdings, fills, curves, buckets = (
+        books.accounts,
+        books.holdings,
+        books.fills,
+        books.curves,
+        books.buckets,
+    )
+    a = books.passes.account[r]
+    if accounts.since[a] == LONG_AGO:
+        accounts.since[a] = now[0]
+        push(curves, buckets, a, now[0], accounts.mark[a], 0.0)
+    equity, error, mark = accounts.equity[a], accounts.error[a], accounts.mark[a]
+    gross, held, since = accounts.gross[a], accounts.open[a], accounts.since[a]
+    gross_time, equity_time, market_time = accounts.gross_time[a], accounts.equity_time[a], accounts.market_time[a]
+    peak, under_since = accounts.peak[a], accounts.under_since[a]
+    drawdown, amount = accounts.drawdown[a], accounts.drawdown_amount[a]
+    f, last_fill = books.passes.first_fill[r], books.passes.last_fill[r]
+    p, last_tick = books.passes.first_tick[r], books.passes.last_tick[r]
+    whole = books.passes.whole[r] != 0
+    k = curves.base[a] + curves.used[a] - 1
+    low, high, worst, until = buckets.low[k], buckets.high[k], buckets.worst[k], curves.until[a]
+    day = 0
+    while True:
+        if held == 0:
+            if f == last_fill:
+                break
+            # Without a position nothing changes before the next fill.
+            if whole:
+                p = fills.tick[f]
+            while not whole and places.order[p] < fills.tick[f]:
+                p += 1
+        if p == last_tick:
+            break
+        n = p if whole else places.order[p]
+        p += 1
+        while day < len(turns) and turns[day] <= n:
+            day_marks[day, a] = mark
+            day += 1
+        elapsed = now[n] - since
+        at = price[n]
         changed = False
-        first_fill = f
-        while f < fills and books.fills.tick[f] == j:
-            settle(books, portfolio, f, now)
+        before_gross, before_mark, before_since, was_held = gross, mark, since, held
+        while f < last_fill and fills.tick[f] == n:
+            h = fills.holding[f]
+            before = holdings.position[h]
+            after = before + fills.quantity[f]
+            holdings.position[h] = after
+            held += (1 if after != 0 else 0) - (1 if before != 0 else 0)
+            equity, error = added(equity, error, -fills.quantity[f] * fills.price[f] * holdings.multiplier[h])
+            equity, error = added(equity, error, -fills.fee[f])
             changed = True
             f += 1
-        for w in range(watch_start[i], watch_start[i + 1]):
-            s = watchers[w]
-            if books.holdings.position[s] == 0 and books.holdings.worth[s] == 0.0:
+        i = row[n]
+        for h in range(places.first[i], places.last[i]):
+            before_worth = holdings.worth[h]
+            if holdings.position[h] == 0 and before_worth == 0.0:
                 continue
-            revalue(books, portfolio, s, at, now)
-            take_mark(books, books.holdings.account[s], now)
+            worth = holdings.position[h] * at * holdings.multiplier[h]
+            holdings.worth[h] = worth
+            equity, error = added(equity, error, worth)
+            equity, error = added(equity, error, -before_worth)
+            gross += abs(worth) - abs(before_worth)
             changed = True
-        for g in range(first_fill, f):  # an account that a fill left flat has paid for it all the same
-            if books.holdings.position[books.fills.slot[g]] == 0:
-                take_mark(books, books.holdings.account[books.fills.slot[g]], now)
-        if changed:
-            take_mark(books, portfolio, now)
-        hold_on(books, hold, i, at, now)
-        take_mark(books, hold, now)
-        push(books.curves, books.buckets, accounts + i, now, at, 0.0)
-
-
-def turn_day(books: Books, day: int, day_of: NDArray[Any], day_marks: NDArray[Any]) -> None:
-    """Write down every account at the end of the UTC day that is over; begin every curve on the first."""
-    accounts = len(books.accounts.mark)
-    if books.clock.day[0] == LONG_AGO:
-        for a in range(accounts):
-            books.accounts.since[a] = books.clock.now[0]
-            push(books.curves, books.buckets, a, books.clock.now[0], books.accounts.mark[a], 0.0)
-    else:
-        row = books.clock.days[0]
-        day_of[row] = books.clock.day[0]
-        for a in range(accounts):
-            day_marks[row, a] = books.accounts.mark[a]
-        books.clock.days[0] = row + 1
-    books.clock.day[0] = day
-
-
-def settle(books: Books, portfolio: int, f: int, now: int) -> None:
-    """Pay for fill `f`, and take its units into the position."""
-    s = books.fills.slot[f]
-    a = books.holdings.account[s]
-    quantity = books.fills.quantity[f]
-    flow = -quantity * books.fills.price[f] * books.holdings.multiplier[s]
-    before = books.holdings.position[s]
-    after = before + quantity
-    books.holdings.position[s] = after
-    change = (1 if after != 0 else 0) - (1 if before != 0 else 0)
-    for account in (a, portfolio):
-        pass_time(books.accounts, account, now)
-        add(books.accounts, account, flow)
-        add(books.accounts, account, -books.fills.fee[f])
-        books.accounts.open[account] += change
-
-
-def revalue(books: Books, portfolio: int, s: int, at: float, now: int) -> None:
-    """Replace what slot `s` is worth by what it is at price `at`."""
-    before = books.holdings.worth[s]
-    worth = books.holdings.position[s] * at * books.holdings.multiplier[s]
-    books.holdings.worth[s] = worth
-    for account in (books.holdings.account[s], portfolio):
-        pass_time(books.accounts, account, now)
-        add(books.accounts, account, worth)
-        add(books.accounts, account, -before)
-        gross = books.accounts.gross[account] + abs(worth) - abs(before)
+        if not changed:
+            continue
+        if elapsed > 0:
+            gross_time += before_gross * elapsed
+            equity_time += before_mark * elapsed
+            if was_held > 0:
+                market_time += elapsed
+            since = now[n]
         # Sums of changes end near zero; an account without a position is at zero.
-        books.accounts.gross[account] = gross if books.accounts.open[account] > 0 and gross > 0.0 else 0.0
+        if held == 0 or gross < 0.0:
+            gross = 0.0
+        mark = equity + error
+        depth = 0.0
+        if mark >= peak:
+            if under_since != LONG_AGO:
+                surface(accounts, a, under_since, now[n])
+                under_since = LONG_AGO
+            peak = mark
+        else:
+            if under_since == LONG_AGO:
+                under_since = now[n]
+            if peak > 0.0:
+                depth = (peak - mark) / peak
+            if depth > drawdown:
+                drawdown = depth
+                accounts.drawdown_from[a] = under_since
+                accounts.drawdown_to[a] = now[n]
+            amount = max(amount, peak - mark)
+        if since < until:
+            low, high, worst = min(low, mark), max(high, mark), max(worst, depth)
+        else:
+            buckets.low[k], buckets.high[k], buckets.worst[k], buckets.last[k] = low, high, worst, before_mark
+            buckets.ts[k] = before_since
+            push(curves, buckets, a, since, mark, depth)
+            k = curves.base[a] + curves.used[a] - 1
+            low, high, worst, until = buckets.low[k], buckets.high[k], buckets.worst[k], curves.until[a]
+    buckets.low[k], buckets.high[k], buckets.worst[k], buckets.last[k], buckets.ts[k] = low, high, worst, mark, since
+    while day < len(turns):
+        day_marks[day, a] = mark
+        day += 1
+    accounts.equity[a], accounts.error[a], accounts.mark[a] = equity, error, mark
+    accounts.gross[a], accounts.open[a], accounts.since[a] = gross, held, since
+    accounts.gross_time[a], accounts.equity_time[a], accounts.market_time[a] = gross_time, equity_time, market_time
+    accounts.peak[a], accounts.under_since[a] = peak, under_since
+    accounts.drawdown[a], accounts.drawdown_amount[a] = drawdown, amount
 
 
-def hold_on(books: Books, hold: int, i: int, at: float, now: int) -> None:
-    """Buy the instrument's share at its first price, and hold it."""
-    pass_time(books.accounts, hold, now)
-    if books.markets.first[i] == 0.0:
-        books.markets.first[i] = at
-        books.markets.first_ts[i] = now
-        books.markets.units[i] = books.clock.share[0] / at
-        add(books.accounts, hold, -books.markets.units[i] * at)
-        books.accounts.open[hold] += 1
-    worth = books.markets.units[i] * at
-    add(books.accounts, hold, worth)
-    add(books.accounts, hold, -books.markets.worth[i])
-    books.accounts.gross[hold] += worth - books.markets.worth[i]
-    books.markets.worth[i] = worth
-    books.markets.last[i] = at
+def push_prices(
+    curves: CurveColumns,
+    buckets: BucketColumns,
+    first: int,
+    last: NDArray[Any],
+    row: NDArray[Any],
+    now: NDArray[Any],
+    price: NDArray[Any],
+) -> None:
+    """Enter the accepted ticks into the curves of their instruments, of which `first` is the first; `last` is each one's price."""
+    for n in range(len(row)):
+        push(curves, buckets, first + row[n], now[n], price[n], 0.0)
+        last[row[n]] = price[n]
 
 
-def pass_time(accounts: AccountColumns, a: int, now: int) -> None:
-    """Account for the time since the account last changed."""
-    elapsed = now - accounts.since[a]
-    if elapsed > 0:
-        accounts.gross_time[a] += accounts.gross[a] * elapsed
-        accounts.equity_time[a] += accounts.mark[a] * elapsed
-        if accounts.open[a] > 0:
-            accounts.market_time[a] += elapsed
-        accounts.since[a] = now
+def added(total: float, error: float, amount: float) -> tuple[float, float]:
+    """(total, error) with `amount` added, and what the double cannot hold kept in the error."""
+    after = total + amount
+    taken = after - total
+    return after, error + ((total - (after - taken)) + (amount - taken))
 
 
-def add(accounts: AccountColumns, a: int, amount: float) -> None:
-    """Add to an account, keeping what the double cannot hold."""
-    before = accounts.equity[a]
-    after = before + amount
-    if abs(before) >= abs(amount):
-        accounts.error[a] += (before - after) + amount
-    else:
-        accounts.error[a] += (amount - after) + before
-    accounts.equity[a] = after
-
-
-def take_mark(books: Books, a: int, now: int) -> None:
-    """Take the account's worth as its mark: peak, drawdown, curve."""
-    accounts = books.accounts
-    worth = accounts.equity[a] + accounts.error[a]
-    accounts.mark[a] = worth
-    depth = 0.0
-    if worth >= accounts.peak[a]:
-        if accounts.under_since[a] != LONG_AGO:
-            surface(accounts, a, now)
-            accounts.under_since[a] = LONG_AGO
-        accounts.peak[a] = worth
-    else:
-        if accounts.under_since[a] == LONG_AGO:
-            accounts.under_since[a] = now
-        amount = accounts.peak[a] - worth
-        if accounts.peak[a] > 0.0:
-            depth = amount / accounts.peak[a]
-        if depth > accounts.drawdown[a]:
-            accounts.drawdown[a] = depth
-            accounts.drawdown_from[a] = accounts.under_since[a]
-            accounts.drawdown_to[a] = now
-        if amount > accounts.drawdown_amount[a]:
-            accounts.drawdown_amount[a] = amount
-    push(books.curves, books.buckets, a, now, worth, depth)
-
-
-def surface(accounts: AccountColumns, a: int, now: int) -> None:
-    """Keep the time below the last peak if none was longer."""
-    if now - accounts.under_since[a] > accounts.longest[a]:
-        accounts.longest[a] = now - accounts.under_since[a]
-        accounts.longest_from[a] = accounts.under_since[a]
+def surface(accounts: AccountColumns, a: int, since: int, now: int) -> None:
+    """Keep the time below the last peak, `since` until now, if none was longer."""
+    if now - since > accounts.longest[a]:
+        accounts.longest[a] = now - since
+        accounts.longest_from[a] = since
         accounts.longest_to[a] = now

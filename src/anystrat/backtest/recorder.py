@@ -54,10 +54,12 @@ Stepped = Sequence[tuple[int, Sequence[Outcome]]]
 class Recorder:
     """Reads an engine's blocks as they are done. Fills and emitted signals are kept, one row each; ticks are not."""
 
-    def __init__(self, engine: Engine, *, cash: float = 1_000_000.0, shared: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, *, cash: float = 1_000_000.0, shared: bool = False, portfolio: bool = True
+    ) -> None:
         self.engine = engine
         self.compiler: Compiler | None = None
-        self.accounts = Accounts(engine, cash=cash, shared=shared)
+        self.accounts = Accounts(engine, cash=cash, shared=shared, portfolio=portfolio)
         self.drops = DropCounts()
         for one in engine.executors:
             if isinstance(one.processor, HybridProcessor):

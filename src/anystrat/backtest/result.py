@@ -141,23 +141,37 @@ class BacktestResult:
 
     def figures_of(self, a: int) -> Figures:
         """The figures of account `a`."""
-        whose = self.account_of_slot()
         if a == len(self.accounts) - 2:
-            fills, trades = np.arange(len(self._fills["slot"])), np.arange(len(self._trades))
+            fills: Any = slice(None)
+            trades: Any = slice(None)
         else:
-            fills = np.flatnonzero(whose[self._fills["slot"]] == a)
-            trades = np.flatnonzero(whose[self._trades["slot"]] == a)
+            fills, trades = (of_account[a] for of_account in self._of_accounts)
         return figures_of(self.accounts[a], self._dealings(fills, trades), self.periods)
 
-    def _dealings(self, fills: NDArray[np.int64], trades: NDArray[np.int64]) -> Dealings:
-        ts, done = self._fills["ts_ns"], self._trades[trades]
+    @cached_property
+    def _of_accounts(self) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+        """The fills and the trades of each account, buy-and-hold with none, in their order."""
+        whose = self.account_of_slot()
+        found = []
+        for slot in (self._fills["slot"], self._trades["slot"]):
+            owner = whose[slot]
+            ends = np.cumsum(np.bincount(owner, minlength=len(self.accounts)))
+            found.append(np.split(np.argsort(owner, kind="stable"), ends[:-1]))
+        return found[0], found[1]
+
+    def _dealings(self, fills: Any, trades: Any) -> Dealings:
         return Dealings(
             self._traded[fills],
             self._fills["fee"][fills],
             self._slippage[fills],
-            done["profit"],
-            ts[done["closed"]] - ts[done["opened"]],
+            self._trades["profit"][trades],
+            self._durations[trades],
         )
+
+    @cached_property
+    def _durations(self) -> NDArray[np.int64]:
+        ts, done = self._fills["ts_ns"], self._trades
+        return ts[done["closed"]] - ts[done["opened"]]  # type: ignore[no-any-return]  # an array
 
     @cached_property
     def _traded(self) -> NDArray[np.float64]:

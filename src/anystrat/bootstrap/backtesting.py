@@ -215,7 +215,7 @@ def blocks_and_names(source: Any, instrument: int | None) -> tuple[Iterable[Tick
     columns = ticks_of(source, instrument=instrument)
     digest = hashlib.sha256()
     for column in (columns.ts_ns, columns.instrument_token, columns.price):
-        digest.update(column.tobytes())
+        digest.update(np.ascontiguousarray(column).data)
     return blocks_of(columns, _BLOCK_ROWS), [(f"{len(columns):,} rows in memory", digest.hexdigest())]
 
 
@@ -223,5 +223,8 @@ def tokens_of(blocks: Iterable[TickColumns]) -> list[int]:
     """Every instrument that has a tick, in ascending order."""
     seen: set[int] = set()
     for block in blocks:
-        seen.update(np.unique(block.instrument_token).tolist())
+        token = block.instrument_token
+        # Often one instrument's ticks stand together.
+        turns = np.flatnonzero(token[1:] != token[:-1]) + 1
+        seen.update(token[:1].tolist(), np.unique(token[turns]).tolist())
     return sorted(seen)

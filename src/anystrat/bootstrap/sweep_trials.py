@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,7 @@ from anystrat.backtest.recorder import Recorder
 from anystrat.backtest.replay import Speed, replay
 from anystrat.backtest.result import BacktestResult
 from anystrat.bootstrap import Wiring, build_engine, default_wiring, kernel_compiler, open_ticks, session_clock
-from anystrat.config import Changes, change_to, configuration_from_mapping, configuration_variants
+from anystrat.config import change_to, configuration_variants
 from anystrat.domain.errors import ConfigurationError
 from anystrat.sweeps.space import Settings
 from anystrat.sweeps.trial import Trial
@@ -69,15 +69,9 @@ class TrialRunner:
         self._setup = setup
         self._wiring = wiring or default_wiring()
         self._blocks = blocks if blocks is not None else open_ticks(setup.ticks, block_rows=_BLOCK_ROWS)
-        self._configure = self._reader()
+        self._configure = configuration_variants(setup.source, self._wiring.catalog)
         self.days: NDArray[np.int64] = np.zeros(0, np.int64)
         self.periods = 0
-
-    def _reader(self) -> Callable[[Changes], Configuration]:
-        source, catalog = self._setup.source, self._wiring.catalog
-        if isinstance(source, Path):
-            return configuration_variants(source, catalog)
-        return lambda changes: configuration_from_mapping(source, catalog, changes=changes)
 
     def check(self, settings: Settings) -> Configuration:
         """The configuration with these settings. Raises `ConfigurationError`."""
@@ -118,7 +112,7 @@ class TrialRunner:
         engine = build_engine(configured, wiring, sessions=session_clock(configured))
         if wiring.left_out:
             return Trial(variant.settings, refused=wiring.left_out[0].reason)
-        result = self._result(engine)
+        result = self._result(engine, portfolio=True)
         return _trial(variant.settings, result, len(result.accounts) - 2)
 
     def _run_together(self, variants: list[_Variant]) -> list[Trial]:
@@ -133,7 +127,7 @@ class TrialRunner:
         accounts: dict[str, int] = {}
         result = None
         if len(lost) < len(names):
-            result = self._result(engine)
+            result = self._result(engine, portfolio=False)
             for one in engine.executors:
                 accounts.setdefault(one.strategy_id, len(accounts))
         return [
@@ -143,8 +137,8 @@ class TrialRunner:
             for name, variant in zip(names, variants, strict=True)
         ]
 
-    def _result(self, engine: Any) -> BacktestResult:
-        recorder = Recorder(engine, cash=self._setup.cash)
+    def _result(self, engine: Any, *, portfolio: bool) -> BacktestResult:
+        recorder = Recorder(engine, cash=self._setup.cash, portfolio=portfolio)
         replay(engine, self._blocks, speed=Speed.COLUMNS, compiler=kernel_compiler, recorder=recorder)
         result = BacktestResult(recorder, {}, periods=self._setup.days_per_year)
         self.days, self.periods = result.portfolio.days, result.periods

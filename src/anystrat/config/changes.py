@@ -89,9 +89,18 @@ class Changes:
         self._ids.append(strategy_id)
         if self.strategies is not None and strategy_id not in self.strategies:
             return node
-        for change in self.changes:
-            if change.top:
-                continue
+        own = [change for change in self.changes if not change.top]
+        whole = node
+        for change in own:
+            whole = with_value_at(whole, list(change.steps), change.value)
+        trial = Problems()
+        check(whole, trial)
+        if not trial.found:
+            for change in own:
+                self._taken.add(change)
+                self._note(strategy_id, node, change)
+            return whole
+        for change in own:
             changed = with_value_at(node, list(change.steps), change.value)
             trial = Problems()
             check(changed, trial)

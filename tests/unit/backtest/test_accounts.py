@@ -217,6 +217,37 @@ def test_a_million_price_moves_leave_no_trace_in_the_account():
     assert recorder.accounts.accounts()[0].end == CASH
 
 
+@pytest.mark.parametrize("speed", ["columns", "compiled"])
+def test_an_account_of_one_instrument_among_several_is_marked_at_its_ticks_alone(speed: str):
+    alone = {**CONFIG["strategies"][1], "id": "alone", "instruments": [2]}
+    config = {**CONFIG, "strategies": [*CONFIG["strategies"], alone]}
+    blocks = ticks(seed=6, count=1_500, ticks_per_day=400, block_rows=257)
+    _, recorder, _ = recorded(blocks, config, cash=CASH, **_speed(speed))
+    wanted = ledgers(blocks, config)
+    for account in recorder.accounts.accounts():
+        days = {ts // DAY_NS: float(worth) for ts, worth in wanted[account.name].marks}
+        assert account.marks == pytest.approx(list(days.values()), rel=1e-15)
+        assert account.time_in_market == pytest.approx(
+            wanted[account.name].market_time / (recorder.accounts.now - recorder.accounts.first_ts)
+            if account.name != "buy and hold"
+            else 1.0
+        )
+    slots = recorder.engine.state.tables["slot"]
+    assert recorder.accounts.positions.tolist() == slots["position"].tolist()
+
+
+def test_without_the_portfolio_the_strategies_accounts_are_the_same():
+    blocks = ticks(count=1_500)
+    _, whole, _ = recorded(blocks, cash=CASH)
+    engine = engine_of()
+    alone = Recorder(engine, cash=CASH, portfolio=False)
+    for block in blocks:
+        found = [(k, outcomes) for k, row in enumerate(block.rows()) if (outcomes := engine.step(row))]
+        alone.stepped(block, found)
+    for one, other in zip(whole.accounts.accounts()[:-2], alone.accounts.accounts()[:-2], strict=True):
+        assert (one.end, one.drawdown, one.marks.tolist()) == (other.end, other.drawdown, other.marks.tolist())
+
+
 def test_without_a_tick_nothing_has_happened():
     account = Recorder(engine_of(), cash=CASH).accounts.accounts()[-2]
     assert (account.end, account.drawdown, len(account.days), len(account.curve.ts)) == (2 * CASH, 0.0, 0, 0)

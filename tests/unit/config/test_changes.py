@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from anystrat.config import Applied, Changes, changes_of, configuration_from_mapping, load_configuration
+from anystrat.config import (
+    Applied,
+    Changes,
+    changes_of,
+    configuration_from_mapping,
+    configuration_variants,
+    load_configuration,
+)
 from anystrat.domain.configuration import Configuration
 from anystrat.domain.errors import ConfigurationError
 from anystrat.strategies.builtin import builtin_catalog
@@ -122,3 +130,18 @@ def test_included_rows_are_changed_too(tmp_path: Path) -> None:
     changes = changes_of(["parameters.threshold=0.5"], ["mine"])
     configuration = load_configuration(tmp_path / "a.yaml", builtin_catalog(), environ={}, changes=changes)
     assert configuration.strategies[0].parameters.threshold == 0.5
+
+
+def test_variants_of_one_source_are_what_each_is_alone(tmp_path: Path):
+    file = tmp_path / "here.json"
+    file.write_text(json.dumps(BASE), encoding="utf-8")
+    for source in (BASE, file):
+        variant = configuration_variants(source, builtin_catalog())
+        for settings in (["parameters.threshold=0.5"], ["brokers.paper.fee_bps=7"], ["parameters.threshold=0.25"]):
+            if isinstance(source, Path):
+                alone = load_configuration(source, builtin_catalog(), changes=changes_of(settings))
+            else:
+                alone = configuration_from_mapping(source, builtin_catalog(), changes=changes_of(settings))
+            assert variant(changes_of(settings)) == alone
+        with pytest.raises(ConfigurationError):
+            variant(changes_of(["parameters.threshold=-1"]))

@@ -230,9 +230,9 @@ class BlockRunner:
         ranges["before"] = before
         total = int(ends[-1]) if len(ends) else 0
         grouped, price = fresh(GroupedColumns, total), np.empty(total)
-        grouped["tick"] = -1
         for i in rows.tolist():
             start, base, many = int(tails.offset[i]), int(ranges["base"][i]), int(held[i])
+            grouped["tick"][base : base + many] = -1
             price[base : base + many] = tails.price[start : start + many]
         self._lay_out(
             place,
@@ -416,8 +416,11 @@ class BlockRunner:
 
     def _ordered(self, tables: BlockTables, size: int) -> NDArray[np.int64]:
         judged = np.flatnonzero(tables.fired["code"] != NOT_EVALUATED)
+        tick = tables.grouped["tick"][tables.fired["position"][judged]]
+        if not np.any(tick[1:] < tick[:-1]):
+            return judged
         order = np.empty(len(judged), np.int64)
-        self._by_tick(tables.grouped["tick"][tables.fired["position"][judged]], np.zeros(size + 1, np.int64), order)
+        self._by_tick(tick, np.zeros(size + 1, np.int64), order)
         return judged[order]
 
     def _count_drops(self, place: NDArray[np.int64]) -> None:
