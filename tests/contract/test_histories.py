@@ -180,6 +180,24 @@ def test_a_configuration_names_it(history: dict[str, Any], kind: type[object]) -
     assert isinstance(asyncio.run(opened()), kind)
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ({"type": "nats", "url": "nats://h"}, "give the source `start: new`"),
+        ({"type": "synthetic"}, "a source of type synthetic cannot be read before the run begins with it"),
+    ],
+)
+def test_a_source_that_has_nothing_from_before_the_run_is_no_history(source: dict[str, Any], why: str) -> None:
+    mapping = {"source": source, "history": {"type": "source"}, "strategies": []}
+    configured = configuration_from_mapping(mapping, builtin_catalog())
+    assert configured.history is not None
+    assert configured.source is not None
+    from anystrat.adapters.system_clock import SystemClock
+
+    with pytest.raises(ConfigurationError, match=why):
+        open_history(configured.history, {1: 5}, configured.source, SystemClock())
+
+
 def test_a_key_for_all_instruments_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"must hold \{token\}"):
         configuration_from_mapping(

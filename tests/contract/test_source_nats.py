@@ -14,11 +14,13 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import RetentionPolicy
 
-from anystrat.adapters import nats_pull, nats_stream, source_nats
+from anystrat.adapters import nats_history, nats_pull, nats_stream, source_nats
+from anystrat.adapters.nats_history import NatsTicks
 from anystrat.adapters.nats_pull import Pull
 from anystrat.adapters.source_nats import NatsFeed
 from anystrat.domain.configuration import Secret
 from anystrat.domain.endpoints import NatsSource
+from anystrat.domain.errors import HistoryRefused
 from anystrat.domain.intake import SourceFailed, SourceNotice, SourceUnauthorised, TickBatch
 from anystrat.testing.messages import json_message
 from anystrat.testing.servers import NatsServer
@@ -38,9 +40,12 @@ class Stream:
         self.name = f"S{next(_names)}"
         self.options = options
 
-    def feed(self, seed: int = 1, **options: Any) -> NatsFeed:
+    def options_of(self, **options: Any) -> NatsSource:
         chosen = {"stream": self.name, "subject": f"{self.name}.ticks.>", "durable": "d", "batch": 8, **options}
-        return NatsFeed(NatsSource(Secret(self.server.url), **chosen), Random(seed))
+        return NatsSource(Secret(self.server.url), **chosen)
+
+    def feed(self, seed: int = 1, **options: Any) -> NatsFeed:
+        return NatsFeed(self.options_of(**options), Random(seed))
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[JetStreamContext]:
@@ -249,6 +254,56 @@ class TestStream:
                     await js.purge_stream(stream.name)
                 await stream.publish(8)
                 assert await everything(items, 1) == [8]
+
+        run(story)
+
+
+class TestHistory:
+    """What the stream holds from before a run that begins with what comes next."""
+
+    def test_it_is_read_backwards_as_far_as_it_is_needed_and_the_run_begins_where_it_ends(self, stream, monkeypatch):
+        monkeypatch.setattr(nats_history, "_FIRST", 4)
+        monkeypatch.setattr(nats_history, "_PAGE", 3)
+
+        async def story() -> None:
+            await stream.make()
+            async with stream.client() as js:
+                for number in range(1, 41):
+                    token = 2 if number in {5, 38} else 1
+                    block = columns([tick(token, number, number)])
+                    await js.publish(f"{stream.name}.ticks.x", json_message(block))
+                await js.publish(f"{stream.name}.other", b"not ours")
+            history = NatsTicks(stream.options_of(start="new"), {1: 6, 2: 2, 3: 1}, 1_000)
+            # Within a loop that runs, as the runner asks it.
+            assert [int(each.last_price) for each in history.last_ticks(1, 6)] == [34, 35, 36, 37, 39, 40]
+            assert [int(each.last_price) for each in history.last_ticks(1, 2)] == [39, 40]
+            assert [int(each.last_price) for each in history.last_ticks(2, 2)] == [5, 38]
+            assert history.last_ticks(3, 1) == ()
+            assert history.position() == {stream.name: 41}
+            await stream.publish(50, 51)
+            async with reading(stream.feed(start="new"), history.position()) as items:
+                assert await prices(items, 2) == [50, 51]
+
+        run(story)
+
+    def test_no_more_is_read_than_is_allowed(self, stream):
+        async def story() -> None:
+            await stream.make()
+            await stream.publish(*range(1, 11))
+            history = NatsTicks(stream.options_of(start="new"), {1: 9}, 4)
+            assert [int(each.last_price) for each in history.last_ticks(1, 9)] == [7, 8, 9, 10]
+
+        run(story)
+
+    def test_what_cannot_be_read_is_refused_in_words(self, nats_server):
+        async def story() -> None:
+            queue = Stream(nats_server, retention="workqueue")
+            await queue.make()
+            with pytest.raises(HistoryRefused, match="is a work queue, which keeps nothing that was read"):
+                NatsTicks(queue.options_of(start="new"), {1: 1}, 10).position()
+            nowhere = NatsSource(Secret("nats://127.0.0.1:1"))
+            with pytest.raises(HistoryRefused, match=r"history: NATS, stream TICKS: .*see to the server"):
+                NatsTicks(nowhere, {1: 1}, 10).position()
 
         run(story)
 

@@ -46,7 +46,7 @@ class FileHistory:
         ticks = self._found.get(instrument_token)
         if ticks is None or count <= 0:
             return ()
-        return [row.market_tick() for row in _last(ticks, count).rows()]
+        return [row.market_tick() for row in last_of(ticks, count).rows()]
 
     def _read(self) -> dict[int, TickColumns]:
         before = self._before_ns()
@@ -55,7 +55,7 @@ class FileHistory:
             for file in open_ticks(path).sources:
                 for token, ticks in _tail(file, self._wanted, before).items():
                     found.setdefault(token, []).append(ticks)
-        return {token: _last(_by_time(joined(parts)), self._wanted[token]) for token, parts in found.items()}
+        return {token: last_of(_by_time(joined(parts)), self._wanted[token]) for token, parts in found.items()}
 
 
 def _groups(file: TickSourceFile, worth: Callable[[int, int], bool]) -> Iterator[Iterator[TickColumns]]:
@@ -68,8 +68,26 @@ def _groups(file: TickSourceFile, worth: Callable[[int, int], bool]) -> Iterator
 def _tail(file: TickSourceFile, wanted: Mapping[int, int], before: int | None) -> dict[int, TickColumns]:
     """The last ticks of each wanted instrument in one file, in the file's order."""
     missing = dict(wanted)
+    groups = _groups(file, lambda least, largest: any(least <= token <= largest for token in missing))
+    return _tails_backwards(groups, missing, before)
+
+
+def tails_backwards(
+    groups: Iterator[Iterator[TickColumns]], wanted: Mapping[int, int], before: int | None
+) -> dict[int, TickColumns]:
+    """The last so many usable ticks of each wanted instrument, by time; of groups of blocks that come last one first.
+
+    No more groups are read than are needed.
+    """
+    found = _tails_backwards(groups, dict(wanted), before)
+    return {token: _by_time(ticks) for token, ticks in found.items()}
+
+
+def _tails_backwards(
+    groups: Iterator[Iterator[TickColumns]], missing: dict[int, int], before: int | None
+) -> dict[int, TickColumns]:
     found: dict[int, TickColumns] = {}
-    for group in _groups(file, lambda least, largest: any(least <= token <= largest for token in missing)):
+    for group in groups:
         for token, ticks in _tails(group, missing, before).items():
             found[token] = joined([ticks, found[token]]) if token in found else ticks
             missing[token] -= len(ticks)
@@ -89,7 +107,7 @@ def _tails(blocks: Iterator[TickColumns], wanted: Mapping[int, int], before: int
                 continue
             ticks = _usable(block, block.instrument_token == token, before)
             if len(ticks):
-                tails[token] = _last(joined([tails[token], ticks]) if token in tails else ticks, wanted[token])
+                tails[token] = last_of(joined([tails[token], ticks]) if token in tails else ticks, wanted[token])
     return tails
 
 
@@ -105,6 +123,7 @@ def _by_time(ticks: TickColumns) -> TickColumns:
     return ticks.taken(np.argsort(ticks.ts_ns, kind="stable"))
 
 
-def _last(ticks: TickColumns, count: int) -> TickColumns:
+def last_of(ticks: TickColumns, count: int) -> TickColumns:
+    """The last `count` of them."""
     start = max(0, len(ticks) - count)
     return ticks if not start else ticks.taken(np.arange(start, len(ticks)))

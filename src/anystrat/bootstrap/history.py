@@ -15,8 +15,10 @@ from anystrat.domain.endpoints import (
     FileHistory,
     FileSource,
     JournalHistory,
+    NatsSource,
     PostgresHistory,
     RedisHistory,
+    SourceHistory,
     SyntheticSource,
 )
 from anystrat.domain.errors import ConfigurationError, Problem
@@ -51,15 +53,35 @@ def open_history(
         from anystrat.adapters.redis_history import RedisTicks
 
         return RedisTicks(settings.options.url.reveal(), settings.options.key, before)
+    if isinstance(settings.options, SourceHistory):
+        return _of_source(source, wanted, settings.options.messages)
     raise ConfigurationError(
         [
             Problem(
                 "this version has no such history",
                 path="history.type",
                 found=repr(settings.type),
-                allowed="file, journal, postgres, redis",
+                allowed="file, journal, postgres, redis, source",
             )
         ]
+    )
+
+
+def _of_source(source: SourceSettings, wanted: Mapping[int, int], most: int) -> HistoryProvider:
+    """What the source holds from before the run."""
+    options = source.options
+    if isinstance(options, NatsSource) and options.start == "new":
+        from anystrat.adapters.nats_history import NatsTicks
+
+        return NatsTicks(options, wanted, most)
+    if isinstance(options, NatsSource):
+        message = (
+            "a run begins with all that this source has, so that nothing is before it; give the source `start: new`"
+        )
+    else:
+        message = f"a source of type {source.type} cannot be read before the run begins with it; take another history"
+    raise ConfigurationError(
+        [Problem(message, path="history.type", found="'source'", allowed="a nats source with `start: new`")]
     )
 
 

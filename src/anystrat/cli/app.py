@@ -41,7 +41,7 @@ COMMANDS: Final = {
     "trust": ("anystrat.cli.trust", "Check whether strategies can be believed: peeking, warm-up, costs, luck."),
     "parity": ("anystrat.cli.parity", "Hold a live run's signals against a replay of its recording."),
     "types": ("anystrat.cli.types", "List what a configuration can name, and its parameters."),
-    "schema": ("anystrat.cli.schema", "Print the JSON Schema of the configuration, for editors."),
+    "schema": ("anystrat.cli.schema", "Print the JSON Schema of the configuration, or of ticks."),
     "model": ("anystrat.cli.model", "Look into a model file, and verify it."),
     "journal": ("anystrat.cli.journal", "Look into a journal, verify it, export it."),
     "deadletters": ("anystrat.cli.deadletters", "Signals that were not delivered: list, show, send again."),

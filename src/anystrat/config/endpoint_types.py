@@ -28,6 +28,7 @@ from anystrat.domain.endpoints import (
     PostgresJournal,
     RedisFeatureStore,
     RedisHistory,
+    SourceHistory,
     SqliteJournal,
     StdinSource,
     SyntheticSource,
@@ -78,6 +79,7 @@ class EndpointTypes:
             "journal": JournalHistory,
             "postgres": PostgresHistory,
             "redis": RedisHistory,
+            "source": SourceHistory,
         }
     )
     notifiers: Mapping[str, Options] = field(default_factory=lambda: {"webhook": WebhookBroker})

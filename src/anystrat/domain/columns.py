@@ -124,6 +124,11 @@ def _bar(names: Iterable[str], values: Iterable[float]) -> dict[str, Decimal]:
     return {name: to_decimal(value) for name, value in zip(names, values, strict=True) if not math.isnan(value)}
 
 
+def no_ticks() -> TickColumns:
+    """A block of no ticks."""
+    return TickColumns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+
 def joined(blocks: Sequence[TickColumns]) -> TickColumns:
     """Several blocks as one, in order; a column that only some have is NaN or false for the others."""
     if len(blocks) == 1:

@@ -246,6 +246,15 @@ class RedisHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceHistory:
+    """What the run's own source holds from before the run: a `nats` source with `start: new`. The run begins where it ends."""
+
+    messages: Annotated[int, Ge(1), Le(100_000_000), Unit("messages"), Doc("Messages looked back at, at most.")] = (
+        1_000_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SqliteJournal:
     """A SQLite file."""
 

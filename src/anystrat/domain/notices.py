@@ -82,6 +82,20 @@ class HistoryReady(msgspec.Struct, frozen=True):
     missing: int
 
 
+class HandedOver(msgspec.Struct, frozen=True):
+    """The feed follows on the history, of so many instruments; `silent` ones have had no tick that is newer.
+
+    `duplicates` are ticks of the feed that are not newer than the history's last one of their instrument. The longest time
+    between the two was `longest_gap_sec`, of `gap_token`.
+    """
+
+    instruments: int
+    silent: int
+    duplicates: int
+    longest_gap_sec: float
+    gap_token: int
+
+
 class Listening(msgspec.Struct, frozen=True):
     """An endpoint takes connections."""
 
@@ -180,6 +194,7 @@ Notice = (
     | DiedWithin
     | Quarantined
     | HistoryReady
+    | HandedOver
     | Listening
     | SourceNotice
     | DeadLettered

@@ -322,6 +322,15 @@ class HistoryProvider(Protocol):
         ...
 
 
+@runtime_checkable
+class PositionedHistory(HistoryProvider, Protocol):
+    """A history of the very source that a run reads: where it ends, the run begins."""
+
+    def position(self) -> Mapping[str, int]:
+        """For each partition, the offset up to which everything is in the history. A new run's source goes on after it."""
+        ...
+
+
 class FeatureStore(Protocol):
     """A cache of feature vectors that are dear to compute."""
 

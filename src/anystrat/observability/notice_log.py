@@ -13,6 +13,7 @@ from anystrat.domain.notices import (
     DiedWithin,
     Draining,
     Expired,
+    HandedOver,
     HistoryReady,
     JournalGoesOn,
     JournalWaits,
@@ -95,6 +96,16 @@ class NoticeLog:
             case HistoryReady():
                 write = log.warning if notice.missing else log.info
                 write("history loaded", instruments=notice.instruments, ticks=notice.ticks, missing=notice.missing)
+            case HandedOver():
+                write = log.warning if notice.duplicates else log.info
+                write(
+                    "the feed follows on the history",
+                    instruments=notice.instruments,
+                    silent=notice.silent,
+                    duplicates=notice.duplicates,
+                    longest_gap_sec=round(notice.longest_gap_sec, 3),
+                    instrument=notice.gap_token,
+                )
             case Listening():
                 log.info("listening", what=notice.what, address=notice.address)
             case SourceNotice():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anystrat.domain.clock import Clock
     from anystrat.domain.columns import TickColumns
     from anystrat.runner.acknowledging import Acknowledgements
+    from anystrat.runner.hand_over import HandOver
     from anystrat.runner.mailbox import Mailbox
     from anystrat.runner.plan import ShardPlan
 
@@ -64,6 +65,8 @@ class Intake:
         self._clock = clock
         self._on_notice = on_notice
         self._at_most = at_most
+        #: Looks at what follows on a history; None where there is none.
+        self.hand_over: HandOver | None = None
         self._open = asyncio.Event()
         self._open.set()
 
@@ -103,6 +106,8 @@ class Intake:
         """Split a batch among the shards; waits where a mailbox is full, and while paused."""
         await self._open.wait()
         handed = self.handed.setdefault(batch.partition, [-1] * self._plan.count)
+        if self.hand_over is not None:
+            self.hand_over.see(batch.ticks)
         arrived = self._clock.now_ns()
         parts = self._parts(batch, handed)
         fresh = batch.last > self.read.get(batch.partition, -1)

@@ -17,7 +17,6 @@ from anystrat.domain.events import (
     FeedFresh,
     FeedGap,
     FeedStale,
-    HistoryLoaded,
     Operation,
     RecordedEvent,
 )
@@ -27,7 +26,6 @@ from anystrat.domain.intake import NoticeKind, SourceNotice
 from anystrat.domain.journal import Fate, JournalRefused
 from anystrat.domain.notices import (
     Draining,
-    HistoryReady,
     Listening,
     PartFailed,
     Recovered,
@@ -48,6 +46,7 @@ from anystrat.runner.housekeeping import LIVE_NS, Housekeeping
 from anystrat.runner.intake import Intake
 from anystrat.runner.mailbox import Mailbox
 from anystrat.runner.parts import RunnerParts
+from anystrat.runner.preloading import fill, preload
 from anystrat.runner.quarantine import Quarantine
 from anystrat.runner.recovery import recover
 from anystrat.runner.shard import (
@@ -98,6 +97,8 @@ class Runner:
         self._stalls: list[Counter[str]] = [Counter() for _ in parts.engines]
         self._feeds = Feeds()
         self._inference: InferencePort | None = None
+        #: Where the source has to begin in a new run whose history is its own.
+        self._begin_after: Mapping[str, int] = {}
         self._quarantine = Quarantine(parts.marks, self._say) if parts.marks is not None else None
         self._at_once = TICKS_AT_ONCE if parts.compiler is not None else TICKS_AT_ONCE_INTERPRETED
         self._intake = Intake(
@@ -172,7 +173,8 @@ class Runner:
         self._models_serve(parts.models, first=False)
         await processes.settle(parts)
         processes.let_go_on(parts, self.shards)
-        self._preload()
+        if parts.history is not None:
+            self._intake.hand_over, self._begin_after = await preload(parts.history, self.shards, self._say)
         self._measure_inference()
 
     def _open_quarantine(self) -> None:
@@ -251,31 +253,9 @@ class Runner:
         async for first, _, data in parts.journal.inputs(shard.number, from_input):
             parts.recorder.take(shard.number, first, list(decoded_inputs(data)))
 
-    def _preload(self) -> None:
-        """Fill the windows of shards that have seen nothing yet."""
-        if self._parts.history is None:
-            return
-        found = [self._fill_from_history(shard) for shard in self.shards if shard.next_input == 0]
-        instruments, ticks, missing = (sum(column) for column in zip(*found, strict=True)) if found else (0, 0, 0)
-        self._say(HistoryReady(instruments, ticks, missing))
-
-    def _fill_from_history(self, shard: Shard) -> tuple[int, int, int]:
-        """Fill the shard's empty windows; how many instruments got how many ticks, and how many got too few."""
-        provider, engine = self._parts.history, shard.driver.engine
-        instruments = ticks = missing = 0
-        for token, window in zip(engine.tokens, engine.windows, strict=True) if provider is not None else ():
-            found = provider.last_ticks(token, window.capacity) if provider is not None else ()
-            missing += len(found) < window.capacity
-            if found:
-                instruments, ticks = instruments + 1, ticks + len(found)
-                times = tuple(each.ts_ns for each in found)
-                prices = tuple(str(each.last_price) for each in found)
-                shard.mailbox.put_event(HistoryLoaded(token, times, prices))
-        return instruments, ticks, missing
-
     async def _flow(self, group: asyncio.TaskGroup) -> None:
         parts = self._parts
-        watermarks = [shard.watermarks for shard in self.shards]
+        watermarks = [{**self._begin_after, **shard.watermarks} for shard in self.shards]
         after = self._intake.resume(watermarks, resumable=parts.source.resumable)
         delivering = [group.create_task(each.run(), name=f"broker {each.broker}") for each in self.deliveries.values()]
         committing = group.create_task(self._committer.run(parts.source), name="committer")
@@ -293,6 +273,8 @@ class Runner:
             task.cancel()
             # Waited for from outside: awaited, its cancellation could not be told from that of the whole run.
             await asyncio.wait({task})
+        if self._intake.hand_over is not None:
+            self._intake.hand_over.end()
         await self._settled()
         house.move_idle()
         deadline = asyncio.get_running_loop().time() + parts.drain_sec
@@ -521,8 +503,8 @@ class Runner:
             shard.mailbox.put_event(event)
             if notice.kind is NoticeKind.GAP and on_gap is OnGap.PAUSE:
                 shard.mailbox.put_event(Command(Operation.PAUSE, now))
-            elif notice.kind is NoticeKind.GAP and on_gap is OnGap.BACKFILL:
-                self._fill_from_history(shard)
+            elif notice.kind is NoticeKind.GAP and on_gap is OnGap.BACKFILL and parts.history is not None:
+                fill(shard, parts.history)
 
     # -- questions -------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,10 @@ from anystrat.domain.configuration import FeedSettings, OnGap
 from anystrat.domain.events import Command, DeliveryFailed, Operation
 from anystrat.domain.health import Phase
 from anystrat.domain.inputs import decoded_inputs
-from anystrat.domain.intake import NoticeKind, SourceNotice
+from anystrat.domain.intake import NoticeKind, SourceFailed, SourceNotice
 from anystrat.domain.journal import JournalRefused
 from anystrat.domain.lifecycle import State
-from anystrat.domain.notices import Recovered, Stopped
+from anystrat.domain.notices import HandedOver, Recovered, Stopped
 from anystrat.runner import shard as shard_module
 from anystrat.testing.loop import simulate
 from anystrat.testing.ticks import columns, synthetic_ticks, tick
@@ -310,6 +311,68 @@ def test_what_becomes_of_windows_at_a_gap_is_configured(on_gap, evaluations, sta
 def test_history_fills_windows_at_the_start_and_after_a_gap():
     (one,) = up_to_a_gap(OnGap.BACKFILL, history=TwoTicks()).executors()
     assert one.evaluations == 6
+
+
+def test_what_the_feed_and_the_history_both_have_is_counted_and_the_time_between_them_is_said():
+    block = columns([tick_row(1, str(100 + k), k) for k in (-6, -4, 3, 4)] + [tick_row(2, "7", 9)])
+    row = {**ROWS[0], "instruments": [1, 2, 3], "brokers": ["paper"]}
+    rig = Rig([row], block, history=TwoTicks())
+
+    async def main():
+        await rig.start(ListSource(block, [1, 4])).run()
+
+    simulate(main)
+    [told] = [each for each in rig.heard if isinstance(each, HandedOver)]
+    assert (told.instruments, told.silent, told.duplicates) == (2, 1, 2)
+    assert (told.longest_gap_sec, told.gap_token) == (13.0, 2)
+
+
+class FirstHalf:
+    """What the source itself had up to an offset."""
+
+    def __init__(self, block, last):
+        self.block, self.last = block, last
+
+    def last_ticks(self, instrument_token, count):
+        rows = [row for row in self.block.rows() if row.instrument_token == instrument_token]
+        return [
+            row.market_tick() for row in rows[: sum(self.block.instrument_token[: self.last + 1] == instrument_token)]
+        ][-count:]
+
+    def position(self):
+        return {"list": self.last}
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_run_whose_history_is_its_source_begins_where_that_ends_and_so_does_the_next_one(shards):
+    block = ticks(5, 200)
+    rig = Rig(ROWS, block, shards=shards, history=FirstHalf(block, 99))
+    asked = []
+
+    class Noting(ListSource):
+        async def batches(self, after):
+            asked.append(dict(after))
+            if len(asked) == 1:
+                await asyncio.sleep(1)
+                raise SourceFailed("gone before it said anything")
+            async for each in super().batches(after):
+                yield each
+
+    async def main():
+        runner = rig.start(Noting(block, [10]))
+        with suppress(SourceFailed):
+            await runner.run()
+        return runner
+
+    simulate(main)
+    # Meanwhile the source has got more: that is no history of the run that has begun.
+    rig.options["history"] = FirstHalf(block, 149)
+    runner = simulate(main)
+    assert asked == [{"list": 99}, {"list": 99}]
+    assert runner.accounts.received == 100
+    assert runner.accounts.balanced
+    windows = [window for shard in runner.shards for window in shard.driver.engine.windows]
+    assert all(window.count == window.capacity for window in windows)
 
 
 def test_a_journal_of_another_configuration_is_refused():
