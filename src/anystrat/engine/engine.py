@@ -37,6 +37,7 @@ from anystrat.domain.events import (
     Operation,
     ProcessReady,
     Reconfigured,
+    RecordedEvent,
     TickQuarantined,
     TimerDue,
 )
@@ -54,7 +55,7 @@ from anystrat.engine.columns.grouping import DROP_OF_PLACE
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.decision import SESSION_CODE, TOO_OLD, Decisions, Moment, session_of
 from anystrat.engine.executor import Kind, StrategyExecutor, charges_of, limits_of
-from anystrat.engine.lanes import ARRIVED, BUCKET_TICK, CONTROLS, KILLED, TICKS
+from anystrat.engine.lanes import ARRIVED, BUCKET_TICK, CONTROLS, KILLED, STEPS, TICKS
 from anystrat.engine.live import Lane, Live
 from anystrat.engine.live_blocks import Blocks
 from anystrat.engine.models import swap_models
@@ -98,11 +99,11 @@ class Engine:
         self._compiler: Compiler | None = None
         #: The compiled side; None without a compiler.
         self.live: Live | None = None
-        self.state = State(self._moved)
-        self.rings = Rings(self._moved)
         self.control_array = np.zeros(CONTROLS, np.int64)
         #: See `engine.lanes`.
         self.control: MutableSequence[int] = view_of(self.control_array)
+        self.state = State(self._moved)
+        self.rings = Rings(self._moved)
         self._supervision = Supervision(self.state)
         #: What all executors together are held to; None: nothing.
         self.account = AccountGuard(account, self.state, self.control) if account is not None else None
@@ -262,7 +263,8 @@ class Engine:
         self._moved()
 
     def _moved(self) -> None:
-        """Some table's memory is elsewhere now: what compiled code knows of it no longer holds."""
+        """Some table's memory is elsewhere now, or others wrote to it: what compiled code knows of it no longer holds."""
+        self.control[STEPS] += 1
         if self.live is not None:
             self.live.forget(watchers=False)
 
@@ -321,8 +323,16 @@ class Engine:
             if lane is not None:
                 assert self.live is not None
                 return self.live.step(event, lane, age_ns)
+        self.control[STEPS] += not isinstance(event, Arrived)
+        if isinstance(event, TickRow):
             self._tick(event, out, age_ns)
-        elif isinstance(event, Command):
+        else:
+            self._event(event, out)
+        return out
+
+    def _event(self, event: RecordedEvent, out: list[Outcome]) -> None:
+        """Take what is no tick."""
+        if isinstance(event, Command):
             self._command(event, out)
         elif isinstance(event, TimerDue):
             self.bars.close_by(event.ts_ns, self._decisions, out)
@@ -346,7 +356,6 @@ class Engine:
             out.append(Noted("reconfigured", event.ts_ns, None, {how: list(ids) for how, ids in rows.items()}))
         else:
             self._feed(event, out)
-        return out
 
     def take(self, tick: MarketTick | TickRow, *, fills: bool = True) -> Sequence[Outcome]:
         """Push one public tick through: `step`, but for the paper fills where `fills` says that nobody wants them."""
@@ -376,6 +385,7 @@ class Engine:
         One strategy after the other is asked, whatever compiled code there is for many: only so is each seen.
         """
         self.settle()
+        self.control[STEPS] += 1
         plain, watched = self._decisions, WatchedDecisions(self.state, self._supervision, self.account, clock)
         out: list[Outcome] = []
         self._decisions = watched
@@ -432,6 +442,7 @@ class Engine:
 
     def step_row(self, row: TickRow) -> list[Outcome]:
         """`step` for a tick by whoever may hold the windows."""
+        self.control[STEPS] += 1
         out: list[Outcome] = []
         self._tick(row, out, 0)
         return out
@@ -518,6 +529,7 @@ class Engine:
         self, watchers: Sequence[tuple[StrategyExecutor, int]], i: int, tick: MarketTick | TickRow, flags: int, age: int
     ) -> Iterator[tuple[int, Outcome]]:
         """Take these watchers through the accepted tick; what each of them said, after its row."""
+        self.control[STEPS] += 1
         window = self.windows[i]
         if window.memo:
             window.memo.clear()

@@ -68,8 +68,9 @@ SMA_CROSSOVER: Final = 4
 #: latest ticks arrived (`LONG_AGO`: ticks have no age but what a call says); how many decimal places a price had lately;
 #: how many signals were dropped, and how many ticks of a block, since these were set to 0; what became of the latest tick
 #: that came through a door; the price bucket of the tick number `BUCKET_TICK`, for a step of so many digits and decimals;
-#: whether nobody wants to be told of paper fills, in this call and of ticks that come through a door; how many calls there
-#: were.
+#: whether nobody wants to be told of paper fills, in this call and of ticks that come through a door; how many times the
+#: engine took steps of its own, after which nothing holds that lanes remember of their watchers; what the logs call a
+#: block's first tick.
 TICKS: Final = 0
 KILLED: Final = 1
 AGE: Final = 2
@@ -87,14 +88,18 @@ BUCKET_TICK: Final = 13
 BUCKET_DIGITS: Final = 14
 BUCKET_SCALE: Final = 15
 FILLS_UNTOLD: Final = 16
-CALLS: Final = 17
+STEPS: Final = 17
 DOOR_FILLS_UNTOLD: Final = 18
-CONTROLS: Final = 19
+FIRST: Final = 19
+CONTROLS: Final = 20
 
 #: What became of a tick: nothing to tell of, paper fills alone, or more. Below zero it was dropped.
 QUIET: Final = 0
 FILLED: Final = 1
 SAID: Final = 2
+
+#: Every watcher's bit.
+EVERY_BIT: Final = 2**32 - 1
 
 BEFORE_SIGNAL: Final = 0
 AFTER_SIGNAL: Final = 1
@@ -103,9 +108,9 @@ AFTER_SIGNAL: Final = 1
 class LaneColumns(NamedTuple):
     """A row an instrument: its window's memory (see `domain.window`), and its watchers, `first..last` without the last.
 
-    `call` is the kernel's call that saw it last: what follows holds within that call alone, in which nobody else changes
-    anything. Before the event time `calm` all watchers are active, with full windows, and no timer is due (`LONG_AGO`:
-    that was not looked at yet). `waiting` orders of theirs wait for their fills, once `calm` was looked at.
+    What follows holds while the engine has taken `steps` of its own. Before the event time `calm` all watchers are active,
+    with full windows, and no timer is due (`LONG_AGO`: that was not looked at yet). `waiting` has a bit for each watcher
+    whose orders wait for their fills, once `calm` was looked at; see `watcher_bit`.
     """
 
     prices: Ints
@@ -113,25 +118,32 @@ class LaneColumns(NamedTuple):
     capacity: Ints
     first: Ints
     last: Ints
-    call: Ints
+    steps: Ints
     calm: Ints
     waiting: Ints
 
 
 class WatcherColumns(NamedTuple):
-    """A row a watcher, an instrument's together, in the engine's order; `quantity` is as sized."""
+    """A row a watcher, an instrument's together, in the engine's order: its executor, and its running sums.
+
+    There are many of them, and they are read on every tick: they have to be few bytes.
+    """
 
     executor: Ints
-    slot: Ints
-    rule: Ints
     sums: Ints
+
+
+class OrderColumns(NamedTuple):
+    """What is asked of a watcher only where it gives a signal, or its orders fill; `quantity` is as sized."""
+
+    slot: Ints
     quantity: Ints
 
 
 class RuleColumns(NamedTuple):
     """A row an executor: `periods`, `longer` and `level` are its rule's parameters, `digits / 10^scale` its price bucket.
 
-    The rest is what running sums are weighed with, see `mean_reversion.screen_of`. Apart from the watchers, of whom there are many more: they are read on every tick, and have to be few bytes.
+    The rest is what running sums are weighed with, see `mean_reversion.screen_of`.
     """
 
     kind: Ints
@@ -197,6 +209,7 @@ class Lanes(NamedTuple):
 
     lane: LaneColumns
     watcher: WatcherColumns
+    order: OrderColumns
     rule: RuleColumns
     sums: SumColumns
     prices: MutableSequence[float]
@@ -224,7 +237,6 @@ class Block(NamedTuple):
 def take_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: float) -> int:
     """Take one tick of instrument row `i`, whose row the caller keeps; see `QUIET`. The logs call it by its time."""
     control = lanes.control
-    control[CALLS] += 1
     control[SIGNALS] = 0
     control[FILLS] = 0
     control[LISTED] = 0
@@ -257,9 +269,9 @@ def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, s
     It stops after a tick that listed watchers, and before one that the logs may have no room for.
     """
     control = lanes.control
-    control[CALLS] += 1
     control[LISTED] = 0
     arrived = control[ARRIVED]
+    first = control[FIRST]
     for j in range(start, stop):
         ts = block.ts[j]
         i = row_of(block.tokens, block.token[j])
@@ -273,7 +285,7 @@ def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, s
         if control[FILLS_UNTOLD] == 0 and control[FILLS] + many * (book.pending_room + 1) > len(lanes.fills.tick):
             return j
         control[AGE] = arrived - ts if arrived != LONG_AGO else 0
-        status = one_tick(limits, book, lanes, i, ts, block.price[j], block.flags[j], j)
+        status = one_tick(limits, book, lanes, i, ts, block.price[j], block.flags[j], first + j)
         block.place[j] = i
         if status < 0:
             block.place[j] = status
@@ -318,17 +330,22 @@ def one_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: f
         book.instrument.minute_open[i] = price
     end, count, gone = push(lanes, i, ts, price, flags)
     calm = False
-    waiting = True
-    if lanes.lane.call[i] != control[CALLS]:
-        lanes.lane.call[i] = control[CALLS]
+    waiting = EVERY_BIT
+    if lanes.lane.steps[i] != control[STEPS]:
+        lanes.lane.steps[i] = control[STEPS]
         lanes.lane.calm[i] = LONG_AGO
     else:
         if lanes.lane.calm[i] == LONG_AGO:
             look_at_watchers(book, lanes, i, count)
         calm = ts < lanes.lane.calm[i]
-        waiting = lanes.lane.waiting[i] > 0
-    fillable = waiting and not blocked
-    for k in range(lanes.lane.first[i], lanes.lane.last[i]):
+        waiting = lanes.lane.waiting[i]
+    if blocked:
+        waiting = 0
+    else:
+        lanes.lane.waiting[i] = 0
+    first = lanes.lane.first[i]
+    for k in range(first, lanes.lane.last[i]):
+        fillable = waiting & watcher_bit(k - first) != 0
         if watch(limits, book, lanes, k, i, ts, price, flags, end, count, gone, tick, calm, fillable):
             lanes.listed[control[LISTED]] = k
             control[LISTED] += 1
@@ -337,17 +354,23 @@ def one_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: f
     return FILLED if control[FILLS] > 0 else QUIET
 
 
+def watcher_bit(place: int) -> int:
+    """The bit of an instrument's watcher number `place`; with more of them than bits, several share one."""
+    return 1 << (place & 31)
+
+
 def look_at_watchers(book: Book, lanes: Lanes, i: int, count: int) -> None:
-    """Find out until when all watchers of instrument row `i` take a tick in the same way, and how many orders wait."""
+    """Find out until when all watchers of instrument row `i` take a tick in the same way, and whose orders wait."""
     calm = NEVER
     waiting = 0
-    for k in range(lanes.lane.first[i], lanes.lane.last[i]):
+    first = lanes.lane.first[i]
+    for k in range(first, lanes.lane.last[i]):
         e = lanes.watcher.executor[k]
-        rule = lanes.watcher.rule[k]
-        if lanes.rule.kind[rule] == OTHER or book.executor.state[e] != _ACTIVE or count < lanes.rule.need[rule]:
+        if lanes.rule.kind[e] == OTHER or book.executor.state[e] != _ACTIVE or count < lanes.rule.need[e]:
             calm = EARLIEST
         calm = min(calm, book.executor.due[e])
-        waiting += book.slot.pending_count[lanes.watcher.slot[k]]
+        if book.slot.pending_count[lanes.order.slot[k]] > 0:
+            waiting |= watcher_bit(k - first)
     lanes.lane.calm[i] = calm
     lanes.lane.waiting[i] = waiting
 
@@ -395,32 +418,31 @@ def watch(
     fillable: bool,
 ) -> bool:
     """Take watcher `k` through the tick; whether the engine's own steps have to, for whatever is not done yet."""
-    rule = lanes.watcher.rule[k]
-    kind = lanes.rule.kind[rule]
+    e = lanes.watcher.executor[k]
+    kind = lanes.rule.kind[e]
     if kind == OTHER:
         return True
-    e = lanes.watcher.executor[k]
     if fillable:
-        s = lanes.watcher.slot[k]
+        s = lanes.order.slot[k]
         if book.slot.pending_count[s] > 0:
-            fill_waiting(limits, book, lanes, e, s, i, ts, price, tick)
+            fill_waiting(limits, book, lanes, e, s, ts, price, tick)
     if not calm:
         state = book.executor.state[e]
-        full = count >= lanes.rule.need[rule]
+        full = count >= lanes.rule.need[e]
         if ts >= book.executor.due[e] or (full and state == _WARMUP):
             return True
         if state != _ACTIVE or not full:
             return False
     if kind == MOMENTUM:
-        quiet = surely_small(price, lanes.prices[end - lanes.rule.periods[rule]], lanes.rule.level[rule])
+        quiet = surely_small(price, lanes.prices[end - lanes.rule.periods[e]], lanes.rule.level[e])
     else:
         quiet = kind == MEAN_REVERSION and quiet_score(
-            lanes, rule, lanes.watcher.sums[k], book.instrument.ticks[i], end, count, gone
+            lanes, e, lanes.watcher.sums[k], book.instrument.ticks[i], end, count, gone
         )
     if quiet:
         book.executor.evaluations[e] += 1
         return False
-    side, confidence, value = evaluated(lanes, rule, kind, end)
+    side, confidence, value = evaluated(lanes, e, kind, end)
     if side == 0:
         book.executor.evaluations[e] += 1
         return False
@@ -445,12 +467,11 @@ def conclude(
 ) -> bool:
     """Check a raw signal of watcher `k`, and emit or drop it; True, with nothing done, where the engine has to."""
     e = lanes.watcher.executor[k]
-    s = lanes.watcher.slot[k]
-    rule = lanes.watcher.rule[k]
-    bucket, sure = bucket_of(lanes, price, lanes.rule.digits[rule], lanes.rule.scale[rule])
+    s = lanes.order.slot[k]
+    bucket, sure = bucket_of(lanes, price, lanes.rule.digits[e], lanes.rule.scale[e])
     if not sure or book.slot.pending_count[s] >= book.pending_room or not has_room(limits, book, e, s, ts):
         return True
-    quantity = lanes.watcher.quantity[k]
+    quantity = lanes.order.quantity[k]
     signed = quantity if side == 1 else -quantity
     code = checked(limits, book, lanes, e, s, i, ts, price, flags, confidence, quantity, signed)
     place = recent_place(book, s, side, bucket)
@@ -480,7 +501,7 @@ def conclude(
         fill_one(limits, book, lanes, e, s, ts, signed, price, tick, AFTER_SIGNAL)
     else:
         enqueue(book, s, ts, signed, price)
-        lanes.lane.waiting[i] += 1
+        lanes.lane.waiting[i] |= watcher_bit(k - lanes.lane.first[i])
     return False
 
 
@@ -593,13 +614,10 @@ def checked(
     return code
 
 
-def fill_waiting(
-    limits: Limits, book: Book, lanes: Lanes, e: int, s: int, i: int, ts: int, price: float, tick: int
-) -> None:
+def fill_waiting(limits: Limits, book: Book, lanes: Lanes, e: int, s: int, ts: int, price: float, tick: int) -> None:
     """Fill every order that waits on slot `s`, in the order of acceptance."""
     waiting = book.slot.pending_count[s]
     book.slot.pending_count[s] = 0
-    lanes.lane.waiting[i] -= waiting
     for j in range(s * book.pending_room, s * book.pending_room + waiting):
         fill_one(limits, book, lanes, e, s, ts, book.pending.quantity[j], price, tick, BEFORE_SIGNAL)
 

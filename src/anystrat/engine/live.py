@@ -35,6 +35,7 @@ from anystrat.engine.lanes import (
     FillLog,
     LaneColumns,
     Lanes,
+    OrderColumns,
     RuleColumns,
     SignalLog,
     SumColumns,
@@ -186,13 +187,14 @@ class Live:
         rings: Any = engine.rings
         lane: Any = self._lane
         watcher: Any = self._watcher
+        order: Any = self._order
         rule: Any = self._rule
         sums: Any = self._sums
         signals: Any = self.signals
         fills: Any = self.fills
         listed: Any = self.listed
         lanes = Lanes(
-            lane, watcher, rule, sums, rings.prices, rings.numbers, signals, fills, listed, engine.control_array
+            lane, watcher, order, rule, sums, rings.prices, rings.numbers, signals, fills, listed, engine.control_array
         )
         self.tables = (limits, book, lanes)
         self._signal_bytes, self._fill_bytes = view_of(self.signals), view_of(self.fills)
@@ -205,7 +207,10 @@ class Live:
         self._lane: NDArray[Any] = np.zeros(len(watchers), table_type(LaneColumns))
         self._lane["first"], self._lane["last"] = ends - np.array(many, np.int64), ends
         self.watchers = [watcher for each in watchers for watcher in each]
+        # No number of steps: nothing was looked at yet.
+        self._lane["steps"] = -1
         self._watcher: NDArray[Any] = np.zeros(len(self.watchers), table_type(WatcherColumns))
+        self._order: NDArray[Any] = np.zeros(len(self.watchers), table_type(OrderColumns))
         self.listed = np.zeros(max(many, default=0), np.int64)
         executors = self._engine.executors
         rules = [_rule_of(executor) for executor in executors]
@@ -220,13 +225,8 @@ class Live:
         for i, each in enumerate(watchers):
             for executor, slot in each:
                 kind = rules[executor.row][0]
-                self._watcher[k] = (
-                    executor.row,
-                    slot,
-                    executor.row,
-                    sums,
-                    _quantity(executor, self._engine.tokens[i], kind),
-                )
+                self._watcher[k] = executor.row, sums
+                self._order[k] = slot, _quantity(executor, self._engine.tokens[i], kind)
                 k += 1
                 sums += kind == MEAN_REVERSION
             if any(rules[executor.row][0] != OTHER for executor, _ in each):

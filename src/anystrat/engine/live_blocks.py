@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from anystrat.engine.lanes import (
     DROPPED,
     FILLS,
     FILLS_UNTOLD,
+    FIRST,
     LISTED,
     REFUSED,
     SIGNALS,
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from anystrat.engine.engine import Engine
     from anystrat.engine.live import Live
 
-_LEAST_ROOM: Final = 64
+#: Ticks that the kernel is given at a time: what it reads and writes of them stays in the processor's nearer memory.
+_ROOM: Final = 2_048
 _NO_PLACES: Final = np.zeros(0, np.int64)
 #: Entries of a log, at least.
 _LOG_ROOM: Final = 1_024
@@ -59,26 +60,26 @@ class Blocks:
         self._cell = 0
         self._call: Any = None
         #: What the kernel is bound to, and the largest block that the logs were made for.
-        self._bound_to: tuple[Any, ...] = (None,) * 4
+        self._bound_to: tuple[Any, ...] = (None,) * 3
         self._fits = 0
-        self._tokens: NDArray[np.int64] = np.zeros(0, np.int64)
         self._known: list[int] = []
         self._signals = BlockLog(SignalLog)
         self._fills = BlockLog(FillLog)
-        self._make_room(_LEAST_ROOM)
+        token, ts, self._flags, self._place = (np.zeros(_ROOM, np.int64) for _ in range(4))
+        columns: Any = (token, ts, np.zeros(_ROOM), self._flags, self._place, np.zeros(0, np.int64))
+        self._room = Block._make(columns)
 
     def take(self, block: TickColumns, *, fills: bool = True) -> TakenBlock:
         """Push a block through; see `Engine.step_block`."""
-        live, size = self._live, len(block)
+        live = self._live
         if live is None or not self._engine.executors or self._engine.feed_stale:
             return self._one_by_one(block)
-        if size > len(self._place):
-            self._make_room(size)
         live.find()
         rows = None if _numbers_alone(block) else list(block.rows())
-        if not self._write(block, rows):
+        flags = self._flags_of(block, rows)
+        if flags is None:
             return self._one_by_one(block)
-        return self._through(live, block, rows, fills=fills)
+        return self._through(live, block, rows, flags, fills=fills)
 
     def suffice(self, block: TickColumns) -> bool:
         """Whether the lanes take the whole block, and take it quickest: nothing is left to the engine but rare steps."""
@@ -88,48 +89,75 @@ class Blocks:
         live.find()
         return live.complete
 
-    def _through(self, live: Live, block: TickColumns, rows: list[TickRow] | None, *, fills: bool) -> TakenBlock:
+    def _through(
+        self,
+        live: Live,
+        block: TickColumns,
+        rows: list[TickRow] | None,
+        flags: NDArray[np.int64] | int,
+        *,
+        fills: bool,
+    ) -> TakenBlock:
         engine, size = self._engine, len(block)
-        control, place = engine.control, self._place
-        control[SIGNALS] = control[FILLS] = control[REFUSED] = control[DROPPED] = 0
+        control = engine.control
+        control[REFUSED] = control[DROPPED] = 0
         control[FILLS_UNTOLD] = not fills
         raw: list[NDArray[np.int64]] = []
         filled: list[NDArray[np.int64]] = []
+        places: list[NDArray[np.int64]] = []
         own: list[tuple[int, int, Outcome]] = []
-        at = 0
-        while at < size:
-            call = self._bound(live, size)
-            before, at = at, call(self._cell, at, size)
-            for j in range(before, at) if rows is not None else ():
-                if place[j] >= 0:
-                    engine.windows[place[j]].keep(rows[j])  # type: ignore[index]  # there are rows
-            if control[LISTED]:
-                own += self._own_steps(live, at - 1, rows)
-            elif at < size:  # a log is full
-                raw.append(self._signals.take(control[SIGNALS]))
-                filled.append(self._fills.take(control[FILLS]))
+        for first in range(0, size, _ROOM):
+            many = min(_ROOM, size - first)
+            self._write(block, flags, first, many)
+            at = 0
+            while at < many:
                 control[SIGNALS] = control[FILLS] = 0
+                at = self._onwards(live, rows, first, at, many, own)
+                raw.append(self._signals.take(control[SIGNALS]))
+                if fills:
+                    filled.append(self._fills.take(control[FILLS]))
+            if control[DROPPED] or many < size:
+                places.append(self._place[:many].copy())
         control[AGE] = control[FILLS_UNTOLD] = 0
-        raw.append(self._signals.take(control[SIGNALS]))
-        if fills:
-            filled.append(self._fills.take(control[FILLS]))
         placed = _NO_PLACES
         if control[DROPPED]:
-            placed = place[:size].copy()
+            placed = np.concatenate(places)
             for code, reason in DROP_OF_PLACE.items():
-                many = int(np.count_nonzero(placed == code))
-                if many:
-                    engine.tick_drops[reason.value] += many
-        told = _joined(filled) if fills else None
-        return TakenBlock(block, engine.executors, placed, _joined(raw), told, control[REFUSED], own)
+                dropped = int(np.count_nonzero(placed == code))
+                if dropped:
+                    engine.tick_drops[reason.value] += dropped
+        told = _joined(filled, FillLog) if fills else None
+        return TakenBlock(block, engine.executors, placed, _joined(raw, SignalLog), told, control[REFUSED], own)
 
-    def _own_steps(self, live: Live, j: int, rows: list[TickRow] | None) -> list[tuple[int, int, Outcome]]:
-        """What the lanes left to the engine on tick `j`, which is the current one of its window."""
+    def _onwards(
+        self,
+        live: Live,
+        rows: list[TickRow] | None,
+        first: int,
+        at: int,
+        many: int,
+        own: list[tuple[int, int, Outcome]],
+    ) -> int:
+        """Take the ticks from `at` on, until there are no more or a log is full; the first that was not taken."""
+        engine, control = self._engine, self._engine.control
+        while at < many:
+            call = self._bound(live, many)
+            before, at = at, call(self._cell, at, many)
+            for j in range(before, at) if rows is not None else ():
+                if self._place[j] >= 0:
+                    engine.windows[self._place[j]].keep(rows[first + j])  # type: ignore[index]  # there are rows
+            if not control[LISTED]:
+                break
+            own += self._own_steps(live, first, at - 1, rows)
+        return at
+
+    def _own_steps(self, live: Live, first: int, j: int, rows: list[TickRow] | None) -> list[tuple[int, int, Outcome]]:
+        """What the lanes left to the engine on tick `first + j`, which is the current one of its window."""
         i = int(self._place[j])
-        row = rows[j] if rows is not None else self._engine.windows[i].row(0)
+        row = rows[first + j] if rows is not None else self._engine.windows[i].row(0)
         watchers = [live.watchers[k] for k in live.listed[: self._engine.control[LISTED]].tolist()]
         flags = int(self._flags[j])
-        return [(j, *each) for each in self._engine.own_steps(watchers, i, row, flags, 0)]
+        return [(first + j, *each) for each in self._engine.own_steps(watchers, i, row, flags, 0)]
 
     def _one_by_one(self, block: TickColumns) -> TakenBlock:
         engine = self._engine
@@ -146,17 +174,16 @@ class Blocks:
 
     # -- tables ---------------------------------------------------------------------------------------------------
 
-    def _make_room(self, rows: int) -> None:
-        room = 1 << (rows - 1).bit_length()
-        token, ts, self._flags, self._place = (np.zeros(room, np.int64) for _ in range(4))
-        columns: Any = (token, ts, np.zeros(room), self._flags, self._place, self._tokens)
-        self._block = Block._make(columns)
-
     def _bound(self, live: Live, size: int) -> Any:
-        """The kernel, bound to where everything is now; the logs have room for a block of `size` ticks as most are."""
+        """The kernel, bound to where everything is now; the logs have room for what most blocks of `size` ticks come to."""
         live.find()
-        now = live.tables, self._block, self._signals.columns, self._fills.columns
-        if size <= self._fits and all(map(operator.is_, now, self._bound_to)):
+        bound_to = self._bound_to
+        if (
+            size <= self._fits
+            and live.tables is bound_to[0]
+            and self._signals.columns is bound_to[1]
+            and self._fills.columns is bound_to[2]
+        ):
             return self._call
         room = max(_LOG_ROOM, size + size // 4) + live.most_watchers
         self._fits = size
@@ -164,45 +191,52 @@ class Blocks:
         self._fills.make_room(room + live.most_watchers * self._engine.state.pending_room)
         if len(self._known) != len(self._engine.tokens):
             self._known = list(self._engine.tokens)
-            self._tokens = token_table({token: i for i, token in enumerate(self._known)})
-            columns: Any = (*self._block[:-1], self._tokens)
-            self._block = Block._make(columns)
+            tokens: Any = token_table({token: i for i, token in enumerate(self._known)})
+            self._room = self._room._replace(tokens=tokens)
         limits, book, lanes = live.tables
-        tables = (limits, book, lanes._replace(signals=self._signals.columns, fills=self._fills.columns), self._block)
+        tables = (limits, book, lanes._replace(signals=self._signals.columns, fills=self._fills.columns), self._room)
         if self._kernel is None:
             assert self._compiler is not None
             self._kernel = self._compiler.bound(take_block, tables, "iii", others_run=True)
             self._cell, self._call = self._kernel.cells(1)[0], self._kernel.call
         else:
             self._kernel.rebind(tables)
-        self._bound_to = live.tables, self._block, self._signals.columns, self._fills.columns
+        self._bound_to = live.tables, self._signals.columns, self._fills.columns
         return self._call
 
-    def _write(self, block: TickColumns, rows: Sequence[TickRow] | None) -> bool:
-        """Write the block's numbers down for the kernel; False where it has to go tick by tick."""
-        size, table = len(block), self._block
-        columns: Any = table
-        columns.token[:size], columns.ts[:size], columns.price[:size] = block.instrument_token, block.ts_ns, block.price
-        flags = self._flags[:size]
+    def _write(self, block: TickColumns, flags: NDArray[np.int64] | int, first: int, many: int) -> None:
+        """Write the numbers of so many ticks down for the kernel."""
+        room: Any = self._room
+        part = slice(first, first + many)
+        room.token[:many] = block.instrument_token[part]
+        room.ts[:many] = block.ts_ns[part]
+        room.price[:many] = block.price[part]
+        self._flags[:many] = flags if isinstance(flags, int) else flags[part]
+        self._engine.control[FIRST] = first
+
+    def _flags_of(self, block: TickColumns, rows: Sequence[TickRow] | None) -> NDArray[np.int64] | int | None:
+        """The ticks' flags, or those that all of them have; None where the block has to go tick by tick."""
+        timed = self._engine.timed_rows()
+        if rows is None and not timed and block.halted is None and block.auction is None:
+            return NUMBERS_ALONE
         if rows is not None:
-            flags[:] = [row.flags for row in rows]
+            flags = np.array([row.flags for row in rows], np.int64)
         else:
-            flags[:] = NUMBERS_ALONE
+            flags = np.full(len(block), NUMBERS_ALONE, np.int64)
             if block.halted is not None:
                 flags |= block.halted * HALTED_BIT
             if block.auction is not None:
                 flags |= block.auction * AUCTION_BIT
-        timed = self._engine.timed_rows()
         if not timed:
-            return True
+            return flags
         assert self._engine.sessions is not None
         for j in np.flatnonzero(np.isin(block.instrument_token, [self._engine.tokens[i] for i in timed])).tolist():
             token, ts = int(block.instrument_token[j]), int(block.ts_ns[j])
             try:
                 flags[j] |= SESSION_FLAG[SESSION_CODE[self._engine.sessions.session(token, ts)]]
             except OutsideCalendar:
-                return False  # that is noted, on a tick that is accepted
-        return True
+                return None  # that is noted, on a tick that is accepted
+        return flags
 
 
 def _numbers_alone(block: TickColumns) -> bool:
@@ -210,5 +244,7 @@ def _numbers_alone(block: TickColumns) -> bool:
     return block.exact is None and block.volume is None and block.bid is None and block.ask is None
 
 
-def _joined(logs: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return logs[0] if len(logs) == 1 else np.concatenate(logs, axis=1)
+def _joined(logs: list[NDArray[np.int64]], kind: type[tuple[Any, ...]]) -> NDArray[np.int64]:
+    if len(logs) == 1:
+        return logs[0]
+    return np.concatenate(logs, axis=1) if logs else no_entries(kind)

@@ -60,6 +60,8 @@ class TakenBlock:
 
     def outcomes(self, *, signals: bool = True, fills: bool = True) -> list[Outcome]:
         """Everything that the block led to, in the order of ticks, rows and brokers; perhaps without signals or fills."""
+        if not (signals or fills or self.refused or self.own or len(self.place)):
+            return []
         keyed = self._dropped()
         if signals or self.refused:
             for n, entry in enumerate(entries_of(self.raw, slice(None) if signals else self._codes != 0)):
@@ -191,9 +193,9 @@ class Signals(Sequence[EmittedSignal]):
 
     def __init__(self, taken: TakenBlock) -> None:
         self._taken = taken
-        self._count: int = (
-            taken.raw_memory.shape[1] - taken.refused + sum(isinstance(one, Emitted) for _, _, one in taken.own)
-        )
+        self._count: int = taken.raw_memory.shape[1] - taken.refused
+        if taken.own:
+            self._count += sum(isinstance(one, Emitted) for _, _, one in taken.own)
 
     @cached_property
     def _made(self) -> list[EmittedSignal]:
