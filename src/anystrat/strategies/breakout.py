@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -17,7 +18,13 @@ from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
 from anystrat.strategies.indicators import extremes
-from anystrat.strategies.price_rule import SignalColumns, dense_columns, price_rule_signal, settled_by_doubles
+from anystrat.strategies.price_rule import (
+    REASONS_KEPT,
+    SignalColumns,
+    dense_columns,
+    price_rule_signal,
+    settled_by_doubles,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,9 +171,13 @@ class Breakout:
         return self.parameters.position_size
 
     def describe(self, side: int, value: float) -> tuple[str, Mapping[str, Any] | None]:
-        level = "above the high" if side == 1 else "below the low"
-        words = "price %.2f%% %s of the %d ticks before" % (value * 100.0, level, self.parameters.lookback_periods)  # noqa: UP031  half an f-string's time, which is most of a signal's
-        return words, {"excess": value}
+        return _reason(side, (value * 10_000.0 + 0.5) // 1.0, self.parameters.lookback_periods), {"excess": value}
+
+
+@lru_cache(REASONS_KEPT)
+def _reason(side: int, hundredths_of_percent: float, lookback: int) -> str:
+    level = "above the high" if side == 1 else "below the low"
+    return f"price {hundredths_of_percent / 100.0:.2f}% {level} of the {lookback} ticks before"
 
 
 def _build(parameters: BreakoutParameters, context: BuildContext) -> Breakout:  # noqa: ARG001  rules need no model

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 from anystrat.domain.measurement import Condition, Measurement
@@ -15,7 +16,13 @@ from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
 from anystrat.strategies.indicators import deviation_around, equal_before, is_flat, mean, reach_of
-from anystrat.strategies.price_rule import SignalColumns, dense_columns, price_rule_signal, settled_by_doubles
+from anystrat.strategies.price_rule import (
+    REASONS_KEPT,
+    SignalColumns,
+    dense_columns,
+    price_rule_signal,
+    settled_by_doubles,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -302,9 +309,13 @@ class MeanReversion:
         return self.parameters.position_size
 
     def describe(self, side: int, value: float) -> tuple[str, Mapping[str, Any] | None]:
-        where = "below" if side == 1 else "above"
-        numbers = abs(value), where, self.parameters.lookback_periods
-        return "price %.2f standard deviations %s its mean of %d ticks" % numbers, {"z": value}  # noqa: UP031  half an f-string's time, which is most of a signal's
+        return _reason(side, (abs(value) * 100.0 + 0.5) // 1.0, self.parameters.lookback_periods), {"z": value}
+
+
+@lru_cache(REASONS_KEPT)
+def _reason(side: int, hundredths_of_deviations: float, lookback: int) -> str:
+    where = "below" if side == 1 else "above"
+    return f"price {hundredths_of_deviations / 100.0:.2f} standard deviations {where} its mean of {lookback} ticks"
 
 
 def _build(parameters: MeanReversionParameters, context: BuildContext) -> MeanReversion:  # noqa: ARG001

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 from anystrat.domain.measurement import Condition, Measurement
@@ -13,7 +14,13 @@ from anystrat.domain.signal import BUY, SELL, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
-from anystrat.strategies.price_rule import SignalColumns, dense_columns, price_rule_signal, settled_by_doubles
+from anystrat.strategies.price_rule import (
+    REASONS_KEPT,
+    SignalColumns,
+    dense_columns,
+    price_rule_signal,
+    settled_by_doubles,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,8 +139,12 @@ class Momentum:
         return self.parameters.position_size
 
     def describe(self, side: int, value: float) -> tuple[str, Mapping[str, Any] | None]:  # noqa: ARG002
-        words = "price moved %+.2f%% over %d ticks" % (value * 100.0, self.parameters.lookback_periods)  # noqa: UP031  half an f-string's time, which is most of a signal's
-        return words, {"change": value}
+        return _reason((value * 10_000.0 + 0.5) // 1.0, self.parameters.lookback_periods), {"change": value}
+
+
+@lru_cache(REASONS_KEPT)
+def _reason(hundredths_of_percent: float, lookback: int) -> str:
+    return f"price moved {hundredths_of_percent / 100.0:+.2f}% over {lookback} ticks"
 
 
 def _build(parameters: MomentumParameters, context: BuildContext) -> Momentum:  # noqa: ARG001  rules need no model

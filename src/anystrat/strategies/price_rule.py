@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 #: Sides int8 (0 none, 1 BUY, 2 SELL), confidences, measured values, quantities: an entry a tick. See `BatchCapable`.
 SignalColumns: TypeAlias = "tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]"
+
+
+#: Reasons of a rule that are kept, by their number rounded to what is written of it: to write a number takes longer than
+#: all else that a signal costs, and few of them differ.
+REASONS_KEPT: Final = 4_096
 
 
 class SizedColumnRule(ColumnRule, Protocol):
