@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from anystrat.adapters.numba_kernels import numba_compiler
 from anystrat.domain.columns import SignalColumns
 from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Outcome
+from anystrat.engine import live_blocks
 from anystrat.engine.columns.outcomes import outcomes_of
 from anystrat.engine.columns.runner import BlockRunner
 from anystrat.engine.engine import Engine
@@ -59,6 +61,12 @@ def test_a_tick_through_the_lanes_leads_to_what_the_engines_own_steps_lead_to(ca
 @settings(max_examples=60, phases=PHASES)
 @given(case=cases(), data=st.data())
 def test_blocks_through_the_lanes_lead_to_what_single_ticks_lead_to(case: Case, data: st.DataObject) -> None:
+    # Blocks go through in pieces: of a few ticks here.
+    with patch.object(live_blocks, "_ROOM", data.draw(st.sampled_from([3, 2_048]), label="a piece")):
+        blocks_lead_to_what_single_ticks_lead_to(case, data)
+
+
+def blocks_lead_to_what_single_ticks_lead_to(case: Case, data: st.DataObject) -> None:
     block = columns_of(case)
     bare = data.draw(st.booleans(), label="numbers alone")
     if bare:
