@@ -116,3 +116,27 @@ def test_both_speeds_write_the_same_files(project: Project, kind: str, reasons: 
         assert one.equals(other)
         assert len(one) == lines.count(b"\n") > 50
         assert (project / f"scalar{name}.parquet").read_bytes() == (project / f"columns{name}.parquet").read_bytes()
+
+
+def test_a_short_recording_goes_over_columns_without_a_compiler_too(project: Project, monkeypatch: pytest.MonkeyPatch):
+    """`auto`, in pieces: the files of the scalar path; and tick by tick as soon as one strategy cannot be asked otherwise."""
+    monkeypatch.setattr("anystrat.backtest.replay._ROWS_AS_THEY_STAND", 700)
+    linear_model(
+        project / "m.onnx", ("ret_1", "vol_10", "z_20"), [[30.0, 0.0, -30.0], [0.0, 0.5, 0.0], [-9.0, 0.0, 9.0]]
+    )
+    project.config(CONFIG)
+    recording(project.path, "flags")
+    files = {}
+    for speed in ("scalar", "auto"):
+        with monkeypatch.context() as patch:
+            if speed == "auto":
+                patch.setattr("anystrat.backtest.replay._Drive.one_by_one", None)
+                patch.setattr("anystrat.bootstrap.kernel_compiler", None)
+            answer = project.run("replay", "--ticks", "ticks.parquet", "--speed", speed, "--signals", f"{speed}.jsonl")
+        assert answer.code == 0, answer
+        files[speed] = (project / f"{speed}.jsonl").read_bytes()
+    assert files["auto"] == files["scalar"] != b""
+    project.config(CONFIG.replace("  - id: rev\n", "  - id: rev\n    bars: 2s\n"))
+    with monkeypatch.context() as patch:
+        patch.setattr("anystrat.engine.columns.runner.BlockRunner.run", None)
+        assert project.run("replay", "--ticks", "ticks.parquet").code == 0

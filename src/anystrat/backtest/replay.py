@@ -8,8 +8,11 @@ from enum import StrEnum
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import numpy as np
+
 from anystrat.domain.columns import TickColumns
 from anystrat.domain.outcomes import Dropped, Emitted, Outcome
+from anystrat.engine.columns.evaluation import can_batch
 from anystrat.engine.columns.outcomes import notes_of, outcomes_of, signals_of
 from anystrat.engine.columns.runner import BlockResult, BlockRunner
 from anystrat.engine.obeying import obeyed
@@ -28,6 +31,8 @@ OnProgress = Callable[[int], None]
 
 #: Fewer rows than this are over before a compiler would be loaded.
 WORTH_COMPILING: Final = 100_000
+#: Until then columns are evaluated as they stand, so many rows at a time: what an interruption may lose.
+_ROWS_AS_THEY_STAND: Final = 4_096
 
 
 class Speed(StrEnum):
@@ -64,6 +69,7 @@ class _Drive:
 
     def use_compiler(self, compiler: Compiler | None) -> None:
         self.compiler = compiler
+        self._runner = None
         self.engine.use_compiler(compiler)
         if self.recorder is not None:
             self.recorder.use_compiler(compiler)
@@ -93,6 +99,15 @@ class _Drive:
         outcomes = obeyed(self.engine, event)
         if self.on_outcomes is not None and outcomes:
             self.on_outcomes(outcomes)
+
+    def as_it_stands(self, block: TickColumns) -> None:
+        """Without a compiler: over columns where every strategy can, which is quicker, and tick by tick where one cannot."""
+        if not all(map(can_batch, self.engine.executors)):
+            self.one_by_one(block)
+            return
+        for start in range(0, len(block), _ROWS_AS_THEY_STAND):
+            end = min(start + _ROWS_AS_THEY_STAND, len(block))
+            self.as_block(block if end - start == len(block) else block.taken(np.arange(start, end)))
 
     def as_block(self, block: TickColumns) -> None:
         # A recorder reads what the columns were laid out to.
@@ -162,8 +177,8 @@ def replay(
     rest of what a person may want to know (fills are counted in the engine, and not made objects). `on_progress` gets
     the number of rows so far after each block. Memory does not grow with the number of ticks.
 
-    With `Speed.AUTO`, columns are used once the rows (those seen, or `expected_rows`) are worth a compiler, where
-    `compiler()` gives one. `reasons` says whether signals must say why at column speed, as they always do one by one.
+    With `Speed.AUTO`, columns are compiled once the rows (those seen, or `expected_rows`) are worth a compiler, where
+    `compiler()` gives one, and evaluated as they stand before. `reasons` says whether signals must say why at column speed, as they always do one by one.
     A `recorder` reads every block once it is done; its own time is not the engine's.
     """
     done = Replayed()
@@ -183,6 +198,8 @@ def replay(
                 drive.use_compiler(found)
         if blocks:
             drive.as_block(block)
+        elif speed is Speed.AUTO:
+            drive.as_it_stands(block)
         else:
             drive.one_by_one(block)
         done.rows += len(block)
