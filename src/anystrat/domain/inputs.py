@@ -55,6 +55,43 @@ def decoded_inputs(data: bytes) -> Iterator[Input]:
             yield _columns(part)
 
 
+def joined_inputs(parts: Sequence[bytes]) -> bytes:
+    """What `encoded_inputs` would have made of all of them at once, nearly: the same inputs, ticks beside ticks in one block.
+
+    Raises `msgspec.DecodeError` for other bytes.
+    """
+    joined: list[_Ticks | _Events] = []
+    run: list[_Ticks] = []
+    for part in (each for data in parts for each in _decoder.decode(data)):
+        if isinstance(part, _Ticks) and part.exact is None and (not run or _alike(run[0], part)):
+            run.append(part)
+            continue
+        joined += _one_block(run)
+        run = []
+        if isinstance(part, _Ticks) and part.exact is None:
+            run.append(part)
+        elif isinstance(part, _Events) and joined and isinstance(joined[-1], _Events):
+            joined[-1] = _Events(joined[-1].events + part.events)
+        else:
+            joined.append(part)
+    return _encoder.encode(joined + _one_block(run))
+
+
+def _alike(one: _Ticks, other: _Ticks) -> bool:
+    return [each is None for each in one.optional] == [each is None for each in other.optional]
+
+
+def _one_block(run: list[_Ticks]) -> list[_Ticks]:
+    if len(run) < 2:
+        return run
+    numbers = [b"".join(columns) for columns in zip(*(each.numbers for each in run), strict=True)]
+    optional = [
+        None if columns[0] is None else b"".join(column or b"" for column in columns)
+        for columns in zip(*(each.optional for each in run), strict=True)
+    ]
+    return [_Ticks(sum(each.count for each in run), numbers, optional, None)]
+
+
 def count_of(inputs: Sequence[Input]) -> int:
     """How many inputs these are: a block counts its ticks, an event one."""
     return sum(len(each) if isinstance(each, TickColumns) else 1 for each in inputs)

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anystrat.domain.columns import TickColumns
 from anystrat.domain.events import Arrived, Command, Conflated, FeedGap, FeedStale, ModelSwapped, Operation, TimerDue
-from anystrat.domain.inputs import count_of, decoded_inputs, encoded_inputs
+from anystrat.domain.inputs import count_of, decoded_inputs, encoded_inputs, joined_inputs
 from anystrat.testing.ticks import columns, row
 
 EVENTS = st.sampled_from(
@@ -46,3 +47,23 @@ def test_inputs_come_back_as_they_were(inputs):
             assert np.array_equal(before.price, after.price)
         else:
             assert before == after
+
+
+def one_by_one(data):
+    return [
+        one for each in decoded_inputs(data) for one in (list(each.rows()) if isinstance(each, TickColumns) else [each])
+    ]
+
+
+@given(st.lists(st.lists(EVENTS | TICKS.map(columns), max_size=4), max_size=6))
+def test_joined_they_are_the_same_one_after_the_other_however_they_are_joined(steps):
+    parts = [encoded_inputs(each) for each in steps]
+    joined = joined_inputs(parts)
+    assert repr(one_by_one(joined)) == repr([one for each in parts for one in one_by_one(each)])
+    assert joined_inputs([joined_inputs(parts[:2]), *parts[2:]]) == joined
+
+
+def test_single_ticks_become_one_block():
+    parts = [encoded_inputs([columns([row(7, "1.5", at)])]) for at in range(5)]
+    (block,) = decoded_inputs(joined_inputs(parts))
+    assert len(block) == 5

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from anystrat.adapters.journal_tables import rows
+from anystrat.domain.inputs import joined_inputs
 
 _STEPS: Final = 256
 _BYTES: Final = 1 << 20
 _SIGNALS: Final = 4_096
+#: A row of so many inputs is full: others are not joined to it.
+_INPUTS: Final = 1_024
 
 
 def forget_inputs(connection: rows.Connection, shard: int, before: int) -> bool:
@@ -26,6 +31,44 @@ def forget_inputs(connection: rows.Connection, shard: int, before: int) -> bool:
     if end:
         connection.execute("DELETE FROM input WHERE shard = ? AND first < ?", (shard, end))
     return end > 0
+
+
+def join_inputs(connection: rows.Connection, shard: int, after: int, before: int) -> int:
+    """Make full rows of a shard's next rows from input `after` on that are not full, of those that end by input `before`.
+
+    The first input after those looked at. A quiet run commits one input at a time, and a million rows would make the next
+    opening slow. What is left at the end, and would fill no row, stays as it is; 0 says that there is nothing else.
+    """
+    heads = connection.execute(
+        "SELECT first, count FROM input WHERE shard = ? AND first >= ? AND first < ? ORDER BY first LIMIT ?",
+        (shard, after, before, _INPUTS),  # a row holds one input or more
+    )
+    start = end = count = many = 0
+    for first, held in list(heads):
+        if first + held > before:
+            break
+        start, count, many = start if many else first, count + held, many + 1
+        if count < _INPUTS:
+            continue
+        if many > 1:
+            _join_inputs(connection, shard, start, first)
+            return int(first + held)
+        end, count, many = first + held, 0, 0
+    return end
+
+
+def _join_inputs(connection: rows.Connection, shard: int, first: int, last: int) -> None:
+    """Write the rows that begin with inputs `first` to `last` anew, as one; other bytes than inputs stay as they are."""
+    between = (shard, first, last)
+    found = connection.execute("SELECT * FROM input WHERE shard = ? AND first BETWEEN ? AND ? ORDER BY first", between)
+    steps = list(map(rows.input_of, found))
+    try:
+        data = joined_inputs([data for *_, data in steps])
+    except msgspec.DecodeError:
+        return
+    row = rows.input_row(shard, first, sum(count for _, _, count, _ in steps), data)
+    connection.execute("DELETE FROM input WHERE shard = ? AND first BETWEEN ? AND ?", between)
+    connection.executemany("INSERT INTO input VALUES (?,?,?,?,?)", [row])
 
 
 def piece_of(forgettable: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

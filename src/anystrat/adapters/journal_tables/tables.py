@@ -14,7 +14,13 @@ from typing import Any
 from anystrat.adapters.journal_book import DEAD_LETTERS, UNSETTLED, BrokerBook, ShardBook
 from anystrat.adapters.journal_fates import Change, FateRange
 from anystrat.adapters.journal_tables import rows
-from anystrat.adapters.journal_tables.compaction import forget_inputs, forget_signals, join_signals, piece_of
+from anystrat.adapters.journal_tables.compaction import (
+    forget_inputs,
+    forget_signals,
+    join_inputs,
+    join_signals,
+    piece_of,
+)
 from anystrat.adapters.journal_tables.selection import Contents, Selection
 from anystrat.domain.journal import Fate, OutboxEntry, OutboxSignal, Settled, ShardRecord, Step
 
@@ -40,6 +46,7 @@ class Tables:
         self._numbers = contents.numbers
         self._unwritten = _Unwritten()
         self._joined: dict[int, int] = {}
+        self._joined_inputs: dict[int, int] = {}
         self._selection = Selection(connection, contents)
         self.book = contents.book
         self.meta = contents.meta
@@ -109,12 +116,19 @@ class Tables:
             if joined := join_signals(self._connection, number, self._joined.get(number, 0)):
                 self._joined[number] = joined
                 return True
+        for shard, shard_book in self.book.shards.items():
+            after = self._joined_inputs.get(shard, 0)
+            # What follows on the checkpoint is what a restart repeats: a row must not hold both.
+            if joined := join_inputs(self._connection, shard, after, shard_book.checkpoint_input):
+                self._joined_inputs[shard] = joined
+                return True
         return False
 
     def reset(self) -> None:
         """Forget all shards, and whose they were."""
         self.flush()
         self.book.shards.clear()
+        self._joined_inputs.clear()
         for table in ("input", "checkpoint", "shard"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
         self._connection.execute("DELETE FROM meta WHERE name = 'fingerprint'")

@@ -6,10 +6,15 @@ import asyncio
 from pathlib import Path
 
 import apsw
+import msgspec
+import pytest
 from tests.contract.journal_places import QUICK, signal, step
 
+from anystrat.adapters.journal_tables import compaction
 from anystrat.adapters.sqlite_journal import JournalFile, SqliteFileJournal
+from anystrat.domain.inputs import encoded_inputs, joined_inputs
 from anystrat.domain.journal import Fate, Settled
+from anystrat.testing.ticks import columns, row
 
 MANY = 1_000_000
 
@@ -40,6 +45,56 @@ def test_signals_that_were_committed_one_by_one_are_joined_into_full_rows(tmp_pa
     asyncio.run(story())
     with JournalFile(path) as found:
         assert sum(1 for _ in found.outbox()) == 600
+
+
+def test_inputs_that_were_committed_one_by_one_are_joined_into_full_rows_as_far_as_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(compaction, "_INPUTS", 8)
+    path = tmp_path / "journal.db"
+    single = [encoded_inputs([columns([row(7, str(100 + at), at)])]) for at in range(40)]
+
+    def kept() -> list[tuple[int, ...]]:
+        return rows(path, "SELECT first, count FROM input ORDER BY first")
+
+    async def story() -> None:
+        journal = SqliteFileJournal(path, vfs=QUICK, inline=True)
+        await journal.open("config")
+        for at, data in enumerate(single):
+            made = step(at, 1, checkpoint=b"state" if at == 20 else None)
+            await journal.commit([msgspec.structs.replace(made, inputs=data)])
+        await journal.compact(keep_inputs=MANY, keep_settled=MANY)
+        # Full rows up to the checkpoint after input 20, and what a restart repeats as it was.
+        alone = [(at, 1) for at in range(16, 40)]
+        assert kept() == [(0, 8), (8, 8), *alone]
+        found = [each async for each in journal.inputs(0, 0)]
+        assert joined_inputs([data for *_, data in found]) == joined_inputs(single)
+        record = await journal.shard(0)
+        assert record is not None
+        assert [data for *_, data in record.since] == single[21:]
+        await journal.commit([step(40, 1, checkpoint=b"later")])
+        await journal.compact(keep_inputs=MANY, keep_settled=MANY)
+        assert kept()[:5] == [(0, 8), (8, 8), (16, 8), (24, 8), (32, 8)]
+        await journal.close()
+
+    asyncio.run(story())
+    with JournalFile(path) as found:
+        assert found.meta["sequence"]
+
+
+def test_bytes_that_are_no_inputs_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compaction, "_INPUTS", 4)
+
+    async def story() -> None:
+        journal = SqliteFileJournal(tmp_path / "journal.db", vfs=QUICK, inline=True)
+        await journal.open("config")
+        steps = [step(at, 1, checkpoint=b"state") for at in range(12)]
+        await journal.commit(steps)
+        await journal.compact(keep_inputs=MANY, keep_settled=MANY)
+        assert [each async for each in journal.inputs(0, 0)] == [(one.first, 1, one.inputs) for one in steps]
+        await journal.close()
+
+    asyncio.run(story())
 
 
 def test_a_compaction_that_finds_nothing_writes_nothing(tmp_path: Path):
