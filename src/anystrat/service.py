@@ -24,7 +24,7 @@ from anystrat.domain.events import Event
 from anystrat.domain.outcomes import Emitted, Filled, Outcome
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.engine.engine import Engine
-from anystrat.engine.lanes import STATUS
+from anystrat.engine.lane_tables import STATUS
 from anystrat.engine.snapshot import restore, snapshot
 from anystrat.observability.log import OutcomeLog
 from anystrat.strategies.catalog import StrategyType

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anystrat.domain.account import AccountLimits, AccountReason, ScopeLimits
 from anystrat.engine.answers import LARGEST_QUANTITY
-from anystrat.engine.lanes import KILLED
+from anystrat.engine.lane_tables import KILLED
 from anystrat.engine.sizing import expected_position
 from anystrat.engine.state import LONG_AGO
 

@@ -55,7 +55,7 @@ from anystrat.engine.columns.grouping import DROP_OF_PLACE
 from anystrat.engine.deadlines import Deadlines
 from anystrat.engine.decision import SESSION_CODE, TOO_OLD, Decisions, Moment, session_of
 from anystrat.engine.executor import Kind, StrategyExecutor, charges_of, limits_of
-from anystrat.engine.lanes import ARRIVED, BUCKET_TICK, CONTROLS, KILLED, STEPS, TICKS
+from anystrat.engine.lane_tables import ARRIVED, BUCKET_TICK, CONTROLS, KILLED, STEPS, TICKS
 from anystrat.engine.live import Lane, Live
 from anystrat.engine.live_blocks import Blocks
 from anystrat.engine.models import swap_models
@@ -100,7 +100,7 @@ class Engine:
         #: The compiled side; None without a compiler.
         self.live: Live | None = None
         self.control_array = np.zeros(CONTROLS, np.int64)
-        #: See `engine.lanes`.
+        #: See `engine.lane_tables`.
         self.control: MutableSequence[int] = view_of(self.control_array)
         self.state = State(self._moved)
         self.rings = Rings(self._moved)

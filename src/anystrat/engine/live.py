@@ -19,7 +19,7 @@ from anystrat.engine.checks import CLOSED, PREOPEN, REGULAR
 from anystrat.engine.columns.grouping import CLOSED_BIT, PREOPEN_BIT
 from anystrat.engine.columns.runner import digits_and_scale
 from anystrat.engine.decision import sized
-from anystrat.engine.lanes import (
+from anystrat.engine.lane_tables import (
     AGE,
     BREAKOUT,
     DOOR_FILLS_UNTOLD,
@@ -40,10 +40,8 @@ from anystrat.engine.lanes import (
     SignalLog,
     SumColumns,
     WatcherColumns,
-    take_tick,
-    take_token,
-    token_place,
 )
+from anystrat.engine.lanes import take_tick, take_token, token_place
 from anystrat.engine.state import table_type, view_of
 from anystrat.strategies.breakout import breakout_fired
 from anystrat.strategies.mean_reversion import mean_reversion_fired, screen_of

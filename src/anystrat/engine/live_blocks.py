@@ -12,7 +12,7 @@ from anystrat.domain.window import NUMBERS_ALONE
 from anystrat.engine.block_logs import BlockLog, no_entries
 from anystrat.engine.columns.grouping import AUCTION_BIT, DROP_OF_PLACE, HALTED_BIT
 from anystrat.engine.decision import SESSION_CODE
-from anystrat.engine.lanes import (
+from anystrat.engine.lane_tables import (
     AGE,
     DROPPED,
     FILLS,
@@ -24,8 +24,8 @@ from anystrat.engine.lanes import (
     Block,
     FillLog,
     SignalLog,
-    take_block,
 )
+from anystrat.engine.lanes import take_block
 from anystrat.engine.live import SESSION_FLAG, token_table
 from anystrat.engine.taken import TakenBlock
 
