@@ -14,7 +14,7 @@ from anystrat.analysis.explaining.explanation import Ending, Explanation, Status
 from anystrat.analysis.explaining.telling import page
 from anystrat.analysis.explaining.tick import NothingToExplain, explain_all, explain_tick
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, RiskLimits, Session
-from anystrat.domain.events import Command, FeedStale, InferenceMissed, Operation
+from anystrat.domain.events import Command, EvaluationLost, FeedStale, InferenceMissed, Operation
 from anystrat.domain.measurement import Measurement
 from anystrat.domain.outcomes import Emitted, Transition
 from anystrat.domain.signal import SignalResult
@@ -129,6 +129,16 @@ class TestEndings:
         (move,) = [each for each in outcomes if isinstance(each, Transition)]
         explained = explain_tick(made.engine, row(3, 102.0), moves={0: move})
         assert "an operator paused it;" in explained.because
+
+    def test_a_tick_whose_answer_went_with_the_process_says_so_and_nobody_is_asked(self) -> None:
+        made = StrategyRunnerService(observers=[])
+        asked = {"id": "own", "strategy_type": "momentum", "parameters": {"lookback_periods": 2}, "isolate": "process"}
+        made.register_from_config({**asked, "instruments": [1]})
+        pushed(made, 100.0)
+        made.handle(EvaluationLost(START_NS, "own", "paper", 1, 2, "it hung"))
+        explained = explain_tick(made.engine, row(1, 120.0))
+        assert (explained.ending, explained.votes) == (Ending.NOT_ACTIVE, ())
+        assert "the process that it has to itself was lost; it goes on when another one is ready" in explained.because
 
     def test_a_silent_feed_an_open_circuit_and_a_throttle_are_told_apart(self) -> None:
         feed = Rig()

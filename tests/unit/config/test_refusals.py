@@ -226,6 +226,10 @@ class TestValues:
             ("{id: a, strategy_type: momentum, instruments: [1], bars: {ticks: true}}", "bars.ticks"),
             ("{id: a, strategy_type: momentum, instruments: [1], bars: {volume: -1}}", "bars.volume"),
             ("{id: a, strategy_type: momentum, instruments: [1], bars: {volume: .inf}}", "bars.volume"),
+            ("{id: a, strategy_type: momentum, instruments: [1], isolate: true}", "isolate"),
+            ("{id: a, strategy_type: momentum, instruments: [1], isolate: thread}", "isolate"),
+            ("{id: a, strategy_type: momentum, instruments: [1], isolate: {deadline_ms: 0}}", "isolate.deadline_ms"),
+            ("{id: a, strategy_type: momentum, instruments: [1], isolate: {memory: 512}}", "isolate.memory"),
             ("{id: a, strategy_type: ml_momentum, instruments: [1]}", "parameters.model_path"),
             (
                 "{id: a, strategy_type: ml_momentum, instruments: [1], parameters: {model_path: 5}}",

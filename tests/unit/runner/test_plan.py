@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anystrat.domain.configuration import Sharding, StrategyConfig
+from anystrat.domain.isolation import Isolation
 from anystrat.runner.plan import in_shard, plan_shards
 
 TOKENS = st.lists(st.integers(0, 60), min_size=1, max_size=6, unique=True).map(tuple)
@@ -65,3 +68,20 @@ def test_a_whole_exchange_of_tokens_that_are_alike_modulo_256_spreads():
 def test_modulo_stays_as_an_option():
     rows = [StrategyConfig("a", "momentum", None, (7,)), StrategyConfig("b", "momentum", None, (12,))]
     assert plan_shards(rows, 5, Sharding.MODULO).shard_of == {7: 2, 12: 2}
+
+
+@given(ROWS, st.integers(2, 8), st.sets(st.integers(0, 7), min_size=1, max_size=2))
+def test_what_isolated_strategies_watch_is_in_the_last_shard_and_nothing_else_is(drawn, count, apart):
+    rows = [replace(row, isolation=Isolation()) if k in apart else row for k, row in enumerate(rows_of(drawn))]
+    plan = plan_shards(rows, count)
+    connected = {token for row in rows if row.enabled and row.isolation for token in row.instrument_tokens}
+    if not connected:
+        assert plan.shard_of == plan_shards(rows_of(drawn), count).shard_of
+        return
+    for _ in rows:  # whoever shares an instrument is there with all of its own
+        for row in rows:
+            if row.enabled and not row.per_instrument and connected & set(row.instrument_tokens):
+                connected |= set(row.instrument_tokens)
+    assert {token for token, shard in plan.shard_of.items() if shard == count - 1} == connected
+    assert set(plan_shards(rows, 1).shard_of.values()) <= {0}
+    assert len(set(plan_shards(rows, count, together=True).shard_of.values())) == 1

@@ -104,6 +104,8 @@ def why_not_active(engine: Engine, executor: StrategyExecutor, last: Transition 
     if state is State.STOPPED:
         return f"{begin}: an operator stopped it"
     end = f"; it goes on at {moment(due)}" if due != NEVER else "; it goes on when an operator resumes it"
+    if state is State.ERROR and due == NEVER:
+        end = "; it goes on when another one is ready"
     if last is not None and last.trigger.value == "feed_stale":
         end = "; it goes on when the feed speaks again"
     return f"{begin}: {cause}{end}"
@@ -119,11 +121,12 @@ def _cause(engine: Engine, executor: StrategyExecutor, last: Transition | None) 
         "too_many_errors": f"more than {risk.max_errors} errors within {duration(risk.error_window_ns)}",
         "retries_exhausted": f"it failed again after {risk.max_retries} retries",
         "feed_stale": "the feed is silent",
+        "process_lost": "the process that it has to itself was lost",
     }
     if last is not None and last.after is executor.state and last.trigger.value in words:
         return words[last.trigger.value]
     if executor.state is State.ERROR:
-        return words["too_many_errors"]
+        return words["process_lost" if book.executor.due[e] == NEVER else "too_many_errors"]
     if book.executor.pause_cause[e] == CIRCUIT_OPEN:
         return words["circuit_open"]
     if book.executor.pause_cause[e] < 0:
