@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from anystrat import plugins
@@ -28,6 +28,9 @@ from anystrat.domain.signal import SignalResult
 from anystrat.domain.tick import TickRow
 from anystrat.engine.engine import Engine
 from anystrat.testing.models import linear_model
+
+# Shrinking takes minutes, and the first difference is shown without it.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def texts(outcomes: list[Outcome]) -> list[str]:
 
 
 @pytest.mark.parametrize("more", [{}, {"bars": {"ticks": 3}}, {"per_instrument": True}], ids=["ticks", "bars", "apart"])
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3, deadline=None, phases=PHASES)
 @given(
     seed=st.integers(0, 10**6),
     anew=st.sets(st.integers(0, 60), max_size=2),

@@ -122,7 +122,10 @@ def test_one_that_never_gets_ready_is_given_up_and_tried_again_when_it_is_asked(
     assert len(process.news()) == 1
 
 
-def test_one_that_refuses_its_strategy_says_why_and_is_not_tried_again(started: Making) -> None:
+def test_one_that_refuses_its_strategy_says_why_and_is_not_tried_again(
+    started: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strategy_process, "_PAUSE_SEC", 60.0)
     process = started("refuse()")
     with pytest.raises(ProcessRefused, match="strategy 's' cannot have a process to itself: there is no such strategy"):
         process.wait(10)

@@ -7,6 +7,7 @@ import pytest
 from anystrat.control.audit import verified
 from anystrat.domain.delivery import SendResult, Verdict
 from anystrat.domain.events import Command
+from anystrat.domain.health import ProcessHealth, ProcessState
 from anystrat.domain.inputs import decoded_inputs
 
 from .desk import Desk, SlowSink, told
@@ -36,6 +37,37 @@ def test_strategies_are_listed_with_their_states_and_counters(tmp_path):
             ]
             one = (await desk.api.get("/v1/strategy", params={"id": "up"})).json()["strategies"]
             assert [each["broker"] for each in one] == ["out"]
+
+    told(story)
+
+
+def test_an_isolated_strategy_is_shown_with_its_process(tmp_path):
+    process = ProcessHealth("up", ProcessState.READY, 7, 2, 61_000_000, "its process did not answer")
+
+    class Processes:
+        def health(self):
+            return (process,)
+
+        def news(self):
+            return ()
+
+        def close(self):
+            pass
+
+    async def story():
+        async with Desk(tmp_path) as desk:
+            desk.runner._parts.processes = Processes()
+            up, calm = (await desk.api.get("/v1/strategies")).json()["strategies"]
+            assert up["process"] == {
+                "state": "ready",
+                "pid": 7,
+                "restarts": 2,
+                "resident_bytes": 61_000_000,
+                "problem": "its process did not answer",
+            }
+            assert calm["process"] is None
+            one = (await desk.api.get("/v1/strategy", params={"id": "up"})).json()["strategies"]
+            assert [each["process"]["restarts"] for each in one] == [2]
 
     told(story)
 

@@ -106,7 +106,7 @@ def test_an_error_is_no_process_that_is_waited_for() -> None:
     assert state(made) is State.ERROR
 
 
-@pytest.mark.parametrize("cut", [0, 3, 7])
+@pytest.mark.parametrize("cut", [0, 1, 5, 6])
 def test_a_replay_asks_nobody_where_the_run_lost_the_answer_and_everything_is_the_same(cut: int) -> None:
     live = engine(Losing(3, 25))
     events = [tick(each, 100 + each) for each in (1, 3, 12)]
@@ -120,11 +120,11 @@ def test_a_replay_asks_nobody_where_the_run_lost_the_answer_and_everything_is_th
     asked = Scripted(buy)
     again, replayed = [], engine(asked)
     for k, event in enumerate(events):
+        for each in decoded_inputs(encoded_inputs(inputs[2 * k])):
+            assert replayed.step(each) == []  # type: ignore[arg-type]
         if k == cut:
             before, replayed = replayed, engine(asked)
             restore(replayed, snapshot(before))
-        for each in decoded_inputs(encoded_inputs(inputs[2 * k])):
-            assert replayed.step(each) == []  # type: ignore[arg-type]
         again.append(replayed.step(event))
     assert repr(again) == repr(said)
     assert replayed.executors[0].counters() == live.executors[0].counters()

@@ -14,6 +14,7 @@ from anystrat.domain.errors import ProcessLost
 from anystrat.domain.events import EvaluationLost, ProcessReady
 from anystrat.domain.health import ProcessHealth, ProcessState
 from anystrat.domain.inputs import decoded_inputs
+from anystrat.domain.lifecycle import State
 from anystrat.domain.notices import PartFailed, ProcessReplaced, Recovered
 from anystrat.domain.outcomes import Emitted
 from anystrat.runner.driver import EngineDriver
@@ -182,3 +183,31 @@ def test_a_process_that_is_there_again_is_told_and_one_that_is_given_up_too():
     assert len(ready) >= len(told)
     (failed,) = [each for each in rig.heard if isinstance(each, PartFailed)]
     assert (failed.part, failed.error) == ("process of apart", "it does not get ready")
+
+
+def test_after_a_restart_a_strategy_that_waited_for_a_process_has_one_and_goes_on():
+    (block,) = synthetic_ticks(1, [1, 2, 3], 60, block_rows=60)
+    rig = Rig(ROWS, block)
+
+    def live(often, life):
+        fence = Fence()
+        rig.options["processes"] = Fragile(random.Random(1), often)
+
+        async def main():
+            runner = rig.start(ListSource(block, [9], fence=fence, rng=Slow(random.Random(3))), fence=fence)
+            task = asyncio.ensure_future(runner.run())
+            await asyncio.wait({task}, timeout=life)
+            fence.down = True
+            return runner
+
+        try:
+            return next(each for each in simulate(main).executors() if each.strategy_id == "apart")
+        finally:
+            rig.store.crash()
+
+    # Less than a second: nobody has looked for news yet.
+    assert live(1.0, 0.9).state is State.ERROR
+    assert not any(isinstance(each, ProcessReady) for each in kept(rig, 1)[0])
+    after = live(0.0, None)
+    assert (after.state, after.errors) == (State.ACTIVE, 1)
+    assert sum(isinstance(each, ProcessReady) for each in kept(rig, 1)[0]) == 1
