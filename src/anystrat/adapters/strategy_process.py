@@ -123,6 +123,8 @@ class StrategyProcess:
         self._settled = threading.Event()
         self._closed = threading.Event()
         self._restarts = 0
+        #: Whether somebody went without an answer since there was a process.
+        self._turned_away = False
         self._problem = ""
         self._refused = ""
         self._news: list[tuple[bool, str]] = []
@@ -141,13 +143,15 @@ class StrategyProcess:
 
     def connection(self) -> object:
         """What changes whenever the process does, which then knows nothing any more. Raises `ProcessLost`."""
-        running = self._running
-        if running is not None:
-            return running
-        why = f"its process is not there: {self._problem}" if self._problem else "its process is not there yet"
-        if self._state is ProcessState.FAILED and not self._refused:
-            with self._lock:
+        with self._lock:
+            if self._running is not None:
+                return self._running
+            self._turned_away = True
+            again = self._state is ProcessState.FAILED and not self._refused
+            if again:
                 self._state = ProcessState.STARTING
+        why = f"its process is not there: {self._problem}" if self._problem else "its process is not there yet"
+        if again:
             self.start()
         raise ProcessLost(why)
 
@@ -176,7 +180,7 @@ class StrategyProcess:
         raise ProcessLost(why)
 
     def news(self) -> list[tuple[bool, str]]:
-        """What happened since this was asked last: (whether a process took the place of a lost one, in words)."""
+        """Since this was asked last: (whether there is a process for those who went without, in words)."""
         with self._lock:
             said, self._news = self._news, []
         return said
@@ -203,6 +207,7 @@ class StrategyProcess:
             self._running = None
             self._state, self._problem = ProcessState.STARTING, why
             self._restarts += 1
+            self._turned_away = True
         self.start()
         threading.Thread(target=running.bury, name="burial", daemon=True).start()
 
@@ -248,8 +253,9 @@ class StrategyProcess:
             self._refused = why
         with self._lock:
             if not why and not self._closed.is_set():
-                if self._restarts:
-                    self._news.append((True, f"process {running.process.pid} took the place of the one that is gone"))
+                if self._turned_away:
+                    self._news.append((True, f"process {running.process.pid}"))
+                    self._turned_away = False
                 self._running, self._state = running, ProcessState.READY
                 self._settled.set()
                 return ""

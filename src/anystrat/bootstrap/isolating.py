@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from anystrat.adapters.process_messages import Asked, Build
 from anystrat.adapters.remote_processor import RemoteProcessor
-from anystrat.adapters.strategy_process import StrategyProcess
+from anystrat.adapters.strategy_process import START_SEC, StrategyProcess
 from anystrat.bootstrap.process_parameters import packed
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ class IsolatedStrategies:
         try:
             for process in made:
                 process.start()
+            # One that hangs while it is built costs its strategy alone: it is lost for it until it is there.
+            end = monotonic() + START_SEC
             for process in made:
-                process.wait()
+                process.wait(max(0.0, end - monotonic()))
         except BaseException:
             self._end(made)
             raise

@@ -122,6 +122,17 @@ def test_one_that_never_gets_ready_is_given_up_and_tried_again_when_it_is_asked(
     assert len(process.news()) == 1
 
 
+def test_who_came_before_it_was_ready_is_told_when_it_is(started: Making) -> None:
+    process = started("time.sleep(0.2)\nready()\nwhile True:\n    asked(); answer()")
+    assert not process.wait(0)
+    with pytest.raises(ProcessLost, match="its process is not there yet"):
+        process.connection()
+    assert process.wait(10)
+    ((ready, _),) = process.news()
+    assert ready
+    assert process.ask(process.connection(), QUESTION) == Answer()
+
+
 def test_one_that_refuses_its_strategy_says_why_and_is_not_tried_again(
     started: Making, monkeypatch: pytest.MonkeyPatch
 ) -> None:
