@@ -18,12 +18,13 @@ from typing import Any
 
 from benchmarks import machine
 
-from tests.torture import file_kills, nats_kills, seeds
+from tests.torture import cluster_kills, file_kills, nats_kills, seeds
 from tests.torture.tally import Tally, table
 
-FILE, NATS = "file to JSONL", "NATS to NATS"
+FILE, NATS, CLUSTER = "file to JSONL", "NATS to NATS", "three members"
 ROUNDS = 20
 FILE_KILLS, NATS_KILLS, RESTARTS = 25, 5, 2
+CLUSTER_ROUNDS = 2
 SHARDS = (1, 2, 3)
 CUTS, HISTORIES = 5_000, 1_000
 #: How much of the time that is given goes into what is lived through by seed.
@@ -53,7 +54,14 @@ def one_round(seed: int) -> dict[str, Tally]:
         NATS: kept_unless_clean(
             lambda at: nats_kills.torture(at, kills=NATS_KILLS, restarts=RESTARTS, seed=seed, shards=shards)
         ),
+        CLUSTER: kept_unless_clean(lambda at: members_killed(at, seed)),
     }
+
+
+def members_killed(folder: Path, seed: int) -> Tally:
+    tally, take_overs = cluster_kills.torture(folder, rounds=CLUSTER_ROUNDS, seed=seed)
+    print(f"seed {seed}: the longest take-over took {take_overs.longest:.1f} leases", file=sys.stderr)
+    return tally
 
 
 def kept_unless_clean(torture: Callable[[Path], Tally]) -> Tally:

@@ -1,4 +1,7 @@
-"""kill -9 of members of a cluster in bursts of ticks, and of another one while it takes their parts over."""
+"""kill -9 of members of a cluster in bursts of ticks, and of another one while it takes their parts over.
+
+In every other round of the long form the first of the two is not killed but stopped, parts and all, for longer than its lease, and let go on.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 from uuid import uuid4
 
 import msgspec
 import nats
+from benchmarks.cluster import tell
 from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from anystrat.adapters.postgres_journal import PostgresSchemaJournal
 from anystrat.adapters.postgres_leases import LeasesUnavailable, PostgresLeases
@@ -130,6 +135,13 @@ class Cluster:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
+    def freeze(self, name: str) -> None:
+        """It stands still, with its parts: connections stay open, and nothing answers."""
+        tell([self.members[name].pid], signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        tell([self.members[name].pid], signal.SIGCONT)
+
     async def until(self, what: str, there: Callable[[ClusterView], object]) -> ClusterView:
         """Wait until the table says so."""
         deadline = time.monotonic() + _PATIENCE_SEC
@@ -153,9 +165,8 @@ class Cluster:
             ),
         )
 
-    async def taken_over(self, lost: Collection[int], since: float) -> None:
-        """Until these parts run at members that live; how long that took is kept."""
-        names = set(self.members)
+    async def taken_over(self, lost: Collection[int], since: float, names: Collection[str]) -> None:
+        """Until these parts run at members of these names; how long that took is kept."""
         await self.until(
             f"take-over by {names}",
             lambda view: all(
@@ -208,8 +219,11 @@ def all_run(view: ClusterView, names: Collection[str]) -> bool:
     )
 
 
-def torture(folder: Path, *, rounds: int, seed: int, parts: int = 6, lease_sec: float = 2.0) -> tuple[Tally, TakeOvers]:
-    """Two of three members are killed in each round; then count. And how long take-overs took."""
+def torture(folder: Path, *, rounds: int, seed: int, parts: int = 6, lease_sec: float = 3.0) -> tuple[Tally, TakeOvers]:
+    """Two of three members are killed in each round (in every other one, the first is stopped and goes on); then count.
+
+    And how long take-overs took.
+    """
     with NatsServer(folder / "nats") as server:
         return asyncio.run(_tortured(folder, server.url, rounds, seed, parts, lease_sec))
 
@@ -230,9 +244,9 @@ async def _tortured(
             for number in range(rounds):
                 await cluster.shared_out()
                 producer.burst()
-                await _kill_two(cluster, rng)
-                if number + 1 < rounds:
-                    cluster.start()
+                stop = number % 2 == 1
+                await _kill_two(cluster, rng, stop_first=stop)
+                for _ in range((1 if stop else 2) if number + 1 < rounds else 0):
                     cluster.start()
             producer.end()
             await producing
@@ -250,7 +264,7 @@ async def _tortured(
         expected,
         rows,
         seen,
-        kills=2 * rounds,
+        kills=2 * rounds - rounds // 2,
         restarts=0,
         ticks=len(sent),
         accounted=await _accounted(schema, parts),
@@ -259,23 +273,26 @@ async def _tortured(
     return tally, cluster.take_overs
 
 
-async def _kill_two(cluster: Cluster, rng: Random) -> None:
-    """One in a burst; one of the others as soon as it has taken a part of it."""
+async def _kill_two(cluster: Cluster, rng: Random, *, stop_first: bool) -> None:
+    """One in a burst; one of the others as soon as it has taken a part of it. With `stop_first`, that one goes on afterwards."""
     view = await cluster.until("parts", lambda _view: True)
     first = rng.choice(sorted(cluster.members))
+    others = set(cluster.members) - {first}
     lost = set(owned(view, first))
     await asyncio.sleep(rng.uniform(0.0, 0.3))
-    cluster.kill(first)
+    if stop_first:
+        cluster.freeze(first)
+    else:
+        cluster.kill(first)
     view = await cluster.until(
-        "taking",
-        lambda view: any(member_of(each.owner) in cluster.members for each in view.leases if each.part in lost),
+        "taking", lambda view: any(member_of(each.owner) in others for each in view.leases if each.part in lost)
     )
-    second = next(
-        name for each in view.leases if each.part in lost and (name := member_of(each.owner)) in cluster.members
-    )
+    second = next(name for each in view.leases if each.part in lost and (name := member_of(each.owner)) in others)
     lost |= set(owned(view, second))
     cluster.kill(second)
-    await cluster.taken_over(lost, time.monotonic())
+    await cluster.taken_over(lost, time.monotonic(), others - {second})
+    if stop_first:
+        cluster.thaw(first)
 
 
 async def _all_handled(url: str, parts: int) -> None:
@@ -284,9 +301,10 @@ async def _all_handled(url: str, parts: int) -> None:
     async with connected(url) as client:
         for part in range(parts):
             while time.monotonic() < deadline:
-                info = await client.jetstream().consumer_info("TICKS", f"anystrat-{part}")
-                if not info.num_pending and not info.num_ack_pending:
-                    break
+                with suppress(NotFoundError):  # its owner is just making it anew
+                    info = await client.jetstream().consumer_info("TICKS", f"anystrat-{part}")
+                    if not info.num_pending and not info.num_ack_pending:
+                        break
                 await asyncio.sleep(0.1)
 
 
@@ -317,7 +335,3 @@ def config(url: str, schema: str, parts: int, lease_sec: float) -> str:
 
 def place(token: int, parts: int) -> int:
     return 0 if token in {1, 2, 3} else nats_partition(str(token), parts)
-
-
-def report(take_overs: TakeOvers) -> dict[str, Any]:
-    return {"count": len(take_overs.leases), "longest_in_leases": round(take_overs.longest, 2)}

@@ -27,6 +27,8 @@ histories](../explanation/simulator.md); `make torture MINUTES=10` does what fit
   moment after. Two fifths come as soon as something reaches the sink: it is there, and the journal does not know it yet.
 - From NATS to NATS, a producer goes on sending messages of 1 to 16 ticks meanwhile, in four forms. The server itself is
   stopped or killed at random moments, and started again after up to 1.5 seconds on the same store.
+- [Three members](../how-to/cluster.md) of a cluster share a stream: in each round one is killed in a burst of ticks, and another as soon as it has taken a
+  part of the first. In every other round the first is stopped, parts and all, for longer than its lease, and then goes on.
 - A listener beside the stream sees every copy of a signal that is sent, those that the stream leaves out by their `Nats-Msg-Id` as
   well. Each has to say the same as the others. (While the server is away it hears nothing.)
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from anystrat.control.places import access_beside, places_of
 from anystrat.domain.configuration import JournalSettings
 from anystrat.domain.endpoints import MemoryJournal, PostgresJournal, SqliteJournal
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.journal import Journal
 
 if TYPE_CHECKING:
+    from anystrat.adapters.journal_tables.journal import TableJournal
+    from anystrat.adapters.journal_tables.looking import JournalLook as JournalLook  # noqa: PLC0414  callers annotate with it
     from anystrat.adapters.postgres_leases import Claim
-    from anystrat.adapters.sqlite_journal import JournalFile as JournalFile  # noqa: PLC0414  callers annotate with it
     from anystrat.domain.configuration import Configuration
     from anystrat.runner.quarantine import MarkStore
+
+T = TypeVar("T")
 
 _HERE: Final = "sqlite, postgres, memory"
 
@@ -68,41 +73,79 @@ def kept(settings: JournalSettings | None) -> tuple[int, int]:
     return options.keep_inputs, options.keep_settled
 
 
-def look_into_journal(path: Path) -> JournalFile:
-    """A journal's file, to read and not to touch, also while a runner writes it. Raises `JournalRefused`, `MissingExtra`."""
+@dataclass(frozen=True, slots=True)
+class JournalPlace:
+    """Where a journal is that outlives its run. `access` is where its service says how to reach it."""
+
+    options: SqliteJournal | PostgresJournal
+    access: Path
+
+    def __str__(self) -> str:
+        options = self.options
+        return str(options.path) if isinstance(options, SqliteJournal) else f"PostgreSQL, schema {options.schema}"
+
+
+def journal_in(path: Path) -> JournalPlace:
+    """The journal in a file."""
+    return JournalPlace(SqliteJournal(path), access_beside(path))
+
+
+def journal_of(configuration: Configuration) -> JournalPlace | None:
+    """The journal that a configuration names; None where it names none, or one that ends with its process."""
+    options = None if configuration.journal is None else configuration.journal.options
+    if isinstance(options, SqliteJournal):
+        return journal_in(options.path)
+    if isinstance(options, PostgresJournal):
+        return JournalPlace(options, places_of(configuration).access)
+    return None
+
+
+def look_into_journal(place: Path | JournalPlace) -> JournalLook:
+    """A journal, to read and not to touch, also while a runner writes it. Raises `JournalRefused`, `MissingExtra`."""
+    options = _options(place)
+    if isinstance(options, PostgresJournal):
+        from anystrat.adapters.postgres_journal import JournalSchema
+
+        return JournalSchema(options.url.reveal(), options.schema)
     from anystrat.adapters.sqlite_journal import JournalFile
 
-    return JournalFile(path)
+    return JournalFile(options.path)
 
 
-def revive_dead_letters(path: Path, chosen: Mapping[str, Sequence[int]], expires_ns: int) -> int:
+def revive_dead_letters(place: Path | JournalPlace, chosen: Mapping[str, Sequence[int]], expires_ns: int) -> int:
     """Make dead letters PENDING, by broker and number, for the next run to send; how many.
 
     Raises `JournalRefused`, while a runner holds the journal among others, and `MissingExtra`.
     """
-    from anystrat.adapters.sqlite_journal import SqliteFileJournal
 
-    async def revived() -> int:
-        journal = SqliteFileJournal(path, inline=True)
-        await journal.open(None)
-        try:
-            return sum([await journal.revive(broker, numbers, expires_ns) for broker, numbers in chosen.items()])
-        finally:
-            await journal.close()
+    async def revived(journal: TableJournal) -> int:
+        return sum([await journal.revive(broker, numbers, expires_ns) for broker, numbers in chosen.items()])
 
-    return asyncio.run(revived())
+    return asyncio.run(_with_open(place, revived))
 
 
-def reset_journal(path: Path) -> None:
+def reset_journal(place: Path | JournalPlace) -> None:
     """Forget the state of all shards and their inputs; the outbox and the kill switch stay. Raises as `revive_dead_letters`."""
-    from anystrat.adapters.sqlite_journal import SqliteFileJournal
+    asyncio.run(_with_open(place, lambda journal: journal.reset()))
 
-    async def reset() -> None:
-        journal = SqliteFileJournal(path, inline=True)
-        await journal.open(None)
-        try:
-            await journal.reset()
-        finally:
-            await journal.close()
 
-    asyncio.run(reset())
+def _options(place: Path | JournalPlace) -> SqliteJournal | PostgresJournal:
+    return SqliteJournal(place) if isinstance(place, Path) else place.options
+
+
+async def _with_open(place: Path | JournalPlace, work: Callable[[TableJournal], Coroutine[Any, Any, T]]) -> T:
+    options = _options(place)
+    journal: TableJournal
+    if isinstance(options, PostgresJournal):
+        from anystrat.adapters.postgres_journal import PostgresSchemaJournal
+
+        journal = PostgresSchemaJournal(options.url.reveal(), options.schema)
+    else:
+        from anystrat.adapters.sqlite_journal import SqliteFileJournal
+
+        journal = SqliteFileJournal(options.path, inline=True)
+    await journal.open(None)
+    try:
+        return await work(journal)
+    finally:
+        await journal.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,7 @@ from anystrat.cli.options import as_json, verbosity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from anystrat.bootstrap.journals import JournalPlace
     from anystrat.domain.journal import OutboxEntry
 
 
@@ -30,7 +30,7 @@ def command() -> None:
 @click.option("--broker", help="This broker's alone.")
 @as_json
 @verbosity
-def list_(journal: Path, *, broker: str | None, as_json: bool) -> None:
+def list_(journal: JournalPlace, *, broker: str | None, as_json: bool) -> None:
     """List the dead letters, with the reason of each. Exits with 0, whether there are any or not."""
     from anystrat.cli.journal_lines import outbox_row
     from anystrat.cli.screen import Column, line, print_json, table
@@ -68,7 +68,7 @@ def _row(letter: OutboxEntry) -> list[str]:
 @journal_argument
 @as_json
 @verbosity
-def show(signal: str, journal: Path, *, as_json: bool) -> None:
+def show(signal: str, journal: JournalPlace, *, as_json: bool) -> None:
     """Show one dead letter whole. SIGNAL is its id, or the beginning of it."""
     import json
 
@@ -113,7 +113,7 @@ def show(signal: str, journal: Path, *, as_json: bool) -> None:
 @as_json
 @verbosity
 def replay(
-    journal: Path,
+    journal: JournalPlace,
     *,
     ids: tuple[str, ...],
     broker: str | None,
@@ -144,7 +144,7 @@ def replay(
     line(f"{signals} pending again; the next run sends them." if revived else "No dead letters.")
 
 
-def _letters(journal: Path, broker: str | None) -> list[OutboxEntry]:
+def _letters(journal: JournalPlace, broker: str | None) -> list[OutboxEntry]:
     from anystrat.bootstrap.journals import look_into_journal
     from anystrat.domain.errors import UnknownName
 

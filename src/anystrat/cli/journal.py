@@ -15,7 +15,7 @@ from anystrat.cli.journal_argument import journal as journal_argument
 from anystrat.cli.options import as_json, verbosity
 
 if TYPE_CHECKING:
-    from anystrat.bootstrap.journals import JournalFile
+    from anystrat.bootstrap.journals import JournalLook, JournalPlace
 
 _FATES = ("pending", "sending", "acked", "rejected", "expired", "dead", "unknown")
 
@@ -32,7 +32,7 @@ def command() -> None:
 @journal_argument
 @as_json
 @verbosity
-def info(journal: Path, *, as_json: bool) -> None:
+def info(journal: JournalPlace, *, as_json: bool) -> None:
     """Show who writes the journal, where its shards stand, and what became of its signals."""
     from anystrat.bootstrap.journals import look_into_journal
     from anystrat.cli.screen import print_json
@@ -45,13 +45,13 @@ def info(journal: Path, *, as_json: bool) -> None:
         _show(report)
 
 
-def _report(found: JournalFile) -> dict[str, Any]:
+def _report(found: JournalLook) -> dict[str, Any]:
     kept = found.kept_inputs()
     return {
         "schema_version": 1,
-        "path": str(found.path),
+        "path": found.place,
         "tables": found.schema,
-        "bytes": sum(part.stat().st_size for part in _parts(found.path)),
+        "bytes": found.size,
         "in_use_by": found.holder,
         "epoch": found.meta.get("epoch", 0),
         "commits": found.meta.get("sequence", 0),
@@ -74,8 +74,10 @@ def _report(found: JournalFile) -> dict[str, Any]:
     }
 
 
-def _parts(path: Path) -> list[Path]:
-    return [each for each in (path, path.with_name(path.name + "-wal")) if each.exists()]
+def _holder(holder: int | str | None) -> str:
+    if holder is None:
+        return "no"
+    return f"by {holder if isinstance(holder, str) else f'process {holder}'}"
 
 
 def _show(report: dict[str, Any]) -> None:
@@ -84,7 +86,7 @@ def _show(report: dict[str, Any]) -> None:
     heading(report["path"])
     pairs(
         [
-            ("in use", f"by process {report['in_use_by']}" if report["in_use_by"] else "no"),
+            ("in use", _holder(report["in_use_by"])),
             ("opened", "once" if report["epoch"] == 1 else f"{count(report['epoch'])} times"),
             ("commits", count(report["commits"])),
             ("size", f"{count(report['bytes'])} bytes"),
@@ -117,7 +119,7 @@ def _show(report: dict[str, Any]) -> None:
 @as_json
 @verbosity
 @click.pass_context
-def verify(context: click.Context, journal: Path, *, as_json: bool) -> None:
+def verify(context: click.Context, journal: JournalPlace, *, as_json: bool) -> None:
     """Read every page and every row down to the last value, and compare their checksums. Exits with 1 where one does not fit."""
     from anystrat.bootstrap.journals import look_into_journal
     from anystrat.cli.screen import line, print_json
@@ -153,7 +155,7 @@ def verify(context: click.Context, journal: Path, *, as_json: bool) -> None:
 @click.option("--shard", type=click.IntRange(0), help="This shard's inputs alone.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Else standard output.")
 @verbosity
-def export(journal: Path, *, what: str, broker: str | None, shard: int | None, out: Path | None) -> None:
+def export(journal: JournalPlace, *, what: str, broker: str | None, shard: int | None, out: Path | None) -> None:
     """Write what the journal keeps as JSON Lines.
 
     \b
@@ -186,7 +188,7 @@ def export(journal: Path, *, what: str, broker: str | None, shard: int | None, o
 @click.option("--yes", is_flag=True, help="Do it; without, say what would be forgotten.")
 @verbosity
 @click.pass_context
-def reset(context: click.Context, journal: Path, *, yes: bool) -> None:
+def reset(context: click.Context, journal: JournalPlace, *, yes: bool) -> None:
     """Forget the state of all shards and the kept inputs, so that another configuration can begin; signals stay.
 
     What the new run is given depends on its source: it begins where that begins. Windows, positions and gates are empty.

@@ -11,44 +11,64 @@ import click
 from anystrat.cli.options import found_config
 
 if TYPE_CHECKING:
+    from anystrat.bootstrap.journals import JournalPlace
     from anystrat.domain.configuration import Configuration
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_PART: Final = "anystrat.part"
 _MAGIC: Final = b"SQLite format 3\0"
 _SUFFIXES: Final = {".db", ".sqlite", ".sqlite3"}
 
 
 def journal(function: F) -> F:
-    """JOURNAL_OR_CONFIG, as the argument `journal`: the path of a journal's file."""
+    """JOURNAL_OR_CONFIG, as the argument `journal`: the place of a journal. `--part` names one of a run that is shared out."""
 
-    def take(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path:
-        return value if value is not None and is_journal(value) else configured_journal(found_config(value))
+    def take(context: click.Context, _parameter: click.Parameter, value: Path | None) -> JournalPlace:
+        from anystrat.bootstrap.journals import journal_in
+
+        if value is not None and is_journal(value):
+            return journal_in(value)
+        return configured_journal(found_config(value), context.meta.get(_PART))
 
     return _argument(function, take)
 
 
 def journal_or_cluster(function: F) -> F:
-    """JOURNAL_OR_CONFIG, as the argument `journal`: the path of a journal's file, or a configuration with `cluster`."""
+    """JOURNAL_OR_CONFIG, as the argument `journal`: the place of a journal, or a configuration with `cluster`."""
 
-    def take(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | Configuration:
+    def take(context: click.Context, _parameter: click.Parameter, value: Path | None) -> JournalPlace | Configuration:
+        from anystrat.bootstrap.journals import journal_in
         from anystrat.cli.cluster_status import shared_out
 
         if value is not None and is_journal(value):
-            return value
-        config = found_config(value)
-        return shared_out(config) or configured_journal(config)
+            return journal_in(value)
+        config, part = found_config(value), context.meta.get(_PART)
+        shared = shared_out(config) if part is None else None
+        return shared or configured_journal(config, part)
 
     return _argument(function, take)
 
 
 def _argument(function: F, take: Callable[..., object]) -> F:
-    return click.argument(
+    def keep(context: click.Context, _parameter: click.Parameter, value: int | None) -> None:
+        context.meta[_PART] = value
+
+    function = click.argument(
         "journal",
         required=False,
         type=click.Path(path_type=Path),
         metavar="[JOURNAL_OR_CONFIG]",
         callback=take,
+    )(function)
+    return click.option(
+        "--part",
+        type=click.IntRange(0),
+        is_eager=True,
+        expose_value=False,
+        callback=keep,
+        metavar="N",
+        help="The journal of this part, where a run is shared out among machines.",
     )(function)
 
 
@@ -62,16 +82,26 @@ def is_journal(path: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-def configured_journal(config: Path) -> Path:
-    """The journal's file that a configuration names. Raises `ConfigurationError`, `click.UsageError`."""
+def configured_journal(config: Path, part: int | None = None) -> JournalPlace:
+    """The journal that a configuration names, or that of a part of it. Raises `ConfigurationError`, `click.UsageError`."""
     from anystrat import bootstrap
+    from anystrat.bootstrap.clustering import part_configuration
+    from anystrat.bootstrap.journals import journal_of
     from anystrat.config import load_configuration
-    from anystrat.domain.endpoints import SqliteJournal
 
-    found = load_configuration(config, bootstrap.default_wiring().catalog, strategies_required=False).journal
-    if found is not None and isinstance(found.options, SqliteJournal):
-        return found.options.path
-    kind = "no journal" if found is None else f"a journal of type {found.type}"
+    found = load_configuration(config, bootstrap.default_wiring().catalog, strategies_required=False)
+    parts = 0 if found.cluster is None else found.cluster.parts
+    if parts and part is None:
+        raise click.UsageError(
+            f"{config} shares its run out, and every part has a journal: name one, --part 0 to {parts - 1}"
+        )
+    if part is not None and part >= parts:
+        what = f"has the parts 0 to {parts - 1}" if parts else "has no `cluster`"
+        raise click.UsageError(f"{config} {what}: there is no part {part}")
+    place = journal_of(found if part is None else part_configuration(found, part))
+    if place is not None:
+        return place
+    kind = "no journal" if found.journal is None else f"a journal of type {found.journal.type}"
     raise click.UsageError(
-        f"{config} has {kind}: there is no file to look into. Name one, or configure journal: {{type: sqlite, path: …}}"
+        f"{config} has {kind}: there is nothing to look into. Name a file, or configure journal: {{type: sqlite, path: …}}"
     )

@@ -11,7 +11,7 @@ from anystrat.cli.journal_argument import journal_or_cluster
 from anystrat.cli.options import as_json, verbosity
 
 if TYPE_CHECKING:
-    from anystrat.bootstrap.journals import JournalFile
+    from anystrat.bootstrap.journals import JournalLook, JournalPlace
     from anystrat.domain.configuration import Configuration
 
 SCHEMA_VERSION: Final = 1
@@ -22,7 +22,7 @@ SCHEMA_VERSION: Final = 1
 @as_json
 @verbosity
 @click.pass_context
-def command(context: click.Context, journal: Path | Configuration, *, as_json: bool) -> None:
+def command(context: click.Context, journal: JournalPlace | Configuration, *, as_json: bool) -> None:
     """Say what a run did and how its strategies are, from its journal: while it runs, and after.
 
     JOURNAL_OR_CONFIG is a journal's file or the configuration that names it; else $ANYSTRAT_CONFIG, else ./anystrat.yaml.
@@ -37,8 +37,9 @@ def command(context: click.Context, journal: Path | Configuration, *, as_json: b
     """  # noqa: D301  click takes a real backspace as "keep these lines"
     from anystrat.bootstrap.journals import look_into_journal
     from anystrat.cli.screen import print_json
+    from anystrat.domain.configuration import Configuration
 
-    if not isinstance(journal, Path):
+    if isinstance(journal, Configuration):
         from anystrat.cli import cluster_status
 
         shared = cluster_status.report_of(journal)
@@ -48,7 +49,7 @@ def command(context: click.Context, journal: Path | Configuration, *, as_json: b
         return
     with look_into_journal(journal) as found:
         report = report_of(found)
-    report |= _from_the_service(journal) if report["running_as"] else {}
+    report |= _from_the_service(journal.access) if report["running_as"] else {}
     if as_json:
         print_json(report)
     else:
@@ -57,14 +58,14 @@ def command(context: click.Context, journal: Path | Configuration, *, as_json: b
         context.exit(1)
 
 
-def _from_the_service(journal: Path) -> dict[str, Any]:
-    """What the service that writes this journal says of itself; nothing where it takes no questions."""
+def _from_the_service(at: Path) -> dict[str, Any]:
+    """What the service that says in this file how to reach it says of itself; nothing where it takes no questions."""
     from anystrat.control.client import ControlClient, NotAnswering, Unauthorised
-    from anystrat.control.places import FileRefused, access_beside, read_access
+    from anystrat.control.places import FileRefused, read_access
     from anystrat.domain.errors import MissingExtra
 
     try:
-        access = read_access(access_beside(journal))
+        access = read_access(at)
         if access is None:
             return {}
         with ControlClient(access) as service:
@@ -75,7 +76,7 @@ def _from_the_service(journal: Path) -> dict[str, Any]:
     return {**taken, "control": access.url}
 
 
-def report_of(found: JournalFile) -> dict[str, Any]:
+def report_of(found: JournalLook) -> dict[str, Any]:
     """One JSON-able object. `ticks` always adds up: received = processed + duplicates + dropped + shed."""
     import msgspec
 
@@ -87,7 +88,7 @@ def report_of(found: JournalFile) -> dict[str, Any]:
     accounts = total([accounts_of(tally) for tally in tallies.values()])
     return {
         "schema_version": SCHEMA_VERSION,
-        "journal": str(found.path),
+        "journal": found.place,
         "running_as": found.holder,
         "killed": bool(found.meta.get("killed", False)),
         "balanced": accounts.balanced,
@@ -129,7 +130,7 @@ def show(report: dict[str, Any]) -> None:
     strategies_table(report["strategies"])
     process = report["running_as"]
     items = [
-        ("running", f"yes, as process {process}" if process else "no"),
+        ("running", f"yes, {process if isinstance(process, str) else f'as process {process}'}" if process else "no"),
         *([("control", report["control"])] if "control" in report else []),
         *(
             [("troubles", "; ".join(f"{part}: {why}" for part, why in report["troubles"].items()))]

@@ -39,6 +39,11 @@ class NatsServer:
         """Where clients connect: nats://127.0.0.1:port."""
         return f"nats://127.0.0.1:{self._port}"
 
+    @property
+    def process_id(self) -> int:
+        """Its process, while it runs. Raises `ServerFailed`."""
+        return self._running().pid
+
     def start(self) -> None:
         """Return once clients can connect. Raises `ServerFailed`."""
         binary = shutil.which(

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 32
 _CONNECT_SEC: Final = 10
 _ESCAPED: Final = re.compile(r"\\(.)")
+#: Who holds the lock of a journal: what follows a SELECT of `a.…`.
+HOLDERS: Final = (
+    "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted "
+    "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(%s, 0)"
+)
 _INSERT: Final = re.compile(r"INSERT (OR REPLACE )?INTO (\w+) VALUES \([?,]+\)")
 _KEY: Final = re.compile(r"PRIMARY KEY \(([\w, ]+)\)|\((\w+) (?:INTEGER|TEXT) PRIMARY KEY")
 
@@ -47,6 +53,40 @@ def connect(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     # Of the server's settings, the one that a database or a role may have weakened.
     connection.execute("SET synchronous_commit = on")
     return connection
+
+
+def lock_key(schema: str) -> str:
+    """What the advisory lock of a journal is of."""
+    return f"anystrat journal {schema}"
+
+
+def holder_of(connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> str | None:
+    """Who writes the journal, in words; None: nobody."""
+    found = connection.execute(
+        f"SELECT a.pid, coalesce(host(a.client_addr), 'the server''s own machine') {HOLDERS}",
+        (lock_key(schema),),
+    ).fetchone()
+    return None if found is None else f"a runner on {found[1]} (backend {found[0]})"
+
+
+def without_address(words: str, url: str) -> str:
+    """What a driver says of a connection that it could not make, without what may be secret in it.
+
+    The address is told of as the driver parsed it; where it holds a password, that is not told.
+    """
+    words = words.replace(url, "***")
+    for secret in _passwords(url):
+        words = words.replace(secret, "***")
+    return words
+
+
+def _passwords(url: str) -> list[str]:
+    psycopg = library()
+    try:
+        password = psycopg.conninfo.conninfo_to_dict(url).get("password")
+    except psycopg.Error:
+        return [part for part in url.replace("@", " ").replace(":", " ").replace("=", " ").split() if len(part) > 3]
+    return [str(password)] if password else []
 
 
 @cache
@@ -101,7 +141,11 @@ class TablesConnection:
         self.changed = True
         query: Any = translated(statement)
         with self._connection.cursor() as cursor:
-            cursor.executemany(query, map(_written, rows))
+            if len(rows) == 1:
+                # The pipeline of `executemany` costs several times what it saves here, and most commits are of single rows.
+                cursor.execute(query, _written(rows[0]))
+            else:
+                cursor.executemany(query, map(_written, rows))
 
     def _plain(self, query: QueryNoTemplate, values: Sequence[Any]) -> list[Any]:
         with self._connection.cursor() as cursor:

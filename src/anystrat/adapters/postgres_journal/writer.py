@@ -17,11 +17,15 @@ from anystrat.adapters.journal_tables.selection import Contents
 from anystrat.adapters.journal_tables.tables import Tables
 from anystrat.adapters.journal_tables.writer import TablesWriter
 from anystrat.adapters.postgres_journal.connection import (
+    HOLDERS,
     TablesConnection,
     connect,
     create_statements,
+    holder_of,
     library,
+    lock_key,
     transaction,
+    without_address,
 )
 from anystrat.domain.journal import JournalRefused
 
@@ -35,11 +39,6 @@ _VERSION: Final = "schema"
 #: How long the lock of the journal is waited for, and the end of another writer's transaction.
 _LOCK_MS: Final = "1000"
 _ROW_LOCK_MS: Final = "10000"
-_HOLDERS: Final = (
-    "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted "
-    "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-    "AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(%s, 0)"
-)
 _SET_LOCK_TIMEOUT: Final = "SELECT set_config('lock_timeout', %s, false)"
 
 
@@ -87,17 +86,17 @@ class PostgresWriter(TablesWriter):
         """Hold the journal as long as the connection lasts."""
         connection = self._connection
         assert connection is not None
-        key = f"anystrat journal {self._schema}"
+        key = lock_key(self._schema)
         if self._claim is not None:
             self._must_be_ours()
-            connection.execute(f"SELECT pg_terminate_backend(a.pid) {_HOLDERS}", (key,))
+            connection.execute(f"SELECT pg_terminate_backend(a.pid) {HOLDERS}", (key,))
         # The server may take a moment to see that a process which was killed is gone.
         connection.execute(_SET_LOCK_TIMEOUT, (_LOCK_MS,))
         try:
             connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (key,))
         except library().errors.LockNotAvailable:
             raise NotOurs(
-                f"in use by {self._holder(key)}; one runner at a time writes a journal: stop that one first"
+                f"in use by {holder_of(connection, self._schema) or 'another runner'}; one runner at a time writes a journal: stop that one first"
             ) from None
         connection.execute(_SET_LOCK_TIMEOUT, (_ROW_LOCK_MS,))
 
@@ -106,14 +105,6 @@ class PostgresWriter(TablesWriter):
         assert self._claim is not None
         if not self._claim.holds(self._connection):
             raise NotOurs("the lease of this part is over: another member has it, or will have")
-
-    def _holder(self, key: str) -> str:
-        assert self._connection is not None
-        found = self._connection.execute(
-            f"SELECT a.pid, coalesce(host(a.client_addr), 'the server''s own machine') {_HOLDERS}",
-            (key,),
-        ).fetchone()
-        return "another runner" if found is None else f"a runner on {found[1]} (backend {found[0]})"
 
     def _begin(self, fingerprint: str | None) -> None:
         connection = self._connection
@@ -177,19 +168,8 @@ class PostgresWriter(TablesWriter):
         words = " ".join(str(error).split()) or type(error).__name__
         if self._connection is None:
             # The address is told of as the driver parsed it; where it holds a password, it is not.
-            words = "no connection: " + words.replace(self._url, "***")
-            for secret in _passwords(self._url):
-                words = words.replace(secret, "***")
+            words = "no connection: " + without_address(words, self._url)
         return words
 
     def _give_up(self) -> None:
         self.close()
-
-
-def _passwords(url: str) -> list[str]:
-    psycopg = library()
-    try:
-        password = psycopg.conninfo.conninfo_to_dict(url).get("password")
-    except psycopg.Error:
-        return [part for part in url.replace("@", " ").replace(":", " ").replace("=", " ").split() if len(part) > 3]
-    return [str(password)] if password else []

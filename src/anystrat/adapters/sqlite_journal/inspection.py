@@ -70,7 +70,10 @@ def _check_structure(connection: apsw.Connection) -> None:
         found = _pragma(connection, name)
         if found != expected:
             raise rows.Damaged(f"the database's header: expected {name} {expected}, found {found}")
-    schema = dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+    try:
+        schema = dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+    except UnicodeDecodeError as error:
+        raise rows.Damaged("the schema is not text any more") from error
     for name in sorted(schema.keys() | rows.TABLES.keys()):
         if schema.get(name) != rows.TABLES.get(name):
             raise rows.Damaged(f"the schema of table {name} is not what was made")
