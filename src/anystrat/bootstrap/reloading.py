@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -151,6 +151,8 @@ class Reloader:
         for name, row in after.items():
             if name not in before:
                 changes.append(Change(what="strategy", name=name, how="added"))
+            elif before[name] != row == replace(before[name], isolation=row.isolation):
+                changes.append(Change(what="strategy", name=name, how="goes on, with another isolate"))
             elif any(key not in new for key in held.get(name, ())) or row != before[name]:
                 changes.append(Change(what="strategy", name=name, how=_difference(before[name], row)))
         changes += [

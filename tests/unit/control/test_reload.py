@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import os
 import random
 
 import msgspec
@@ -15,6 +16,7 @@ from anystrat.bootstrap import default_wiring
 from anystrat.bootstrap.running import build_engines, run_fingerprint
 from anystrat.config import configuration_from_mapping
 from anystrat.domain.events import Reconfigured
+from anystrat.domain.health import ProcessState
 from anystrat.domain.inputs import decoded_inputs
 from anystrat.domain.journal import Fate
 from anystrat.domain.notices import PartFailed
@@ -51,6 +53,34 @@ def test_where_nothing_changed_nothing_happens(tmp_path):
             before = desk.runner.shards[0].driver.engine
             assert (await reload(desk)).json()["changes"] == []
             assert desk.runner.shards[0].driver.engine is before
+
+    told(story)
+
+
+def test_a_strategy_that_is_isolated_by_a_reload_goes_on_in_a_process_and_comes_back_from_it(tmp_path):
+    async def story():
+        async with Desk(tmp_path) as desk:
+            await desk.ticks(100, 101)
+
+            def isolated(old):
+                return [{**old[0], "isolate": {"deadline_ms": 30_000}}, old[1]]
+
+            changed(desk, strategies=isolated)
+            answer = await reload(desk)
+            assert answer.status_code == 200, answer.text
+            (change,) = answer.json()["changes"]
+            assert (change["name"], change["how"]) == ("up", "goes on, with another isolate")
+            (process,) = desk.runner.health().processes
+            assert (process.strategy_id, process.state) == ("up", ProcessState.READY)
+            await desk.ticks(102)
+            changed(desk, strategies=lambda old: [{key: old[0][key] for key in ROWS[0]}, old[1]])
+            assert (await reload(desk)).status_code == 200
+            assert desk.runner.health().processes == ()
+            with pytest.raises(ProcessLookupError):
+                os.kill(process.pid, 0)
+            await desk.ticks(103)
+            signals = (await desk.api.get("/v1/signals", params={"strategy": "up"})).json()["signals"]
+            assert [each["price"] for each in signals] == ["103", "102", "101"]
 
     told(story)
 
