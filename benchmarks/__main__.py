@@ -79,13 +79,12 @@ def curves(asked: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    wants_peers = not asked.no_peers and bool({"W1", "W2", "W3", "W4", "latency"} & set(asked.only))
-    pythons, missing = contest.interpreters(peers=wants_peers)
+    pythons, missing = contest.interpreters(asked.only, peers=not asked.no_peers)
     results: dict[str, Any] = {
         "machine": machine.description(),
         "options": {"quick": asked.quick, "repetitions": asked.reps, "clock": asked.clock},
         "load": {"before": machine.load()["load"]},
-        "missing": missing if wants_peers or asked.no_peers else {},
+        "missing": missing,
     }
     workloads = [part for part in ("W1", "W2", "W3", "W4") if part in asked.only]
     parts: dict[str, Callable[[], Any]] = {

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,7 @@ class Engine:
     does: str
     peer: str | None = None
     least: int = 50_000  # fewer would be over before every window of W2 is full
+    more: tuple[str, ...] = ()  # what else it is measured in
 
 
 _ALL = "checks, fills, signals kept"
@@ -55,7 +57,15 @@ ENGINES: Final = (
         f"reads and writes files, {_ALL}",
         least=16_000_000,  # the start takes seconds, and must vanish beside them
     ),
-    Engine("csp", "benchmarks.peers.on_csp", "tick", {"W1": 1_000_000, "W2": 100_000}, _COUNTS, "csp"),
+    Engine(
+        "csp",
+        "benchmarks.peers.on_csp",
+        "tick",
+        {"W1": 1_000_000, "W2": 100_000},
+        _COUNTS,
+        "csp",
+        more=("latency",),
+    ),
     Engine(
         "NautilusTrader",
         "benchmarks.peers.on_nautilus",
@@ -128,13 +138,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def interpreters(*, peers: bool) -> tuple[dict[str, Path], dict[str, str]]:
-    """The other engines' interpreters, and why one is missing."""
-    from benchmarks.peers.environments import MODULES, python_of
+def interpreters(asked: Iterable[str], *, peers: bool) -> tuple[dict[str, Path], dict[str, str]]:
+    """The interpreters of the other engines that these parts measure, and why one is missing."""
+    from benchmarks.peers.environments import python_of
 
     found: dict[str, Path] = {}
     missing: dict[str, str] = {}
-    for peer in MODULES:
+    for peer in sorted({one.peer for one in ENGINES if one.peer is not None and {*one.ticks, *one.more} & set(asked)}):
         if not peers:
             missing[peer] = "left out"
             continue

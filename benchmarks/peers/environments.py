@@ -10,14 +10,6 @@ import venv
 from pathlib import Path
 
 PINS = Path(__file__).parent / "requirements"
-MODULES = {
-    "backtesting": "benchmarks.peers.on_backtesting",
-    "backtrader": "benchmarks.peers.on_backtrader",
-    "csp": "benchmarks.peers.on_csp",
-    "nautilus": "benchmarks.peers.on_nautilus",
-    "polars": "benchmarks.peers.on_polars",
-    "vectorbt": "benchmarks.peers.on_vectorbt",
-}
 
 
 def folder() -> Path:

@@ -89,6 +89,11 @@ class BacktestResult:
         """The engine's executors, in the order of rows and brokers."""
         return self._engine.executors
 
+    def executors_of(self, account: str) -> list[StrategyExecutor]:
+        """The executors whose account has this name."""
+        of = self._recorder.accounts.account_of_executor
+        return [one for one in self.executors if self.accounts[of[one.row]].name == account]
+
     @property
     def tokens(self) -> list[int]:
         """The watched instruments."""

@@ -98,6 +98,7 @@ def cautions(result: BacktestResult) -> list[str]:
             f"On average {percent(stats.exposure)} of the capital was at work, so returns are small beside "
             "buy-and-hold, which invests all of it. Set the capital with --cash."
         )
+    found += _other_capital(result)
     if stats.costs > 0.0 and stats.profit <= 0.0 < stats.profit + stats.costs:
         found.append(f"Before costs of {amount(stats.costs)} this was a profit; after them it is a loss.")
     if not stats.costs:
@@ -107,6 +108,19 @@ def cautions(result: BacktestResult) -> list[str]:
     unseen = [result.symbol(token) for token, first in _firsts(result) if not first]
     if unseen:
         found.append(f"No ticks for {', '.join(unseen[:5])}: their share of buy-and-hold stays cash.")
+    return found
+
+
+def _other_capital(result: BacktestResult) -> list[str]:
+    """Whose sizes are shares of another account than the one that is judged."""
+    found = []
+    for name, account in zip(result.strategies, result.accounts, strict=False):
+        capitals = {one.risk.sizing.capital for one in result.executors_of(name) if one.risk.sizing is not None}
+        found += [
+            f"{name} sizes its orders by a capital of {amount(capital)}, and its account here starts with "
+            f"{amount(account.start)}: give sizing: capital: and --cash (cash=) the same amount."
+            for capital in sorted(capitals - {account.start})
+        ]
     return found
 
 

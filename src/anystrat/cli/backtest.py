@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from anystrat.cli.failures import say_error, say_warning
-from anystrat.cli.options import as_json, configuration, settings_of, verbosity
-from anystrat.cli.recordings import FILE, TICKS_HELP, refusals, source_of
+from anystrat.cli.options import account, as_json, configuration, settings_of, verbosity
+from anystrat.cli.recordings import FILE, TICKS_HELP, opened, refusals
 from anystrat.cli.replay import (
     BLOCK_ROWS,
-    MODEL_EXIT_CODE,
     ManyFiles,
     Run,
-    notes_for,
-    one_speed,
+    engines_of,
+    notes_on_models,
     refuse_overwriting,
-    say_malformed,
+    say_end,
+    speed_and_strict,
 )
 
 if TYPE_CHECKING:
@@ -42,32 +41,9 @@ _TABLES: Final = {"orders": "signals", "fills": "fills", "equity": "equity"}
 @click.option("--orders", type=FILE, metavar="OUT", help="Write every order: .parquet, .csv or .jsonl.")
 @click.option("--fills", type=FILE, metavar="OUT", help="Write every paper fill.")
 @click.option("--equity", type=FILE, metavar="OUT", help="Write the curve of every account.")
-@click.option(
-    "--cash",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1_000_000.0,
-    show_default="1,000,000",
-    metavar="AMOUNT",
-    help="What every strategy's account starts with.",
-)
+@account("strategy")
 @click.option("--shared", is_flag=True, help="One account for all strategies, which starts with --cash once.")
-@click.option(
-    "--days-per-year",
-    type=click.IntRange(min=1, max=366),
-    metavar="DAYS",
-    help="Daily marks that make a year. Without it: 365 where ticks come at weekends, else 252.",
-)
-@click.option(
-    "--speed",
-    default="columns",
-    show_default=True,
-    metavar="[auto|scalar|columns]",
-    callback=one_speed,
-    help="How ticks are evaluated; what comes out is the same.",
-)
-@click.option(
-    "--strict", is_flag=True, help="End with 3 where a model does not load, instead of leaving its strategy out."
-)
+@speed_and_strict("columns")
 @as_json
 @verbosity
 @click.pass_context
@@ -94,17 +70,14 @@ def command(
     \b
     anystrat backtest anystrat.yaml --ticks monday.parquet tuesday.csv --report report.html
     """  # noqa: D301  click takes a real backspace as "keep these lines"
-    from anystrat import bootstrap
     from anystrat.backtest.recorder import Recorder
     from anystrat.bootstrap.backtesting import check_table_path
     from anystrat.cli.screen import print_json
-    from anystrat.config import load_configuration
 
     settings = settings_of(context)
-    wiring = bootstrap.default_wiring()
     with refusals(context, as_json=as_json):
-        configured = load_configuration(config, wiring.catalog)
-    reader = bootstrap.open_ticks(ticks or source_of(configured, config), block_rows=BLOCK_ROWS)
+        found = opened(config, ticks, block_rows=BLOCK_ROWS)
+    configured, wiring, reader = found.configured, found.wiring, found.reader
     named = (("orders", orders), ("fills", fills), ("equity", equity))
     tables = {name: path for name, path in named if path is not None}
     outputs = tables | ({"report": report} if report is not None else {})
@@ -113,13 +86,8 @@ def command(
         check_table_path(path)
     refuse_report(report)
     with refusals(context, as_json=as_json):
-        engine = bootstrap.build_engine(configured, wiring, sessions=bootstrap.session_clock(configured))
-    notes = notes_for(settings)
-    notes.models(wiring.left_out, wiring.degraded)
-    if strict and (wiring.left_out or wiring.degraded):
-        say_error("a model does not load, and --strict was asked for: nothing was run")
-        context.exit(MODEL_EXIT_CODE)
-
+        engine = engines_of(configured, wiring, None)[0]
+    notes = notes_on_models(context, wiring, strict=strict)
     recorder = Recorder(engine, cash=cash, shared=shared)
     run = Run(engine, reader, notes, settings, speed, recorder)
     run.play({}, reasons=False)
@@ -131,9 +99,7 @@ def command(
         from anystrat.cli.backtest_summary import summary
 
         summary(result, configured, files)
-    say_malformed(reader, settings)
-    if not result.counts["ticks"]:
-        say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
+    say_end(reader, settings, result.counts["ticks"])
 
 
 def _result(

@@ -75,6 +75,33 @@ def as_json(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(function)
 
 
+def account(what: str) -> Callable[[F], F]:
+    """`--cash` and `--days-per-year`, for a command that keeps an account for every `what`."""
+    options = (
+        click.option(
+            "--cash",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1_000_000.0,
+            show_default="1,000,000",
+            metavar="AMOUNT",
+            help=f"What every {what}'s account starts with.",
+        ),
+        click.option(
+            "--days-per-year",
+            type=click.IntRange(min=1, max=366),
+            metavar="DAYS",
+            help="Daily marks that make a year. Without it: 365 where ticks come at weekends, else 252.",
+        ),
+    )
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 def configuration(function: F) -> F:
     """CONFIG or `-c FILE`, as the argument `config`: a path, found as `found_config` says."""
 

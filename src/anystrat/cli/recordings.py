@@ -48,14 +48,16 @@ class Opened:
         return {spec.token: spec.symbol for spec in self.configured.instruments if spec.symbol}
 
 
-def opened(config: Path, ticks: tuple[Path, ...]) -> Opened:
+def opened(config: Path, ticks: tuple[Path, ...], *, block_rows: int = 65_536) -> Opened:
     """Load the configuration and open the ticks, the configuration's own where none are named."""
     from anystrat import bootstrap
     from anystrat.config import load_configuration
 
     wiring = bootstrap.default_wiring()
     configured = load_configuration(config, wiring.catalog)
-    return Opened(configured, wiring, bootstrap.open_ticks(ticks or source_of(configured, config)))
+    return Opened(
+        configured, wiring, bootstrap.open_ticks(ticks or source_of(configured, config), block_rows=block_rows)
+    )
 
 
 def source_of(configured: Configuration, config: Path) -> tuple[Path, ...]:

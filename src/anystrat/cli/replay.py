@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from anystrat.domain.configuration import Configuration
     from anystrat.domain.outcomes import Outcome
     from anystrat.engine.engine import Engine
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _SPEEDS: Final = ("auto", "scalar", "columns")
 _CONFIG_SUFFIXES: Final = {".yaml", ".yml", ".json"}
@@ -73,11 +75,31 @@ def _is_configuration(arg: str) -> bool:
     return path.suffix.lower() in _CONFIG_SUFFIXES or path.is_dir()
 
 
-def one_speed(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """The value of `--speed`, if it is one."""
-    if value not in _SPEEDS:
-        raise click.BadParameter(f"{value!r} is not one of {', '.join(_SPEEDS)}.")
-    return value
+def speed_and_strict(default: str) -> Callable[[F], F]:
+    """`--speed` and `--strict`."""
+
+    def one(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+        if value not in _SPEEDS:
+            raise click.BadParameter(f"{value!r} is not one of {', '.join(_SPEEDS)}.")
+        return value
+
+    def decorate(function: F) -> F:
+        strict = click.option(
+            "--strict",
+            is_flag=True,
+            help="End with 3 where a model does not load, instead of leaving its strategy out.",
+        )
+        speed = click.option(
+            "--speed",
+            default=default,
+            show_default=True,
+            metavar=f"[{'|'.join(_SPEEDS)}]",
+            callback=one,
+            help="How ticks are evaluated; what comes out is the same.",
+        )
+        return speed(strict(function))
+
+    return decorate
 
 
 @click.command("replay", cls=ManyFiles, short_help="Run recorded ticks through the configured strategies.")
@@ -92,17 +114,7 @@ def one_speed(_context: click.Context, _parameter: click.Parameter, value: str) 
 @click.option("--signals", type=FILE, metavar="OUT", help="Write the signals: .jsonl or .parquet.")
 @click.option("--drops", type=FILE, metavar="OUT", help="Write the signals that a check refused, and why.")
 @click.option("--reasons", is_flag=True, help="Add reasoning and metadata to both.")
-@click.option(
-    "--speed",
-    default="auto",
-    show_default=True,
-    metavar="[auto|scalar|columns]",
-    callback=one_speed,
-    help="How ticks are evaluated; the signals are the same.",
-)
-@click.option(
-    "--strict", is_flag=True, help="End with 3 where a model does not load, instead of leaving its strategy out."
-)
+@speed_and_strict("auto")
 @as_json
 @verbosity
 @click.pass_context
@@ -143,12 +155,7 @@ def command(
     recorded = open_recording(ticks[0]) if len(ticks) == 1 else None
     with refusals(context, as_json=as_json):
         engines = engines_of(configured, wiring, recorded)
-    notes = notes_for(settings)
-    notes.models(wiring.left_out, wiring.degraded)
-    if strict and (wiring.left_out or wiring.degraded):
-        say_error("a model does not load, and --strict was asked for: nothing was replayed")
-        context.exit(MODEL_EXIT_CODE)
-
+    notes = notes_on_models(context, wiring, strict=strict)
     unpublished = sorted({name for row in configured.strategies for name in row.active_brokers} - {"paper"})
     if unpublished and not settings.quiet:
         say(f"a replay publishes nothing (brokers here: {', '.join(unpublished)}); --signals writes what it would")
@@ -164,9 +171,7 @@ def command(
         from anystrat.cli.replay_summary import summary
 
         summary(report, configured)
-    say_malformed(reader, settings)
-    if not report["ticks"]:
-        say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
+    say_end(reader, settings, report["ticks"])
 
 
 def engines_of(configured: Configuration, wiring: Wiring, recorded: RecordedRun | None) -> list[Engine]:
@@ -200,6 +205,16 @@ def refuse_overwriting(outputs: dict[str, Path], inputs: Sequence[Path]) -> None
         taken[path.resolve()] = f"the file of --{option}"
 
 
+def notes_on_models(context: click.Context, wiring: Wiring, *, strict: bool) -> Any:
+    """What takes the outcomes, once it has said whose models do not load; with `strict`, that ends the command."""
+    notes = notes_for(settings_of(context))
+    notes.models(wiring.left_out, wiring.degraded)
+    if strict and (wiring.left_out or wiring.degraded):
+        say_error("a model does not load, and --strict was asked for: nothing was run")
+        context.exit(MODEL_EXIT_CODE)
+    return notes
+
+
 def notes_for(settings: Settings) -> Any:
     """What takes the outcomes, and says on standard error what is worth saying."""
     from anystrat.cli.replay_notes import ReplayNotes
@@ -208,6 +223,13 @@ def notes_for(settings: Settings) -> Any:
     if settings.verbose:
         return OutcomeLog(logger("debug" if settings.verbose > 1 else "info"))
     return ReplayNotes(quiet=settings.quiet)
+
+
+def say_end(reader: TickReader, settings: Settings, ticks: int) -> None:
+    """Warn of what was wrong with the files: rows that could not be decoded, no ticks."""
+    say_malformed(reader, settings)
+    if not ticks:
+        say_warning(f"there was not a single tick in {', '.join(map(str, reader.paths))}")
 
 
 def say_malformed(reader: TickReader, settings: Settings) -> None:

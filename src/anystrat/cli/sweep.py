@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from anystrat.cli.options import as_json, configuration, settings_of, verbosity
+from anystrat.cli.options import account, as_json, configuration, settings_of, verbosity
 from anystrat.cli.recordings import FILE, TICKS_HELP, refusals
 from anystrat.cli.replay import ManyFiles
 
@@ -55,20 +55,7 @@ _WALK: Final = "60,20"
 @click.option("--report", type=FILE, metavar="OUT", help="Write the report: one HTML file that needs nothing else.")
 @click.option("--table", type=FILE, metavar="OUT", help="Write every trial: .parquet, .csv or .jsonl.")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Trials to show.")
-@click.option(
-    "--cash",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1_000_000.0,
-    show_default="1,000,000",
-    metavar="AMOUNT",
-    help="What every trial's account starts with.",
-)
-@click.option(
-    "--days-per-year",
-    type=click.IntRange(min=1, max=366),
-    metavar="DAYS",
-    help="Daily marks that make a year. Without it: 365 where ticks come at weekends, else 252.",
-)
+@account("trial")
 @as_json
 @verbosity
 @click.pass_context

@@ -6,7 +6,7 @@ Checks, the JSON Schema and `anystrat types` all read parameters through this on
 from __future__ import annotations
 
 import types
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -143,6 +143,8 @@ def type_text(annotation: Any) -> str:
         inside = type_text(args[0])
         return f"list of {inside}" if " " in inside else f"list of {inside}s"
     name = getattr(origin or annotation, "__name__", str(annotation))
+    if name not in _NAMES and isinstance(annotation, type) and is_dataclass(annotation):
+        return f"mapping with {', '.join(each.name for each in fields_of(annotation))}"
     return _NAMES.get(name, name)
 
 

@@ -316,3 +316,14 @@ def test_a_disabled_strategy_is_left_alone() -> None:
         made.configuration, strategies=tuple(replace(each, enabled=False) for each in made.configuration.strategies)
     )
     assert list(trust(made)) == []
+
+
+def test_what_is_said_of_a_file_of_bars_speaks_of_bars():
+    made = case(planted.strategy(planted.Clean))
+    (block,) = made.ticks
+    bars = replace(made, ticks=[replace(block, open=block.price, high=block.price, low=block.price)])
+    for check in ("peeking", "warmup", "purity", "costs"):
+        found = verdict(check, bars)
+        assert " ticks" not in f"{found.found} {found.advice}"
+    assert " bars " in verdict("warmup", bars).found
+    assert " ticks " in verdict("warmup", made).found

@@ -15,6 +15,7 @@ from anystrat.backtest.recorder import Recorder
 from anystrat.backtest.replay import Replayed, Speed
 from anystrat.backtest.report import replay_report
 from anystrat.backtest.result import BacktestResult
+from anystrat.backtest.words import cautions
 from anystrat.bootstrap import build_engine, default_wiring
 from anystrat.config import configuration_from_mapping
 from anystrat.domain.outcomes import Dropped, Emitted
@@ -158,3 +159,14 @@ def test_the_days_of_a_year_can_be_said():
     counts = replay_report(engine, done)
     one, other = (BacktestResult(recorder, counts, periods=periods).stats for periods in (252, 365))
     assert other.volatility / one.volatility == pytest.approx(math.sqrt(365 / 252))
+
+
+def test_sizes_by_another_capital_than_the_account_s_are_said():
+    sizing = {"mode": "equity", "fraction": 0.1, "capital": 50_000}
+    row = {**CONFIG["strategies"][0], "parameters": {"lookback_periods": 5, "threshold": 0.00005, "sizing": sizing}}
+    blocks = ticks(count=800)
+    for cash, said in ((50_000.0, 0), (60_000.0, 1)):
+        one = result_of(blocks, {**CONFIG, "strategies": [row]}, cash=cash)
+        found = [text for text in cautions(one) if "capital of" in text]
+        assert len(found) == said
+    assert found[0].startswith("trend sizes its orders by a capital of 50,000, and its account here starts with 60,000")

@@ -141,6 +141,7 @@ class TestValues:
             ("risk: {allow_sessions: preopen}", "risk.allow_sessions", "the text 'preopen'"),
             ("risk: {allow_sessions: [preopn]}", "risk.allow_sessions[0]", "the text 'preopn'"),
             ("risk: {max_exposure: .nan}", "risk.max_exposure", "nan"),
+            ("sizing: 5", "sizing", "5"),
         ],
     )
     def test_a_wrong_value_in_parameters_is_refused_by_name(self, refuse, row_with, parameters, path, found) -> None:
@@ -148,6 +149,8 @@ class TestValues:
 
         assert (problem.path, problem.found, problem.line) == (f"strategies[0].parameters.{path}", found, 4)
         assert problem.allowed
+        if path == "sizing":
+            assert problem.allowed.startswith("mapping with mode, ")
 
     @pytest.mark.parametrize(
         ("text", "path"),

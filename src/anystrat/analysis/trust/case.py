@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,11 @@ class Case:
     openings: Callable[[], Sequence[Opening]] | None = None
     _series: dict[int, list[TickRow]] = field(default_factory=dict)
     _subjects: dict[str, Subject | None] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> str:
+        """What the recording is of, for people: ticks, or bars."""
+        return "bars" if any(block.open is not None for block in itertools.islice(self.ticks, 1)) else "ticks"
 
     @property
     def rows(self) -> list[StrategyConfig]:

@@ -45,11 +45,9 @@ def skew(case: Case, row: StrategyConfig) -> Verdict:
         advice = "the code that served the training and the one that serves now differ: train anew with these features"
         return failed(SKEW, row.strategy_id, text, float(len(wrong)), 0.0, advice)
     if not recorded:
-        text = (
-            f"{looked} ticks have the same features one by one and by the column; the card has no rows of the training"
-        )
+        text = f"{looked} {case.unit} have the same features one by one and by the column; the card has no rows of the training"
         return passed(SKEW, row.strategy_id, text, 0.0, 0.0, _NO_CARD)
-    text = f"{looked} ticks have the same features one by one and by the column, {recorded} rows those of the training"
+    text = f"{looked} {case.unit} have the same features one by one and by the column, {recorded} rows those of the training"
     return passed(SKEW, row.strategy_id, text, 0.0, 0.0)
 
 
@@ -66,7 +64,7 @@ def drift(case: Case, row: StrategyConfig) -> Verdict:
         )
     values = _features(subject, model)
     if not len(next(iter(values.values()), ())):
-        return not_applicable(DRIFT, row.strategy_id, "the ticks end before its window is full")
+        return not_applicable(DRIFT, row.strategy_id, f"the {case.unit} end before its window is full")
     found = {name: stability_index(bins[name], column) for name, column in values.items() if name in bins}
     if not found:
         return not_applicable(

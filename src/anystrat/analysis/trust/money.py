@@ -37,11 +37,11 @@ def costs(case: Case, row: StrategyConfig) -> Verdict:
     configured = _fee(case, row)
     free, fills = _pnl(case, row, 0.0)
     if not fills:
-        return not_applicable(COSTS, row.strategy_id, "it never traded on these ticks")
+        return not_applicable(COSTS, row.strategy_id, f"it never traded on these {case.unit}")
     if free <= 0.0:
         text = f"it loses without any fee: {free:+,.2f} over {fills:,} fills, slippage included"
         return failed(
-            COSTS, row.strategy_id, text, 0.0, configured, "there is no edge on these ticks that a fee could eat"
+            COSTS, row.strategy_id, text, 0.0, configured, f"there is no edge on these {case.unit} that a fee could eat"
         )
     edge = _bisected(case, row, free)
     if edge is None:
@@ -109,7 +109,7 @@ def monte_carlo(case: Case, row: StrategyConfig) -> Verdict:
     profits = _profits(case, row)
     if len(profits) < _FEWEST_TRADES:
         text = f"{len(profits)} round trips: fewer than {_FEWEST_TRADES} say nothing about luck"
-        return not_applicable(MONTE_CARLO, row.strategy_id, text, "more ticks, or more instruments")
+        return not_applicable(MONTE_CARLO, row.strategy_id, text, f"more {case.unit}, or more instruments")
     rng = np.random.Generator(np.random.PCG64([case.seed, 11]))
     drawn = rng.choice(profits, (_DRAWS, len(profits)))
     totals = drawn.sum(axis=1)
@@ -123,7 +123,7 @@ def monte_carlo(case: Case, row: StrategyConfig) -> Verdict:
         f"in another order the deepest fall is up to {depth:,.2f} (95%), it was {own:,.2f}"
     )
     if lost > LUCK:
-        advice = "the profit may be luck: look at more ticks before you believe it"
+        advice = f"the profit may be luck: look at more {case.unit} before you believe it"
         return failed(MONTE_CARLO, row.strategy_id, text, lost, LUCK, advice)
     advice = (
         "" if own * 1.5 >= depth else f"be ready for a fall of {depth:,.2f}: this order of the trades was a kind one"

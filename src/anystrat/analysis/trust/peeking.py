@@ -44,14 +44,16 @@ def peeking(case: Case, row: StrategyConfig) -> Verdict:
         return opened
     sample, every = subject.spoken(), sum(each.answer.value is not None for each in subject.sightings)
     if not sample:
-        return not_applicable(CHECK, row.strategy_id, "it gave no signal on these ticks: there is nothing to look at")
+        return not_applicable(
+            CHECK, row.strategy_id, f"it gave no signal on these {case.unit}: there is nothing to look at"
+        )
     silent = subject.silent()
     for probe in (_future, _mutation, _date, _lookup):
         found = probe(subject, sample, silent)
         if found is not None:
             return found
     looked = f"{len(sample)} of {every:,} signals" if len(sample) < every else f"all {every:,} signals"
-    text = f"{looked} (and {len(silent)} silent ticks) stay as they are with another future, another date, other data"
+    text = f"{looked} (and {len(silent)} silent {case.unit}) stay as they are with another future, another date, other data"
     return passed(CHECK, row.strategy_id, text, 0.0, 0.0)
 
 

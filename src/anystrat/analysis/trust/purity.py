@@ -44,7 +44,9 @@ def purity(case: Case, row: StrategyConfig) -> Verdict:
     expected = _scalar(engine, ticks)
     asked = sum(one.counters()["evaluations"] for one in engine.executors)
     if not asked:
-        return not_applicable(CHECK, row.strategy_id, "it was never asked: the ticks end before its window is full")
+        return not_applicable(
+            CHECK, row.strategy_id, f"it was never asked: the {case.unit} end before its window is full"
+        )
     for way in _ways(case, row, ticks):
         try:
             found = way.run()
@@ -54,7 +56,7 @@ def purity(case: Case, row: StrategyConfig) -> Verdict:
         if difference is not None:
             return failed(CHECK, row.strategy_id, f"{way.name}: {_told(difference)}", 1.0, 0.0, way.advice)
     many = sum(isinstance(each, Emitted | Dropped) for each in expected)
-    text = f"{len(list(_ways(case, row, ticks)))} ways of running {_count(ticks):,} ticks give the same {many:,} signals and drops"
+    text = f"{len(list(_ways(case, row, ticks)))} ways of running {_count(ticks):,} {case.unit} give the same {many:,} signals and drops"
     return passed(CHECK, row.strategy_id, text, 0.0, 0.0)
 
 
@@ -64,12 +66,14 @@ def _ways(case: Case, row: StrategyConfig, ticks: Sequence[TickColumns]) -> Iter
     rng = np.random.Generator(np.random.PCG64([case.seed, 7]))
     total = _count(ticks)
     for cut in sorted(rng.integers(1, max(2, total), 2).tolist()):
-        yield Way(f"a restart after {cut:,} ticks", lambda cut=cut: _restarted(case, row, ticks, cut), _KEEP_NOTHING)  # type: ignore[misc]
+        yield Way(
+            f"a restart after {cut:,} {case.unit}", lambda cut=cut: _restarted(case, row, ticks, cut), _KEEP_NOTHING
+        )  # type: ignore[misc]
     yield Way("beside a second instance of it", lambda: _beside(case, row, ticks), _KEEP_NOTHING)
     columns = "process_columns and fired must decide each tick as process_tick does, whatever else is in the block"
     for size in _BLOCKS:
         yield Way(
-            f"over columns, {size:,} ticks a block",
+            f"over columns, {size:,} {case.unit} a block",
             lambda size=size: _columns(case, row, _cut(ticks, size)),  # type: ignore[misc]
             columns,
         )

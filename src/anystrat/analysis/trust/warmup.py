@@ -28,22 +28,25 @@ def warmup(case: Case, row: StrategyConfig) -> Verdict:
         return not_applicable(CHECK, row.strategy_id, "it takes no part: its model does not load")
     sample = [*subject.spoken(), *subject.silent()]
     if not sample:
-        return not_applicable(CHECK, row.strategy_id, "it was never asked: the ticks end before its window is full")
+        return not_applicable(
+            CHECK, row.strategy_id, f"it was never asked: the {case.unit} end before its window is full"
+        )
+    unit = "bars" if row.bars is not None else case.unit
     needs = _settles(subject, sample)
     if needs != subject.need:
         found = f"about {needs:,}" if needs else f"more than {_TIMES[-1] * subject.need:,}"
-        text = f"it declares {subject.need:,} ticks and decides as in a long run only after {found}"
+        text = f"it declares {subject.need:,} {unit} and decides as in a long run only after {found}"
         return failed(CHECK, row.strategy_id, text, float(needs or _TIMES[-1] * subject.need), subject.need, _ADVICE)
     more = _longer(subject)
     if more:
-        text = f"on the {subject.need:,} ticks that it declares it never speaks, on {more:,} it does"
+        text = f"on the {subject.need:,} {unit} that it declares it never speaks, on {more:,} it does"
         return failed(CHECK, row.strategy_id, text, float(more), subject.need, _ADVICE)
     reads = _reads(subject, sample)
     if reads < subject.need:
-        text = f"it declares {subject.need:,} ticks, and the last {reads:,} decide"
-        advice = f"{subject.need - reads:,} ticks of warm-up are for nothing on these ticks: declare fewer, if that is so by design"
+        text = f"it declares {subject.need:,} {unit}, and the last {reads:,} decide"
+        advice = f"{subject.need - reads:,} {unit} of warm-up are for nothing on these: declare fewer, if that is so by design"
         return passed(CHECK, row.strategy_id, text, float(reads), subject.need, advice)
-    text = f"it needs the {subject.need:,} ticks that it declares, and no more"
+    text = f"it needs the {subject.need:,} {unit} that it declares, and no more"
     return passed(CHECK, row.strategy_id, text, float(subject.need), subject.need)
 
 
