@@ -17,6 +17,7 @@ half a second apart in W1 and 50 seconds in W2, so that in W1 the window of the 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -113,15 +114,17 @@ def reversion_row(name: str, lookback: int, tokens: list[int], z_entry: float = 
     return {"id": name, "strategy_type": "mean_reversion", "parameters": parameters, "instruments": tokens}
 
 
-def crossover_row() -> dict[str, Any]:
-    """The strategy of W3 and W4, as long as its means are those of W3."""
+def crossover_row(
+    name: str = "sma", tokens: Sequence[int] = (1,), fast: int = FAST, slow: int = SLOW
+) -> dict[str, Any]:
+    """The strategy of W3, and of W4 as long as its means are those of W3."""
     parameters = {
-        "fast_periods": FAST,
-        "slow_periods": SLOW,
+        "fast_periods": fast,
+        "slow_periods": slow,
         "position_size": UNITS,
         "risk": {"long_only": True},
     }
-    return {"id": "sma", "strategy_type": "sma_crossover", "parameters": parameters, "instruments": [1]}
+    return {"id": name, "strategy_type": "sma_crossover", "parameters": parameters, "instruments": list(tokens)}
 
 
 # ------------------------------------------------------------- the rules for engines that call Python on every tick

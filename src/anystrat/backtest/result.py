@@ -15,8 +15,10 @@ from anystrat.backtest.breakdowns import by_instrument, by_month, calibrated
 from anystrat.backtest.figures import Dealings, Figures, figures_of
 from anystrat.backtest.frame import Frame
 from anystrat.backtest.page import page_of
+from anystrat.backtest.picture import Picture, picture_of
 from anystrat.backtest.trades import trades_of
 from anystrat.backtest.words import summary_html, summary_text
+from anystrat.domain.errors import nearest_name
 from anystrat.domain.signal import SIDE_NAME
 from anystrat.domain.signal_id import mixed_columns
 
@@ -391,6 +393,15 @@ class BacktestResult:
         target = Path(path)
         target.write_text(page_of(self), encoding="utf-8")
         return target
+
+    def plot(self, account: str = "portfolio") -> Picture:
+        """An account over time beside buy-and-hold, with its drawdown: a notebook shows it. Raises `KeyError` for a name."""
+        known = {each.name: each for each in (*self.accounts[:-2], self.portfolio)}
+        if account not in known:
+            nearest = nearest_name(account, known)
+            hint = f"; did you mean {nearest!r}?" if nearest else ""
+            raise KeyError(f"there is no account {account!r}{hint} (there are: {', '.join(known)})")
+        return picture_of(known[account], self.buy_and_hold)
 
     def __repr__(self) -> str:
         return summary_text(self)

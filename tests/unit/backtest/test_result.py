@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyarrow as pa
@@ -170,3 +172,26 @@ def test_sizes_by_another_capital_than_the_account_s_are_said():
         found = [text for text in cautions(one) if "capital of" in text]
         assert len(found) == said
     assert found[0].startswith("trend sizes its orders by a capital of 50,000, and its account here starts with 60,000")
+
+
+def test_a_picture_has_the_account_buy_and_hold_and_the_drawdown(result: BacktestResult, tmp_path: Path):
+    picture = ET.fromstring(str(result.plot("trend")))
+    assert {each.get("class") for each in picture.iter() if each.get("class")} == {
+        "head",
+        "grid",
+        "hold",
+        "own",
+        "deep",
+    }
+    assert result.plot().save(tmp_path / "all.svg").read_text(encoding="utf-8") == result.plot()._repr_svg_()
+    with pytest.raises(KeyError, match="did you mean 'trend'"):
+        result.plot("trnd")
+
+
+def test_a_picture_keeps_the_lowest_and_the_highest_worth(result: BacktestResult):
+    (line,) = [each for each in ET.fromstring(str(result.plot())).iter() if each.get("class") == "own"]
+    heights = [float(point.partition(",")[2]) for point in str(line.get("points")).split()]
+    curve, hold = result.portfolio.curve, result.buy_and_hold.curve
+    low, high = min(curve.low.min(), hold.low.min()), max(curve.high.max(), hold.high.max())
+    for worth, at in ((curve.low.min(), max(heights)), (curve.high.max(), min(heights))):
+        assert at == pytest.approx(260 - (worth - low) / (high - low) * 230, abs=0.06)
