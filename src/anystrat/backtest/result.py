@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anystrat.backtest.accounts import Account
+    from anystrat.backtest.page.why import Chapter
     from anystrat.backtest.recorder import Recorder
     from anystrat.domain.configuration import InstrumentSpec
     from anystrat.engine.executor import StrategyExecutor
@@ -388,10 +389,13 @@ class BacktestResult:
         """The curve of an instrument's prices (`Curve`)."""
         return self._recorder.accounts.prices(self.tokens.index(token))
 
-    def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write the report as one HTML file that needs nothing else; where it is. Raises `OSError`."""
+    def report(self, path: str | os.PathLike[str], why: Sequence[Chapter] = ()) -> Path:
+        """Write the report as one HTML file that needs nothing else; where it is. Raises `OSError`.
+
+        `why` are explanations for it, as `anystrat.bootstrap.analysing.why` makes them.
+        """
         target = Path(path)
-        target.write_text(page_of(self), encoding="utf-8")
+        target.write_text(page_of(self, why), encoding="utf-8")
         return target
 
     def plot(self, account: str = "portfolio") -> Picture:

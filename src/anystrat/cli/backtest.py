@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,9 @@ from anystrat.cli.replay import (
 if TYPE_CHECKING:
     from anystrat.backtest.result import BacktestResult
     from anystrat.bootstrap import TickReader, Wiring
+    from anystrat.cli.recordings import Opened
     from anystrat.domain.configuration import Configuration
+    from anystrat.engine.engine import Engine
 
 _TABLES: Final = {"orders": "signals", "fills": "fills", "equity": "equity"}
 
@@ -38,6 +41,13 @@ _TABLES: Final = {"orders": "signals", "fills": "fills", "equity": "equity"}
     help=TICKS_HELP,
 )
 @click.option("--report", type=FILE, metavar="OUT", help="Write the report: one HTML file that needs nothing else.")
+@click.option(
+    "--explain",
+    "explained",
+    multiple=True,
+    metavar="ID",
+    help="Add to the report why this strategy did what it did; may be repeated. It is run tick by tick for that.",
+)
 @click.option("--orders", type=FILE, metavar="OUT", help="Write every order: .parquet, .csv or .jsonl.")
 @click.option("--fills", type=FILE, metavar="OUT", help="Write every paper fill.")
 @click.option("--equity", type=FILE, metavar="OUT", help="Write the curve of every account.")
@@ -52,6 +62,7 @@ def command(
     config: Path,
     ticks: tuple[Path, ...],
     report: Path | None,
+    explained: tuple[str, ...],
     orders: Path | None,
     fills: Path | None,
     equity: Path | None,
@@ -85,14 +96,18 @@ def command(
     for path in tables.values():
         check_table_path(path)
     refuse_report(report)
+    if explained and report is None:
+        raise click.UsageError("--explain goes with --report; without one: anystrat explain.")
     with refusals(context, as_json=as_json):
         engine = engines_of(configured, wiring, None)[0]
     notes = notes_on_models(context, wiring, strict=strict)
+    for each in explained:
+        refuse_unknown(engine, each)
     recorder = Recorder(engine, cash=cash, shared=shared)
     run = Run(engine, reader, notes, settings, speed, recorder)
     run.play({}, reasons=False)
     result = _result(run, recorder, configured, wiring, reader, days_per_year)
-    files = _write(result, tables, report)
+    files = _write(result, tables, report, found, explained)
     if as_json:
         print_json(result.to_dict() | {"files": files})
     else:
@@ -120,7 +135,16 @@ def _result(
     return BacktestResult(recorder, counts, facts, periods=days_per_year)
 
 
-def _write(result: BacktestResult, tables: dict[str, Path], report: Path | None) -> dict[str, Any]:
+def refuse_unknown(engine: Engine, strategy: str) -> None:
+    """A strategy that takes no part is found now, not after the run. Raises `NothingToExplain`."""
+    from anystrat.analysis.explaining.moments import executors_of
+
+    executors_of(engine, strategy)
+
+
+def _write(
+    result: BacktestResult, tables: dict[str, Path], report: Path | None, found: Opened, explained: Sequence[str]
+) -> dict[str, Any]:
     """Write what was asked for; each file's path and rows, as `replay` says them."""
     from anystrat.bootstrap.backtesting import write_table
 
@@ -129,7 +153,10 @@ def _write(result: BacktestResult, tables: dict[str, Path], report: Path | None)
         frame = getattr(result, _TABLES[name])
         files[name] = {"path": str(path.resolve()), "rows": write_table(path, frame)}
     if report is not None:
-        written = result.report(report)
+        from anystrat.bootstrap.analysing import why
+
+        chapters = why(result, found.configured, found.wiring, found.reader, explained) if explained else ()
+        written = result.report(report, chapters)
         files["report"] = {"path": str(written.resolve()), "bytes": written.stat().st_size}
     return files
 

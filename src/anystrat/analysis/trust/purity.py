@@ -66,9 +66,8 @@ def _ways(case: Case, row: StrategyConfig, ticks: Sequence[TickColumns]) -> Iter
     rng = np.random.Generator(np.random.PCG64([case.seed, 7]))
     total = _count(ticks)
     for cut in sorted(rng.integers(1, max(2, total), 2).tolist()):
-        yield Way(
-            f"a restart after {cut:,} {case.unit}", lambda cut=cut: _restarted(case, row, ticks, cut), _KEEP_NOTHING
-        )  # type: ignore[misc]
+        after = f"a restart after {cut:,} {case.unit}"
+        yield Way(after, lambda cut=cut: _restarted(case, row, ticks, cut), _KEEP_NOTHING)  # type: ignore[misc]
     yield Way("beside a second instance of it", lambda: _beside(case, row, ticks), _KEEP_NOTHING)
     columns = "process_columns and fired must decide each tick as process_tick does, whatever else is in the block"
     for size in _BLOCKS:

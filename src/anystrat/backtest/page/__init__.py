@@ -7,6 +7,7 @@ charts over time. Whatever comes from outside (names, symbols, labels) is escape
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,7 @@ from anystrat.backtest.page.tables import (
     tiles,
     trades_table,
 )
+from anystrat.backtest.page.why import Chapter, chapters
 from anystrat.backtest.words import percent
 
 if TYPE_CHECKING:
@@ -35,13 +37,13 @@ if TYPE_CHECKING:
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
-def page_of(result: BacktestResult) -> str:
-    """The whole page as text."""
+def page_of(result: BacktestResult, why: Sequence[Chapter] = ()) -> str:
+    """The whole page as text; `why` answers for some of the strategies."""
     here = files("anystrat.backtest.page")
     style = here.joinpath("report.css").read_text(encoding="utf-8")
     script = here.joinpath("report.js").read_text(encoding="utf-8")
     data = chart_data(result)
-    sections = [section for section in _sections(result, data) if section[2]]
+    sections = [section for section in _sections(result, data, why) if section[2]]
     links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -66,7 +68,7 @@ def embedded(value: Any) -> str:
 Section = tuple[str, str, str]
 
 
-def _sections(result: BacktestResult, data: dict[str, Any]) -> list[Section]:
+def _sections(result: BacktestResult, data: dict[str, Any], why: Sequence[Chapter]) -> list[Section]:
     several = len(data["accounts"]) > 2
     worth = "What the accounts were worth at every tick." if several else "What the account was worth at every tick."
     confident = (
@@ -106,6 +108,7 @@ def _sections(result: BacktestResult, data: dict[str, Any]) -> list[Section]:
         _section("months-section", "Months", "Returns by calendar month, UTC.", months_table(result)),
         _section("instruments-section", "Instruments", "What was done in each, and what holding it came to.", instrument_table(result)),
         _section("drops-section", "Drops", "Signals that a check refused, by reason.", _drops(result, data)),
+        _section("why-section", "Why", "What the ticks came to, and for some of them everything that led there.", chapters(why)),
         _section("model-section", "Confidence", confident, calibration_charts(result)),
         _section("agreement-section", "Rules and model", "How often the two parts of a hybrid agreed, tick by tick.", agreement_tables(result)),
         _section("costs-section", "Costs", "What trading took away.", costs_table(result)),
