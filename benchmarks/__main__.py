@@ -13,13 +13,26 @@ from typing import Any
 from benchmarks import contest, machine, tables
 from benchmarks.contest import Failed, own, say
 
-PARTS = ("W1", "W2", "W3", "W4", "latency", "ml", "curves", "memory", "startup", "durable")
+PARTS = ("W1", "W2", "W3", "W4", "latency", "ml", "curves", "scale", "memory", "startup", "durable")
 CURVES = {
     "strategies": ((10, 100, 1_000), (10, 100, 1_000, 10_000)),
     "instruments": ((1, 100, 10_000), (1, 10, 100, 1_000, 10_000)),
     "momentum window": ((10, 1_000), (10, 30, 100, 300, 1_000)),
     "reversion window": ((10, 1_000), (10, 30, 100, 300, 1_000)),
 }
+
+
+#: Instruments, bars of each, strategies: each of the three doubled and doubled again; the first with a report.
+SCALE = (
+    (10, 100_000, 2),
+    (25, 24_570, 20),
+    (25, 49_140, 20),
+    (25, 98_280, 20),
+    (50, 24_570, 20),
+    (100, 24_570, 20),
+    (25, 24_570, 10),
+    (25, 24_570, 40),
+)
 
 
 def parsed() -> argparse.Namespace:
@@ -78,6 +91,17 @@ def curves(asked: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]
     return found
 
 
+def scale(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """Point by point; the short form leaves the middle ones out."""
+    found: list[dict[str, Any]] = []
+    for instruments, bars, strategies in SCALE[:4:3] if asked.quick else SCALE:
+        command = ["--instruments", str(instruments), "--bars", str(bars), "--strategies", str(strategies)]
+        report = [] if found else ["--report"]
+        found += repeated(1, "scale", "benchmarks.scale", *command, *report)
+    say("scale: done")
+    return found
+
+
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
     pythons, missing = contest.interpreters(asked.only, peers=not asked.no_peers)
     results: dict[str, Any] = {
@@ -91,6 +115,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         "latency": lambda: latencies(asked, pythons),
         "ml": lambda: repeated(asked.reps, "ml", "benchmarks.models", "--ticks", "50000" if asked.quick else "200000"),
         "curves": lambda: curves(asked),
+        "scale": lambda: scale(asked),
         "memory": lambda: {
             of: repeated(1 if asked.quick else 3, "memory", "benchmarks.memory", of, "2000")
             for of in ("strategy", "instrument")

@@ -193,13 +193,15 @@ def run(
                 rate = answer["ticks"] / answer["cpu"]
                 took = time.monotonic() - start
                 say(f"[{repetition + 1}/{repetitions}] {place}: {rate:,.0f} ticks/s of processor time ({took:.0f} s)")
-    return {
+    contest = {
         "runs": runs,
         "failures": failures,
         "steady": steady,
         "engines": {one.name: asdict(one) for one in chosen},
         "expected": _expected(runs),
     }
+    settle(contest)
+    return contest
 
 
 def _expected(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, dict[str, Any]]:
@@ -232,13 +234,20 @@ def agreement(contest: dict[str, Any], workload: str, name: str) -> str:
     return ", ".join(sorted(words))
 
 
-def apart(contest: dict[str, Any], workload: str, name: str) -> float:
-    """How far an engine's final equity is from anystrat's, as a share of it; of several accounts, the most."""
-    far = 0.0
-    for one in contest["runs"][workload][name]:
-        wanted = contest["expected"][f"{workload} {one['bars']}"]["equities"]
-        far = max(far, *(abs(a / b - 1.0) for a, b in zip(one["equities"], wanted, strict=True)))
-    return far
+def settle(contest: dict[str, Any]) -> None:
+    """Write down of every account its `equity`, of several the best, and how far it is `apart` from anystrat's.
+
+    That is a share of it; of several accounts, the most. Their equities themselves are not kept.
+    """
+    for workload in ACCOUNTS:
+        for answers in contest["runs"].get(workload, {}).values():
+            for one in answers:
+                found, wanted = one.pop("equities"), contest["expected"][f"{workload} {one['bars']}"]["equities"]
+                one["equity"] = max(found)
+                one["apart"] = max(abs(a / b - 1.0) for a, b in zip(found, wanted, strict=True))
+    for place, wanted in contest["expected"].items():
+        if place.startswith(ACCOUNTS):
+            wanted.pop("equities", None)
 
 
 def rates(contest: dict[str, Any], workload: str, name: str, clock: str) -> list[float]:

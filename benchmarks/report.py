@@ -65,6 +65,23 @@ def page(results: dict[str, Any]) -> str:
     return f"{introduction}\n## These numbers\n\n{times}\n\n{body}\n"
 
 
+def added(kept: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What is kept, with the parts of a later run, and when and how those were measured."""
+    contest = new.get("contest", {"runs": {}, "expected": {}, "engines": {}})
+    for name in ("runs", "expected", "engines"):
+        kept["contest"][name].update(contest[name])
+    load, count = new["load"], new["options"]["repetitions"]
+    said = (
+        f"Measured on {new['machine']['date']}, {count} repetition{'s' if count != 1 else ''}; load average {load['before']} before and "
+        f"{load['after']} after, with {new['machine']['cores']} cores.{_busy(new)}"
+    )
+    kept.setdefault("later", {}).update(dict.fromkeys(contest["runs"], said))
+    parts = {
+        name: part for name, part in new.items() if name not in {"contest", "machine", "options", "load", "missing"}
+    }
+    return kept | parts
+
+
 def _busy(results: dict[str, Any]) -> str:
     load, cores = results["load"], results["machine"]["cores"]
     if max(load["before"], load["after"]) <= cores / 2 + 1:
@@ -131,8 +148,11 @@ def main() -> None:
     parser.add_argument(
         "results", nargs="?", type=Path, default=KEPT, help="the JSON of a run; it is kept beside this file"
     )
+    parser.add_argument("--add", action="store_true", help="keep the parts that this run does not have")
     asked = parser.parse_args()
     results = json.loads(asked.results.read_text(encoding="utf-8"))
+    if asked.add:
+        results = added(json.loads(KEPT.read_text(encoding="utf-8")), results)
     if asked.results.resolve() != KEPT:
         KEPT.write_text(json.dumps(results, separators=(",", ":")) + "\n", encoding="utf-8")
     PAGE.parent.mkdir(parents=True, exist_ok=True)

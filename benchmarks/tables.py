@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from benchmarks.contest import ACCOUNTS, LIMIT, PEER, agreement, apart, rates, ratios
+from benchmarks.contest import ACCOUNTS, LIMIT, PEER, agreement, rates, ratios
 
 TITLES = {
     "W1": "W1: one instrument, momentum over 20 ticks",
@@ -33,6 +33,7 @@ def all_of(results: dict[str, Any]) -> str:
         "latency": ("From a tick to its signals, W1, microseconds", latency_table),
         "ml": ("ML: a linear ONNX model of ten features", ml_table),
         "curves": ("How the cost of a tick grows, microseconds of processor time", curves_table),
+        "scale": ("How a backtest of minute bars grows", scale_table),
         "memory": ("Memory", memory_table),
         "durable": ("The durable runner: W2 from Parquet to JSONL, a SQLite journal beneath", durable_table),
         "startup": ("Start-up, seconds", startup_table),
@@ -117,10 +118,8 @@ def accounts_table(results: dict[str, Any], workload: str) -> str:
     contest, clock = results["contest"], results["options"]["clock"]
     rows = []
     for name, answers in contest["runs"][workload].items():
-        far, (cpu, wall) = (
-            apart(contest, workload, name),
-            (rates(contest, workload, name, each) for each in ("cpu", "wall")),
-        )
+        far = max(one["apart"] for one in answers)
+        cpu, wall = (rates(contest, workload, name, each) for each in ("cpu", "wall"))
         rows.append(
             [
                 name,
@@ -130,7 +129,7 @@ def accounts_table(results: dict[str, Any], workload: str) -> str:
                 rate(statistics.median(wall)),
                 spread(ratios(contest, workload, "anystrat", name, clock)),
                 f"{statistics.median(one['peak_mib'] for one in answers):,.0f}",
-                f"{max(answers[0]['equities']):,.4f}",
+                f"{answers[0]['equity']:,.4f}",
                 "–" if name == "anystrat" else "none" if far == 0.0 else f"{far:.0e}",
                 f"{answers[0]['orders']:,}",
                 contest["engines"][name]["does"],
@@ -138,7 +137,49 @@ def accounts_table(results: dict[str, Any], workload: str) -> str:
         )
     head = ["engine", "version", "bars", "bars/s (cpu)", "bars/s (wall)", "anystrat is"]
     head += ["peak MiB", "equity", "apart", "orders", "does"]
-    return table(head, rows, left=(0, 1, 10))
+    later = results.get("later", {}).get(workload)
+    when = f"{later}\n\n" if later else ""
+    return when + table(head, rows, left=(0, 1, 10))
+
+
+def scale_table(answers: list[dict[str, Any]]) -> str:
+    """How a backtest grows, and what a year of 500 instruments and 20 strategies comes to by that."""
+    rows = [
+        [
+            *(f"{one[name]:,}" for name in ("instruments", "bars", "strategies")),
+            f"{one['cpu']:.2f}",
+            f"{1e9 * one['cpu'] / (one['instruments'] * one['bars'] * one['strategies']):.0f}",
+            f"{one['mib']:,.0f}",
+            f"{one['fills']:,}",
+            f"{one['mib'] * 1024.0 / one['fills']:.2f}",
+        ]
+        for one in answers
+    ]
+    head = [
+        "instruments",
+        "bars of each",
+        "strategies",
+        "s (cpu)",
+        "ns a bar and strategy",
+        "MiB",
+        "fills",
+        "KiB a fill",
+    ]
+    largest = max(answers, key=lambda one: one["instruments"] * one["bars"] * one["strategies"])
+    times = 500 * 98_280 * 20 / (largest["instruments"] * largest["bars"] * largest["strategies"])
+    said = (
+        f"By the largest of these, a year of 500 instruments and 20 strategies (983 M evaluations) takes "
+        f"{times * largest['cpu'] / 60.0:.1f} minutes of processor time, and {times * largest['mib'] / 1024.0:.1f} GiB, which are "
+        f"its {times * largest['fills'] / 1e6:.0f} M fills with their signals: ticks themselves are not kept."
+    )
+    found = [f"{table(head, rows, left=())}\n\n{said}"]
+    found += [
+        f"The report of a run over {one['instruments'] * one['bars'] / 1e6:.0f} M ticks with {one['fills']:,} fills is written in "
+        f"{one['report_cpu']:.2f} s of processor time, and has {one['report_mb']:.1f} MB."
+        for one in answers
+        if "report_cpu" in one
+    ]
+    return "\n\n".join(found)
 
 
 def latency_table(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -258,7 +299,7 @@ def disagreements(results: dict[str, Any]) -> list[str]:
         for workload, engines in contest["runs"].items():
             for name in engines:
                 if workload in ACCOUNTS:
-                    far = apart(contest, workload, name)
+                    far = max(one["apart"] for one in engines[name])
                     if far > NEAR.get(name, NEAR_OTHERS):
                         found.append(f"{workload} {name}: final equity is {far:.1e} of it apart")
                     continue

@@ -32,7 +32,7 @@ _MOST: Final = 1_400
 _STYLE: Final = (
     "text{font:12px system-ui,sans-serif;fill:currentColor;opacity:.75}.head{font-weight:600;font-size:13px;opacity:1}"
     ".grid{stroke:currentColor;opacity:.15}.own{fill:none;stroke:#0f766e;stroke-width:1.6}"
-    ".hold{fill:none;stroke:currentColor;opacity:.45;stroke-dasharray:4 3}.deep{fill:#b91c1c;opacity:.45}"
+    ".hold{fill:none;stroke:currentColor;opacity:.4}.deep{fill:#b91c1c;opacity:.45}"
 )
 
 
@@ -76,7 +76,7 @@ def picture_of(account: Account, hold: Account) -> Picture:
 
     earned = account.end / account.start - 1.0
     title = f"{account.name}: {amount(account.start)} became {amount(account.end)} ({percent(earned, signed=True)})"
-    held = f"buy and hold {percent(hold.end / hold.start - 1.0, signed=True)}, dashed" if hold.start else ""
+    held = f"buy and hold {percent(hold.end / hold.start - 1.0, signed=True)}, grey" if hold.start else ""
     parts = [
         f'<text x="{_LEFT}" y="18" class="head">{escape(title)}</text>',
         f'<text x="{_WIDTH - _RIGHT}" y="18" text-anchor="end">{escape(held)}</text>',

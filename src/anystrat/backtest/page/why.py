@@ -32,7 +32,7 @@ def chapters(found: Sequence[Chapter]) -> str:
 
 def _chapter(told: Chapter) -> str:
     stories = "".join(
-        f"<details><summary><b>{escape(each.headline)}</b> {escape(each.sentence)}</summary>{_listed(each.rows)}</details>"
+        f"<details><summary><b>{escape(each.headline)}</b><span>{escape(each.sentence)}</span></summary>{_listed(each.rows)}</details>"
         for each in told.stories
     )
     return f'<h3>{escape(told.strategy)}</h3><div class="why">{_listed(told.counts)}{stories}</div>'
