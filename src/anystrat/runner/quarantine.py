@@ -7,6 +7,7 @@ in a library, or by a strategy that asked for it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: The process may die of a tick so often.
 DEATHS: Final = 3
+#: Of more ticks than these a death says only where to look: killed from outside again and again, a process may by chance
+#: die twice within one of so many.
+_FEW: Final = 64
 #: More are not remembered: each start finds one at most.
 _MOST_SUSPECTS: Final = 16
 
@@ -51,9 +55,12 @@ class MarkStore(Protocol):
 
 
 class _Tick(msgspec.Struct, frozen=True, array_like=True):
+    """`before`: how many that are just the same were tried before it."""
+
     ts_ns: int
     instrument_token: int
     price: float
+    before: int = 0
 
 
 class _Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -79,9 +86,11 @@ class _Mark(msgspec.Struct, frozen=True, array_like=True):
             return any(last > self.up_to.get(name, -1) for name, last in watermarks.items())
         return not any(self.open_in(partition, watermarks) for partition in self.up_to)
 
-    def may_be(self, tick: _Tick) -> bool:
-        """Whether it was this one that the process died of."""
-        return self.first == tick if self.ticks == 1 else self.first.ts_ns <= tick.ts_ns <= self.last.ts_ns
+    def counts_for(self, tick: _Tick) -> bool:
+        """Whether the deaths are this one's."""
+        if self.ticks == 1:
+            return self.first == tick
+        return self.ticks <= _FEW and self.first.ts_ns <= tick.ts_ns <= self.last.ts_ns
 
 
 class _Content(msgspec.Struct, array_like=True):
@@ -103,6 +112,7 @@ class Quarantine:
         self._content = _Content()
         self._nothing = _encode(self._content)
         self._final = False
+        self._tried: Counter[tuple[int, int, int, float]] = Counter()
 
     def open(self, watermarks: Sequence[Mapping[str, int]]) -> None:
         """Take up what the process before was at. `watermarks` are what each shard has committed. Raises `OSError`."""
@@ -147,9 +157,11 @@ class Quarantine:
     ) -> Iterator[TickColumns | TickQuarantined]:
         """As `watched`, tick by tick; events in the place of those of which the process has died too often."""
         for place, row in enumerate(block.rows()):
-            tick = _Tick(row.ts_ns, row.instrument_token, row.price)
-            deaths = max((each.deaths for each in suspects if each.may_be(tick)), default=0)
-            if deaths >= DEATHS and any(each.ticks == 1 and each.may_be(tick) for each in suspects):
+            same = shard, row.ts_ns, row.instrument_token, row.price
+            tick = _Tick(*same[1:], self._tried[same])
+            self._tried[same] += 1
+            deaths = max((each.deaths for each in suspects if each.counts_for(tick)), default=0)
+            if deaths >= DEATHS:
                 event = TickQuarantined.of(row, deaths, partition, up_to[partition])
                 self._store.keep(event)
                 self._say(
@@ -167,6 +179,7 @@ class Quarantine:
                 continue
             self._mark(_Mark(shard, 1, dict(up_to), tick, tick, deaths + 1))
             yield block.taken(np.array([place]))
+            self._acquit(shard, tick)
             self._clear()
 
     def begins(self, shard: int, watermarks: Mapping[str, int]) -> bool:
@@ -186,6 +199,14 @@ class Quarantine:
     def close(self) -> None:
         """Nothing more is evaluated."""
         self._store.close()
+
+    def _acquit(self, shard: int, tick: _Tick) -> None:
+        """The process has survived it: what it died of there before was something else."""
+        found = self._content.suspects
+        left = [each for each in found if (each.shard, each.ticks, each.first) != (shard, 1, tick)]
+        if len(left) < len(found):
+            self._content.suspects = left
+            self._nothing = _encode(_Content(None, left))
 
     def _mark(self, mark: _Mark) -> None:
         if self._content.now is not None:

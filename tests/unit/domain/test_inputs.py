@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anystrat.domain.columns import TickColumns
@@ -55,6 +55,7 @@ def one_by_one(data):
     ]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(EVENTS | TICKS.map(columns), max_size=4), max_size=6))
 def test_joined_they_are_the_same_one_after_the_other_however_they_are_joined(steps):
     parts = [encoded_inputs(each) for each in steps]

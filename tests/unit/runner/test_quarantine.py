@@ -142,6 +142,38 @@ def test_the_fourth_start_leaves_the_tick_out_and_takes_all_others(sizes, monkey
     assert rig.options["marks"].kept == [event]
 
 
+def test_among_many_ticks_the_first_death_only_says_where_to_look(monkeypatch):
+    prices = [*range(100, 180), 666, *range(180, 200)]
+    rig, runner, deaths = lives(monkeypatch, walk(prices), [200])
+    assert deaths == 4
+    assert len(prices_of(rig)) == 100
+    assert runner.accounts.dropped == {"quarantined": 1}
+
+
+def test_of_equal_ticks_the_one_is_left_out_that_the_process_dies_of(monkeypatch):
+    block = columns([row(1, "100", 0), row(1, "100", 0), row(1, "100", 0), row(1, "101", 1)])
+    marks, deaths = Marks(), 0
+    for _ in range(6):
+        quarantine = Quarantine(marks, lambda _: None)
+        quarantine.open([{}])
+        suspects = quarantine.suspects(0, "p", {})
+        trying = (
+            quarantine.one_by_one(0, block, "p", {"p": 1}, suspects)
+            if suspects
+            else quarantine.watched(0, block, {"p": 1})
+        )
+        taken = []
+        for each in trying:
+            if isinstance(each, TickColumns) and (len(each) > 1 or len(taken) == 1):
+                deaths += 1
+                break
+            taken.append(each)
+        else:
+            break
+    assert deaths == 3
+    assert [isinstance(each, TickQuarantined) for each in taken] == [False, True, False, False]
+
+
 def test_a_replay_of_what_was_taken_drops_the_tick_too(monkeypatch):
     rig, runner, _ = lives(monkeypatch, walk([100, 666, 101]), [10])
     engine = Engine()
@@ -180,9 +212,11 @@ def test_a_tick_that_the_process_died_in_twice_is_taken_when_it_survives_it():
     quarantine.open([{}])
     taken = list(quarantine.one_by_one(0, block, "p", {"p": 1}, quarantine.suspects(0, "p", {})))
     assert [each.price.tolist() for each in taken] == [[100.0], [101.0]]
+    # And it is under no suspicion any more.
+    next(quarantine.one_by_one(0, block, "p", {"p": 1}, quarantine.suspects(0, "p", {})))
     following = Quarantine(marks, heard.append)
     following.open([{"p": 1}])
-    assert [(each.ticks, each.deaths) for each in heard] == [(2, 1), (1, 2)]
+    assert [(each.ticks, each.deaths) for each in heard] == [(2, 1), (1, 2), (1, 2)]
     assert not following.suspects(0, "p", {})
 
 
