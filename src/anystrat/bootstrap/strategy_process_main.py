@@ -18,7 +18,7 @@ from anystrat.adapters.model_store import ModelStore
 from anystrat.adapters.process_messages import Answer, AnsweringEnd, Ask, Build, Ready, Refused, Serve
 from anystrat.bootstrap import model_failure
 from anystrat.bootstrap.process_parameters import unpacked
-from anystrat.domain.errors import AnystratError
+from anystrat.domain.errors import AnystratError, UnknownName
 from anystrat.domain.protocols import ModelSwappable, SeedAware
 from anystrat.domain.tick_fields import plain, tick_of_fields
 from anystrat.domain.window import Window
@@ -137,6 +137,9 @@ def _serve(end: AnsweringEnd) -> None:
     assert isinstance(build, Build)
     try:
         host = StrategyHost(build)
+    except UnknownName as error:
+        end.answer(Refused(f"{error}. It knows what is built in, and plug-ins of installed packages"))
+        return
     except (AnystratError, TypeError, ValueError) as error:
         end.answer(Refused(str(error)))
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +12,9 @@ from typing import Any
 import pytest
 
 from anystrat.adapters import strategy_process
-from anystrat.adapters.process_messages import Answer, Ask, Build, Ready, Refused, encoded
+from anystrat.adapters.process_messages import Answer, AnsweringEnd, Ask, AskingEnd, Build, Ready, Refused, encoded
 from anystrat.adapters.strategy_process import ProcessRefused, StrategyProcess
+from anystrat.bootstrap import strategy_process_main
 from anystrat.domain.errors import ProcessLost
 from anystrat.domain.health import ProcessState
 from anystrat.domain.isolation import Isolation
@@ -141,3 +144,26 @@ def test_one_that_refuses_its_strategy_says_why_and_is_not_tried_again(
     with pytest.raises(ProcessRefused, match="strategy 's' cannot have a process to itself: there is no such strategy"):
         process.wait(10)
     assert len(process.news()) == 1
+
+
+def test_a_strategys_process_ends_when_its_standard_input_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    ours, theirs = os.pipe()
+    monkeypatch.setattr(strategy_process_main, "_INPUT", ours)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    os.write(theirs, b"what nobody reads")
+    os.close(theirs)
+    strategy_process_main._end_with_the_service()
+    os.close(ours)
+    assert ended == [0]
+
+
+def test_a_process_that_does_not_know_its_strategy_says_what_it_knows() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(encoded(Build("s", "momentun", {}, ())))
+        strategy_process_main._serve(AnsweringEnd(theirs))
+        reply = AskingEnd(ours).exchange(b"", 1)
+    assert isinstance(reply, Refused)
+    assert "did you mean 'momentum'?" in reply.why
+    assert reply.why.endswith("It knows what is built in, and plug-ins of installed packages")
