@@ -151,7 +151,7 @@ def texts(outcomes: list[Outcome]) -> list[str]:
 
 
 @pytest.mark.parametrize("more", [{}, {"bars": {"ticks": 3}}, {"per_instrument": True}], ids=["ticks", "bars", "apart"])
-@settings(max_examples=3, deadline=None, phases=PHASES)
+@settings(max_examples=2, deadline=None, phases=PHASES)
 @given(
     seed=st.integers(0, 10**6),
     anew=st.sets(st.integers(0, 60), max_size=2),
