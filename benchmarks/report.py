@@ -37,8 +37,8 @@ PROCESSOR time unless the options say otherwise; every engine evaluates on one t
 file on a second one, so that its wall clock is shorter than its processor time.
 
 A row says what an engine does beside evaluating the rules. anystrat always does all of it: every tick is checked, orders
-are filled on paper, signals pass the checks (the window for duplicates is on, as it is by default) and are kept. csp,
-vectorbt and Polars here only count the rules' signals; NautilusTrader also runs each tick through its matching engine.
+are filled on paper, signals pass the checks (the window for duplicates is on, as it is by default) and are kept. In W1 and W2
+csp, vectorbt and Polars only count the rules' signals; NautilusTrader also runs each tick through its matching engine.
 Installing, loading, compiling and filling the engines with data is not in the times, but for `anystrat replay`, which is the
 slope of the whole command's time from a Parquet file of ticks to a Parquet file of signals.
 
