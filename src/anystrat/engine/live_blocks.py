@@ -100,32 +100,31 @@ class Blocks:
     ) -> TakenBlock:
         engine, size = self._engine, len(block)
         control = engine.control
-        control[REFUSED] = control[DROPPED] = 0
+        control[SIGNALS] = control[FILLS] = control[REFUSED] = control[DROPPED] = 0
         control[FILLS_UNTOLD] = not fills
         raw: list[NDArray[np.int64]] = []
         filled: list[NDArray[np.int64]] = []
-        places: list[NDArray[np.int64]] = []
+        placed = _NO_PLACES
         own: list[tuple[int, int, Outcome]] = []
         for first in range(0, size, _ROOM):
             many = min(_ROOM, size - first)
             self._write(block, flags, first, many)
-            at = 0
+            at, known = 0, control[DROPPED]
             while at < many:
-                control[SIGNALS] = control[FILLS] = 0
                 at = self._onwards(live, rows, first, at, many, own)
-                raw.append(self._signals.take(control[SIGNALS]))
-                if fills:
-                    filled.append(self._fills.take(control[FILLS]))
-            if control[DROPPED] or many < size:
-                places.append(self._place[:many].copy())
+                if at < many or first + many == size:
+                    raw.append(self._signals.take(control[SIGNALS]))
+                    filled.append(self._fills.take(control[FILLS] if fills else 0))
+                    control[SIGNALS] = control[FILLS] = 0
+            if control[DROPPED] > known:
+                if not len(placed):
+                    placed = np.zeros(size, np.int64)
+                placed[first : first + many] = self._place[:many]
         control[AGE] = control[FILLS_UNTOLD] = 0
-        placed = _NO_PLACES
-        if control[DROPPED]:
-            placed = np.concatenate(places)
-            for code, reason in DROP_OF_PLACE.items():
-                dropped = int(np.count_nonzero(placed == code))
-                if dropped:
-                    engine.tick_drops[reason.value] += dropped
+        for code, reason in DROP_OF_PLACE.items() if len(placed) else ():
+            dropped = int(np.count_nonzero(placed == code))
+            if dropped:
+                engine.tick_drops[reason.value] += dropped
         told = _joined(filled, FillLog) if fills else None
         return TakenBlock(block, engine.executors, placed, _joined(raw, SignalLog), told, control[REFUSED], own)
 

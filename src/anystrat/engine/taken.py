@@ -33,7 +33,7 @@ MIDDLE = 0.5
 class TakenBlock:
     """A block's outcomes, most of them not made yet; nothing here changes when the engine goes on.
 
-    `place` is each tick's instrument row, or why it was dropped (see `columns.grouping`); it may be empty where none was.
+    `place` says why a tick was dropped (see `columns.grouping`), below zero; it may be empty where none was.
     `raw_memory` and `filled_memory` (None: not kept) are the lanes' logs; `refused` of the raw signals were dropped.
     `own` are outcomes of the engine's own steps: tick, executor, outcome; dropped ticks are not among them.
     """
