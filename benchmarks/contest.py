@@ -80,7 +80,7 @@ ENGINES: Final = (
     Engine("loop, all of it", "benchmarks.limit", "full", {"W1": 1_000_000, "W2": 1_000_000}, _ALL),
     Engine("anystrat", "benchmarks.own_backtests", "call", {"W3": 500_000, "W4": 50_000}, _ACCOUNTS),
     Engine(
-        "vectorbt",
+        "vectorbt, portfolio",
         "benchmarks.peers.on_vectorbt",
         "columns",
         {"W3": 500_000, "W4": 50_000},

@@ -15,7 +15,7 @@ TITLES = {
     "W4": "W4: a sweep of W3, 400 pairs of means over 50,000 bars",
 }
 #: How far an engine's final equity may be from anystrat's, as a share of it.
-NEAR = {"vectorbt": 1e-9}
+NEAR = {"vectorbt, portfolio": 1e-9}
 NEAR_OTHERS = 1e-5
 
 

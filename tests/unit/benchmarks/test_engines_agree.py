@@ -67,11 +67,11 @@ def test_no_engine_finds_the_fast_mean_above_the_slow_one_at_the_first_bar_that_
 
 
 def test_an_equity_that_is_too_far_from_ours_is_said() -> None:
-    found = {"vectorbt": 100.001, "backtrader": 100.0001}
+    found = {"vectorbt, portfolio": 100.001, "backtrader": 100.0001}
     runs = {"W3": {name: [{"bars": 9, "equities": [equity]}] for name, equity in found.items()}}
     contest = {"runs": runs, "expected": {"W3 9": {"equities": [100.0]}}}
     settle(contest)
-    assert tables.disagreements({"contest": contest}) == ["W3 vectorbt: final equity is 1.0e-05 of it apart"]
+    assert tables.disagreements({"contest": contest}) == ["W3 vectorbt, portfolio: final equity is 1.0e-05 of it apart"]
 
 
 def test_prices_have_four_decimals() -> None:
