@@ -25,6 +25,7 @@ from anystrat.testing.ticks import START_NS
 
 MODULE = """
 import os
+import time
 from anystrat.strategies.function_rule import rule
 
 held = []
@@ -33,8 +34,7 @@ held = []
 def misbehaving(prices):
     "Does what it should not at some prices."
     if prices[-1] == 105.0:
-        while True:
-            pass
+        time.sleep(600)
     if prices[-1] == 110.0:
         os._exit(3)
     while prices[-1] == 115.0:
