@@ -106,7 +106,7 @@ def alone(token: int, moment: int) -> Session:
     return CalendarClock({token: TOKENS[token]}).session(token, moment)
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(st.sampled_from([1, 2]), st.permutations(MOMENTS))
 def test_the_order_of_questions_does_not_matter(token: int, moments: list[int]):
     clock = CalendarClock({token: TOKENS[token]})
