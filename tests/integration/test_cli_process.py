@@ -95,6 +95,8 @@ def test_a_signal_ends_a_replay_and_what_was_written_is_kept(project: Project, n
         stderr=subprocess.PIPE,
         text=True,
         env=clean(PYTHONPATH=str(project / "site")),
+        # A shell starts what it puts into the background with SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  no thread is running here
     )
     partial = project / "s.jsonl.partial"
     until = time.monotonic() + 90

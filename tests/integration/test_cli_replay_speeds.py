@@ -14,7 +14,7 @@ from tests.integration.cli_project import SECOND_NS, START_NS, Project
 
 from anystrat.testing.models import linear_model
 
-TICKS = 4_000
+TICKS = 2_800
 CONFIG = """\
 version: 1
 run: {name: speeds, rng_seed: 7}

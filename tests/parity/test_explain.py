@@ -57,7 +57,7 @@ def assert_fits(found: Explanation, outcome: Any) -> None:
         assert [check.reason for check in found.checks] == list(Reason)
 
 
-@settings(max_examples=15, phases=PHASES)
+@settings(max_examples=10, phases=PHASES)
 @given(case=cases())
 def test_an_explanation_says_what_the_engine_then_does_and_leaves_it_as_it_was(case: Case) -> None:
     engine = make_engine(case)

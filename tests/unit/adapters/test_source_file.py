@@ -69,7 +69,9 @@ def test_what_is_wrong_with_a_file_ends_the_source_in_words(tmp_path):
     path = tmp_path / "t.csv.gz"
     import gzip
 
-    whole = gzip.compress(b"ts_ns,instrument_token,price\n" + b"1,2,3.0000000000000000000000000000000000000000\n" * 40_000)
+    whole = gzip.compress(
+        b"ts_ns,instrument_token,price\n" + b"1,2,3.0000000000000000000000000000000000000000\n" * 40_000
+    )
     path.write_bytes(whole[: len(whole) - 20])
     with pytest.raises(SourceFailed, match="gzip data is truncated"):
         times(path, 1e9)
