@@ -140,6 +140,7 @@ class ForkedPart:
 def forked(work: Callable[[PartLine], int], inherited: Sequence[int], what: str) -> ForkedPart:
     """Run `work` in a process of its own; what it returns is the code that it ends with.
 
+    Until `work` says otherwise, SIGTERM ends it on the spot, also one that came before it was there to hear it.
     `inherited` are files of this process that are none of the new one's. Raises `NoProcesses` where the system cannot fork.
     """
     if not hasattr(os, "fork"):
@@ -147,8 +148,10 @@ def forked(work: Callable[[PartLine], int], inherited: Sequence[int], what: str)
     ours, theirs = socket.socketpair()
     sys.stdout.flush()
     sys.stderr.flush()
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         theirs.close()
         return ForkedPart(pid, ours)
     code = 1
@@ -157,6 +160,11 @@ def forked(work: Callable[[PartLine], int], inherited: Sequence[int], what: str)
         _forget(inherited)
         # A terminal's Ctrl-C goes to the member, which lets its parts end one by one.
         os.setsid()
+        # The member's own handlers would tell a copy of the member to stop, and the part would never hear of it.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
         def on_end(why: str) -> None:
             os.write(2, f"{what}: {why}; it ends here, and its next owner goes on from the journal\n".encode())

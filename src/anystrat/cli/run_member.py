@@ -41,7 +41,6 @@ def run_member(asked: Asked, catalog: Catalog, configured: Configuration, compil
 
     def work(part: LeasedPart) -> int:
         """In the part's own process."""
-        signal.set_wakeup_fd(-1)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -51,7 +50,9 @@ def run_member(asked: Asked, catalog: Catalog, configured: Configuration, compil
         try:
             own = part_configuration(configured, part.number)
             run.run_service(asked, catalog, own, compiler, overlaid=overlaid, part=part)
-        except (Exception, KeyboardInterrupt, SystemExit, Terminated) as error:  # noqa: BLE001  said in words, as in `main`
+        except Terminated:
+            return 0  # it was to be drained before it ran: there is nothing that failed
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  said in words, as in `main`
             return failed(error, asked.settings)
         return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 
 import pytest
@@ -71,6 +72,19 @@ def test_when_its_member_is_gone_it_ends_though_a_sibling_lives():
     assert sibling.ended() is None
     sibling.end()
     assert code_of(sibling) == -9
+
+
+def test_one_that_is_told_to_drain_before_it_runs_ends_though_its_member_hears_sigterm_in_another_way():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))
+    try:
+        parts = [started() for _ in range(20)]
+        for part in parts:
+            part.drain()
+        assert {code_of(part) for part in parts} == {-signal.SIGTERM}
+        assert not heard
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_kill_switch_and_the_end_of_the_lease_close_it_for_signals():
