@@ -256,6 +256,7 @@ async def _tortured(
     finally:
         producing.cancel()
         cluster.close()
+        await asyncio.gather(producing, return_exceptions=True)
     rows = [json.loads(message.data) for message in await stored(url, "SIGNALS")]
     sent = joined(producer.sent)
     project.write_ticks(folder, [sent])
