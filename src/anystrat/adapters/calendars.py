@@ -27,7 +27,7 @@ _DAY_SEC: Final = 86_400
 _NOT_A_TIME: Final = -(2**63)  # NumPy's
 _EPOCH: Final = date(1970, 1, 1)
 _MINUTE_NS: Final = 60 * 1_000_000_000
-# Two years around the first moment that is asked for: one load for nearly every run, some 30 ms each.
+# A load takes a third of a second and more: two years around a moment of which nothing is known yet, and all that was known.
 _AROUND_DAYS: Final = 366
 # A session may begin or end on another UTC day than the one that it is named after.
 _MARGIN_DAYS: Final = 2
@@ -66,7 +66,8 @@ class CalendarClock:
     `calendars` maps tokens to calendar names (XBOM, XNYS, 24/7 …); an instrument without one is always in its regular
     session. `preopen_minutes`, for all calendars or by name, is how long before the open the session is `preopen`; a
     calendar that is not named there has no pre-open. `overrides` are dates, by calendar, that differ from it; they count
-    beyond its end too. Sessions are loaded when they are first asked for, around the moments that are asked for.
+    beyond its end too. The last twenty years, or what the library has by default, are loaded at once, others around the
+    moments that are asked for.
 
     Raises `MissingExtra` without the extra `calendars`, `UnknownName` for a calendar that does not exist, `CalendarRefused`
     for one that the library fails to build.
@@ -88,31 +89,35 @@ class CalendarClock:
         self._calendars = dict(calendars)
         self._preopen = preopen_minutes
         self._sessions: dict[str, _Sessions] = {}
-        # Now and not at the first tick: what cannot be built is refused before the run.
-        self._bounds = {name: _bounds(library, name) for name in sorted({*calendars.values()})}
+        self._bounds: dict[str, _Bounds] = {}
         self._beyond: dict[str, _Beyond] = {}
         self._overrides: dict[str, list[SessionOverride]] = {}
         for name, dates in (overrides or {}).items():
             # A calendar has several names.
             self._overrides.setdefault(library.resolve_alias(name), []).extend(dates)
+        for name in sorted({*calendars.values()}):
+            # Now and not at the first tick: what cannot be built is refused before the run.
+            calendar = _calendar(library, name)
+            bounds = self._bounds[name] = _bounds(calendar)
+            first, last = _day(calendar.first_session) + _MARGIN_DAYS, _day(calendar.last_session) - _MARGIN_DAYS
+            self._sessions[name] = self._of(name, calendar, _midnight(first, bounds.zone), _midnight(last, bounds.zone))
 
     def session(self, instrument_token: int, ts_ns: int) -> Session:
         name = self._calendars.get(instrument_token)
         if name is None:
             return Session.REGULAR
-        known = self._sessions.get(name)
-        if known is None or not known.known_from <= ts_ns < known.known_to:
+        known = self._sessions[name]
+        if not known.known_from <= ts_ns < known.known_to:
             known = self._load(name, ts_ns, known)
         return known.at(ts_ns)
 
-    def _load(self, name: str, ts_ns: int, known: _Sessions | None) -> _Sessions:
+    def _load(self, name: str, ts_ns: int, known: _Sessions) -> _Sessions:
         """Know the sessions around a moment too. What was known is kept, so that ticks may go to and fro."""
         bounds = self._bounds[name]
-        dates = self._overrides.get(self._library.resolve_alias(name), [])
         if not bounds.begin_ns <= ts_ns < bounds.end_ns:
             beyond = self._beyond.get(name)
             if beyond is None:
-                beyond = self._beyond[name] = _beyond(dates, bounds.zone)
+                beyond = self._beyond[name] = _beyond(self._dates(name), bounds.zone)
             if any(known_from <= ts_ns < known_to for known_from, known_to in beyond.known):
                 return beyond.sessions
             raise OutsideCalendar(
@@ -120,22 +125,28 @@ class CalendarClock:
                 f"{_date(ts_ns // _DAY_NS)}: update exchange_calendars, give the date under `sessions.overrides`, or "
                 "leave `calendar` out of the instrument"
             )
-        begin, end = ts_ns - _AROUND_DAYS * _DAY_NS, ts_ns + _AROUND_DAYS * _DAY_NS
-        if known is not None:
-            begin, end = min(begin, known.known_from), max(end, known.known_to)
-        begin, end = max(begin, bounds.begin_ns), min(end, bounds.end_ns)
+        begin = max(bounds.begin_ns, min(ts_ns - _AROUND_DAYS * _DAY_NS, known.known_from))
+        end = min(bounds.end_ns, max(ts_ns + _AROUND_DAYS * _DAY_NS, known.known_to))
         first = max(begin // _DAY_NS - _MARGIN_DAYS, bounds.first)
         last = min(end // _DAY_NS + _MARGIN_DAYS, bounds.last)
+        calendar = _calendar(self._library, name, start=_date(first), end=_date(last))
+        found = self._sessions[name] = self._of(name, calendar, begin, end)
+        return found
+
+    def _of(self, name: str, calendar: Any, begin: int, end: int) -> _Sessions:
+        """What a built calendar and the dates that differ from it say of the time from `begin` to `end`."""
         minutes = self._preopen
         if isinstance(minutes, Mapping):
             minutes = minutes.get(name, minutes.get(self._library.resolve_alias(name), 0))
-        calendar = _calendar(self._library, name, start=_date(first), end=_date(last))
+        dates = self._dates(name)
         replaced = {each.day for each in dates}
-        parts = _of_calendar(calendar, int(minutes * _MINUTE_NS), replaced) + _of_dates(dates, bounds.zone)
+        parts = _of_calendar(calendar, int(minutes * _MINUTE_NS), replaced) + _of_dates(dates, self._bounds[name].zone)
         found = _sessions(parts)
         found.known_from, found.known_to = begin, end
-        self._sessions[name] = found
         return found
+
+    def _dates(self, name: str) -> Sequence[SessionOverride]:
+        return self._overrides.get(self._library.resolve_alias(name), ())
 
 
 def _library() -> ModuleType:
@@ -166,8 +177,7 @@ class _Beyond(NamedTuple):
 _Part = tuple[int, int, int]
 
 
-def _bounds(library: ModuleType, name: str) -> _Bounds:
-    calendar = _calendar(library, name)
+def _bounds(calendar: Any) -> _Bounds:
     kind = type(calendar)
     earliest, latest, end = kind.bound_min(), kind.bound_max(), kind.default_end()
     # Without a bound of its own a calendar follows its rules back to 1970. The future ends where the library ends by
