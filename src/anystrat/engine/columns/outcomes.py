@@ -23,7 +23,6 @@ from anystrat.domain.outcomes import (
     Transition,
 )
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
-from anystrat.domain.window import history_of
 from anystrat.engine.columns.gate import BEFORE_SIGNAL, NOT_EVALUATED, TRIGGERS
 from anystrat.engine.dropped_ticks import dropped_ticks
 
@@ -181,8 +180,7 @@ class _Maker:
         rule = executor.processor
         if executor.decide is not None:
             return rule.describe(int(self._result.tables.fired["side"][k]), float(self._result.value[k]))  # type: ignore[attr-defined, no-any-return]
-        history = history_of(self._result.rows_before(p, executor.need))
-        answer = rule.process_tick(history[-1], history)
+        answer = rule.process_tick(*self._result.past.seen(p, executor.need))
         return (answer.reasoning, answer.metadata) if answer is not None else ("", None)
 
     def _fills(self) -> list[tuple[int, int, int, int, Outcome]]:

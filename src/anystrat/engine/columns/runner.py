@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from anystrat.domain.exact import floor_ratio, to_decimal
-from anystrat.domain.tick import TickRow
 from anystrat.engine.checks import CLOSED, PREOPEN, REGULAR
 from anystrat.engine.columns.block import (
     BlockTables,
@@ -35,6 +34,7 @@ from anystrat.engine.columns.grouping import (
     floor_buckets,
     lay_out,
 )
+from anystrat.engine.columns.past import Past
 from anystrat.engine.columns.tails import Tails
 from anystrat.engine.decision import sized
 from anystrat.engine.state import views
@@ -54,29 +54,6 @@ _SESSION_BITS = {REGULAR: 0, PREOPEN: PREOPEN_BIT, CLOSED: CLOSED_BIT}
 
 
 @dataclass(slots=True, eq=False)
-class RowsBefore:
-    """The ticks up to a position of the grouped block, made again for whoever asks a strategy why."""
-
-    block: TickColumns
-    tables: BlockTables
-    exact_history: dict[int, Decimal]
-
-    def __call__(self, position: int, count: int) -> list[TickRow]:
-        """The last `count` ticks up to and with `position`; those of earlier blocks have their prices alone."""
-        made = []
-        for p in range(position - count + 1, position + 1):
-            tick = int(self.tables.grouped["tick"][p])
-            price = float(self.tables.price[p])
-            if tick < 0:
-                made.append(TickRow(0, 0, price, self.exact_history.get(p)))
-            else:
-                exact = self.block.exact[tick] if self.block.exact is not None else None
-                token, ts = int(self.block.instrument_token[tick]), int(self.block.ts_ns[tick])
-                made.append(TickRow(token, ts, price, exact))
-        return made
-
-
-@dataclass(slots=True, eq=False)
 class BlockResult:
     """What a block came to, in columns; `outcomes.py` makes objects of them when somebody asks.
 
@@ -92,7 +69,7 @@ class BlockResult:
     value: NDArray[np.float64]
     order: NDArray[np.int64]
     scalar: list[tuple[int, list[Outcome]]]
-    rows_before: RowsBefore
+    past: Past
     drops_by_place: bool
 
 
@@ -185,9 +162,9 @@ class BlockRunner:
         tables = self._gate(tables)
         instruments["last_price"][rows] = tables.price[tables.instruments["last"][rows] - 1]
         order = self._ordered(tables, len(block))
-        why = RowsBefore(block, tables, self._exact_history(tables, rows))
+        past = Past(block, tables, self._exact_history(tables, rows))
         self._tails.take(block, flags, rows, tables)
-        return BlockResult(block, place, tables, owner, value, order, scalar, why, not self.one_by_one)
+        return BlockResult(block, place, tables, owner, value, order, scalar, past, not self.one_by_one)
 
     def _sessions(
         self, block: TickColumns, place: NDArray[np.int64], flags: NDArray[np.int8]
@@ -452,8 +429,8 @@ class BlockRunner:
         self._give_windows_back()
         none = np.zeros(0, np.int64)
         scalar = notes + self._stepped(block)
-        why = RowsBefore(block, tables, {})
-        return BlockResult(block, place, tables, none, np.zeros(0), none, scalar, why, drops_by_place=False)
+        past = Past(block, tables, {})
+        return BlockResult(block, place, tables, none, np.zeros(0), none, scalar, past, drops_by_place=False)
 
     def _stepped(self, block: TickColumns) -> list[tuple[int, list[Outcome]]]:
         found = []
