@@ -249,6 +249,8 @@ def test_the_columns_of_signal_files_are_those_of_the_page(tmp_path: Path, capsy
     text = (DOCS / "reference" / "files.md").read_text(encoding="utf-8").split("## Signal files")[1]
     reader = Reader(tmp_path, capsys)
     reader._type("$ anystrat init demo -q\n$ cd demo", "signals")
+    ticks = (reader.cwd / "ticks.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (reader.cwd / "ticks.csv").write_text("".join(ticks[:2_000]), encoding="utf-8")
     reader._main("anystrat -q replay --reasons --signals s.jsonl --drops d.jsonl", "signals")
     for name in ("s.jsonl", "d.jsonl"):
         with (reader.cwd / name).open(encoding="utf-8") as file:

@@ -11,14 +11,13 @@ import pytest
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "notebook" / "backtest.ipynb"
 
-pytest.importorskip("numba")
-ipython = pytest.importorskip("IPython.core.interactiveshell")
-config = pytest.importorskip("traitlets.config")
-
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """IPython in this process, a kernel of which takes as long to start as the notebook to run."""
+    pytest.importorskip("numba")
+    ipython = pytest.importorskip("IPython.core.interactiveshell")
+    config = pytest.importorskip("traitlets.config")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     for module in ("__main__", "builtins"):

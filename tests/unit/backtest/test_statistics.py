@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anystrat.backtest import statistics
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what it imports warns of deprecations of its own
-    import empyrical
+
+@pytest.fixture(scope="module")
+def empyrical() -> Any:
+    """Loaded for its tests alone: what it brings along takes seconds, for every process that collects tests."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it imports warns of deprecations of its own
+        return importlib.import_module("empyrical")
+
 
 _returns = st.lists(st.floats(-0.2, 0.25), min_size=2, max_size=400).map(np.array)
 _periods = st.sampled_from([252, 365])
@@ -31,7 +36,7 @@ def same(found: float, other: float) -> bool:
 
 
 @given(_returns, _periods)
-def test_every_ratio_is_that_of_empyrical(returns: Any, periods: int):
+def test_every_ratio_is_that_of_empyrical(empyrical: Any, returns: Any, periods: int):
     equity = marks(returns)
     end, start = float(equity[-1]), 1_000.0
     found = statistics.returns_of(equity, start)
@@ -119,10 +124,12 @@ def test_the_deflated_sharpe_ratio_is_that_of_its_source():
 
 
 def test_a_ratio_is_deflated_with_the_skewness_and_kurtosis_of_its_returns():
+    from scipy.stats import kurtosis, skew
+
     returns = np.random.default_rng(2).standard_t(4, 500) * 0.01 + 0.001
     ratio = statistics.sharpe(returns, 1)
     own = statistics.probabilistic_sharpe(
-        ratio, 0.05, len(returns), float(scipy.stats.skew(returns)), float(scipy.stats.kurtosis(returns, fisher=False))
+        ratio, 0.05, len(returns), float(skew(returns)), float(kurtosis(returns, fisher=False))
     )
     assert statistics.deflated_sharpe(returns, 0.05) == pytest.approx(own, rel=1e-12)
 

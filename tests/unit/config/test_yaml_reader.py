@@ -148,7 +148,7 @@ def test_a_value_that_contains_itself_is_refused(refuse) -> None:
     assert "contains itself" in only(refuse("run: &a {name: *a}\n")).message
 
 
-@pytest.mark.parametrize("depth", [100, 100_000])
+@pytest.mark.parametrize("depth", [100, 20_000])
 def test_deep_nesting_is_refused(refuse, depth) -> None:
     assert "nested too deeply" in only(refuse("run: " + "[" * depth + "]" * depth)).message
 

@@ -15,7 +15,7 @@ from anystrat.domain.errors import StaleHistory
 from anystrat.domain.signal import HOLD, SignalResult
 from anystrat.engine.answers import NoSignal, checked_answer
 
-_PLAIN: Final = (str, bytes, bool, int, type(None))
+_PLAIN: Final = frozenset({str, bytes, bool, int, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,14 @@ def ask(call: Callable[[], Any]) -> Answer:
 
 def form(value: Any) -> Hashable:
     """A value to compare by: floats by their bits, mappings by content, objects of unknown kind by their type alone."""
-    kind = type(value).__name__
+    exactly = type(value)
+    kind = exactly.__name__
+    if exactly in _PLAIN:  # most are: nothing else is asked of them
+        return kind, value
     content: Hashable
     if isinstance(value, float):
         content = "nan" if math.isnan(value) else float.hex(float(value))
-    elif isinstance(value, _PLAIN):
+    elif isinstance(value, str | bytes | int):
         content = value
     elif isinstance(value, Decimal):
         content = str(value)

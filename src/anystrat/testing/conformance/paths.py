@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ KINDS: Final = ("trend", "noise", "flat", "jumps", "ties", "waves", "tiny", "lar
 _START_NS: Final = 1_704_186_900_000_000_000  # 2024-01-02 09:15 UTC
 _GAPS_NS: Final = (0, 1_000_000, 500_000_000, 4_000_000_000, 61_000_000_000)
 _PRICES_SHOWN: Final = 12
+_UNCHANGEABLE: Final = frozenset({bool, float, int, str, type(None)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,10 +113,11 @@ def own_paths(ticks: Iterable[MarketTick]) -> list[PricePath]:
 def _fresh(row: TickRow, *, plain: bool) -> TickRow:
     if plain:
         return TickRow(row.instrument_token, row.ts_ns, row.price)
-    changes: dict[str, Any] = {"market": None}
-    if row.metadata is not None:
-        changes["metadata"] = copy.deepcopy(dict(row.metadata))
-    return msgspec.structs.replace(row, **changes)
+    metadata = row.metadata
+    if metadata is None:
+        return msgspec.structs.replace(row, market=None)
+    own = {key: value if type(value) in _UNCHANGEABLE else copy.deepcopy(value) for key, value in metadata.items()}
+    return msgspec.structs.replace(row, market=None, metadata=own)
 
 
 def _prices(kind: str, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
