@@ -24,7 +24,6 @@ from anystrat.domain.events import Event
 from anystrat.domain.outcomes import Emitted, Filled, Outcome
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.engine.engine import Engine
-from anystrat.engine.lane_tables import STATUS
 from anystrat.engine.snapshot import restore, snapshot
 from anystrat.observability.log import OutcomeLog
 from anystrat.strategies.catalog import StrategyType
@@ -190,19 +189,19 @@ class StrategyRunnerService:
         return self._door(tick)
 
     def _past_the_door(self, tick: MarketTick | TickRow) -> list[EmittedSignal]:
-        """Any tick, the slow way."""
+        """Any tick, the slow way, unless the door was closed only because something moved."""
+        if self.engine.find_lanes() and self._door != self._past_the_door:
+            return self._door(tick)
         self._count_uncompiled(1)
         outcomes = self.engine.take(tick, fills=self._everything_is_watched)
         return self._shown(outcomes) if outcomes else []
 
     def _said(self, tick: MarketTick | TickRow) -> list[EmittedSignal]:
         """What came of a tick that went through the door."""
-        engine = self.engine
-        live: Any = engine.live
-        lane, status = live.lanes[tick.instrument_token], engine.control[STATUS]
+        live: Any = self.engine.live
         if self._everything_is_watched:
-            return self._shown(live.said(status, lane, tick))
-        signals, notes = live.signals_and_notes(status, lane, tick)
+            return self._shown(live.said_at_door(tick))
+        signals, notes = live.signals_and_notes(tick)
         if notes:
             for observer in self.observers:
                 observer(notes)

@@ -24,7 +24,7 @@ import numpy as np
 
 from anystrat.adapters import object_layout as layout
 from anystrat.adapters.numba_tables import BoundTables, word_at
-from anystrat.domain.compiling import MORE
+from anystrat.domain.compiling import KEPT, MORE
 
 if TYPE_CHECKING:
     from anystrat.adapters.numba_kernels import KernelCompiler
@@ -109,14 +109,20 @@ def door(self, tick):
         return called(otherwise, tick)
     places = word(memory, {_WORD * _PLACES})
     row = kernel(TABLES, token, ts, price)
+    said = word(memory, {_WORD * _SAID})
     if row == {MORE}:
-        return called(word(memory, {_WORD * _SAID}), tick)
+        return called(said, tick)
+    more = row <= {KEPT}
+    if more:
+        row = {KEPT} - row
     if row < 0:
         return called(otherwise, tick)
     nothing = called(word(word(memory, {_WORD * _KEEPS}), {_WORD} * row), tick)
     if nothing == 0:
         return 0
     forget(nothing)
+    if more:
+        return called(said, tick)
     return empty_list()
 """
 
@@ -142,8 +148,9 @@ def _word(address: int, offset: int) -> int:
 class Door:
     """`call(tick)`: through the kernel while the door is open; closed at first.
 
-    The kernel is `function(*tables, token, ts_ns, price)`, which answers with the row whose `keep` takes the tick, after
-    which `call` answers with an empty list; or with `MORE`, for `said(tick)`, or less, for `otherwise(tick)`.
+    The kernel is `function(*tables, token, ts_ns, price)`. It answers with the row whose `keep` takes the tick, after which
+    `call` answers with an empty list; with `KEPT` less that row, where `said(tick)` answers after `keep`; with `MORE`, for
+    `said(tick)` alone; or with `NOT_HERE`, for `otherwise(tick)`.
     Raises `LookupError` where it cannot be seen how the `shapes` lie in memory.
     """
 

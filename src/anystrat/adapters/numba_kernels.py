@@ -151,8 +151,8 @@ class KernelCompiler:
     ) -> BoundKernel:
         """The compiled function with its first arguments given: arrays, numbers, and named tuples of such, nested.
 
-        `numbers` are the types of the remaining ones, `i` or `f` each, the first of them `i`. With `others_run` a call
-        lets the GIL go. See `BoundKernel`.
+        `numbers` are the types of the remaining ones, `i` or `f` each, the first of them `i`; `I` and `F` are arrays of such.
+        With `others_run` a call lets the GIL go. See `BoundKernel`.
         """
         with _lock:
             self._asked_for.add(function)
@@ -191,7 +191,7 @@ class KernelCompiler:
 
         In it `kernel` is the compiled function, and `TABLES` stand for the tables that are written down at `places`.
         """
-        key = (source, function, repr(tables.layouts), numbers, others_run)
+        key = (source, function, tables.layouts, numbers, others_run)
         if key in self._entries:
             return self._entries[key]
         numba = importlib.import_module("numba")
@@ -207,7 +207,9 @@ class KernelCompiler:
         if digest is not None:
             digest = hashlib.sha256(f"{digest}\n{text}\n{tables.layouts!r}\n{options!r}".encode()).hexdigest()
         compiled._cache = DiskCache(self, function, digest)  # noqa: SLF001  Numba's one hook for a cache of one's own
-        compiled.compile(tuple(numba.int64 if each == "i" else numba.float64 for each in numbers))
+        kinds = {"i": numba.int64, "f": numba.float64}
+        kinds |= {each.upper(): numba.types.Array(kind, 1, "A") for each, kind in kinds.items()}
+        compiled.compile(tuple(kinds[each] for each in numbers))
         self._entries[key] = compiled
         return compiled
 
@@ -221,8 +223,8 @@ class BoundKernel:
     """A compiled function of tables and numbers that is called with the numbers alone.
 
     `call(cell, *numbers)` is quick: handing structured arrays over costs more than a small kernel does, so that their
-    places in memory are written down once, and the first number, a whole one, in a cell. Nothing is checked, and the GIL
-    is kept unless others may run. The arrays must be contiguous, and have to stay where they are: whoever moves one calls `rebind` before the
+    places in memory are written down once, and the first number, a whole one, in a cell. Nothing is checked, types least
+    of all, and the GIL is kept unless others may run. The arrays must be contiguous, and have to stay where they are: whoever moves one calls `rebind` before the
     next call.
     """
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["MORE", "NOT_HERE", "Binder", "BoundKernel", "TickDoor", "TickShape"]
+__all__ = ["KEPT", "MORE", "NOT_HERE", "Binder", "BoundKernel", "TickDoor", "TickShape"]
 
-#: What the function behind a door answers with below the rows: something came of the tick; it is not for this door.
+#: What the function behind a door answers with below the rows: something is to be told of the tick; it is not for this
+#: door; and, from `KEPT` downwards a number a row, something is to be told of a tick that the row's `keep` takes first.
 MORE: Final = -1
 NOT_HERE: Final = -2
+KEPT: Final = -3
 
 
 class TickShape(NamedTuple):
@@ -35,6 +37,7 @@ class Binder(Protocol):
     ) -> BoundKernel:
         """The compiled function with its first arguments given; `numbers` are the others' types, `i` or `f` each.
 
+        `I` and `F` are arrays of such, which are given by the caller: one-dimensional, and of these very types.
         With `others_run` other threads go on during a call, which is for long ones.
         """
         ...
@@ -48,7 +51,11 @@ class Binder(Protocol):
         otherwise: Callable[[Any], Any],
         /,
     ) -> TickDoor | None:
-        """A door, closed, in front of `function(*tables, token, ts_ns, price)`; None where there can be none."""
+        """A door, closed, in front of `function(*tables, token, ts_ns, price)`; None where there can be none.
+
+        The function answers with a row, `MORE`, `NOT_HERE`, or `KEPT` less a row. `said(tick)` and `otherwise(tick)` answer
+        in the place of the door where something is to be told, or the tick is not for it.
+        """
         ...
 
 

@@ -406,12 +406,18 @@ class Engine:
 
     def _lane_of(self, token: int) -> Lane | None:
         """The compiled lane of an instrument; None without a compiler, or where no strategy of it can be compiled."""
-        live = self.live
-        if live is None or not self.executors or self._feed_stale:
+        if self.live is None or not self.executors or self._feed_stale:
             return None
-        if not live.ready:
-            live.refresh()
-        return live.rows.get(token)
+        self.find_lanes()
+        return self.live.rows.get(token)
+
+    def find_lanes(self) -> bool:
+        """Find the compiled lanes again, and open their doors, if something moved; whether that was done."""
+        live = self.live
+        if live is None or live.ready or not self.executors or self._feed_stale:
+            return False
+        live.refresh()
+        return True
 
     def latest_ts(self) -> int:
         """The latest time that any instrument's accepted tick had; 0 before the first."""

@@ -17,11 +17,10 @@ SMA_CROSSOVER: Final = 4
 #: The engine's switches and counters, in one array: ticks accepted; whether the kill switch is on; the age of the tick
 #: and the market it is in, for one call; how many entries the logs have, and how many watchers are listed; when the
 #: latest ticks arrived (`LONG_AGO`: ticks have no age but what a call says); how many decimal places a price had lately;
-#: how many signals were dropped, and how many ticks of a block, since these were set to 0; what became of the latest tick
+#: how many signals were dropped of the latest tick or block, and how many ticks of that; what became of the latest tick
 #: that came through a door; the price bucket of the tick number `BUCKET_TICK`, for a step of so many digits and decimals;
 #: whether nobody wants to be told of paper fills, in this call and of ticks that come through a door; how many times the
-#: engine took steps of its own, after which nothing holds that lanes remember of their watchers; what the logs call a
-#: block's first tick.
+#: engine took steps of its own, after which nothing holds that lanes remember of their watchers.
 TICKS: Final = 0
 KILLED: Final = 1
 AGE: Final = 2
@@ -41,8 +40,7 @@ BUCKET_SCALE: Final = 15
 FILLS_UNTOLD: Final = 16
 STEPS: Final = 17
 DOOR_FILLS_UNTOLD: Final = 18
-FIRST: Final = 19
-CONTROLS: Final = 20
+CONTROLS: Final = 19
 
 #: What became of a tick: nothing to tell of, paper fills alone, or more. Below zero it was dropped.
 QUIET: Final = 0
@@ -172,14 +170,11 @@ class Lanes(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Room for a block of ticks as columns, and for what became of each: an instrument's row, or why it was dropped.
+    """Room for a piece of a block: the ticks' flags, and what became of each: an instrument's row, or why it was dropped.
 
     `tokens` is a hash table with linear probing: a token, and its row plus one (0: free) as many places further on.
     """
 
-    token: Ints
-    ts: Ints
-    price: Floats
     flags: Ints
     place: Ints
     tokens: Ints

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from anystrat.domain.compiling import MORE, NOT_HERE
+from anystrat.domain.compiling import KEPT, MORE, NOT_HERE
 from anystrat.domain.lifecycle import State
 from anystrat.domain.tick import EXACT_FLAG
 from anystrat.domain.window import COUNT, HEADER, NUMBERS_ALONE, PLACE, SOME_ALONE
@@ -36,13 +36,13 @@ from anystrat.engine.lane_tables import (
     FILLED,
     FILLS,
     FILLS_UNTOLD,
-    FIRST,
     FLAGS,
     LISTED,
     MEAN_REVERSION,
     MOMENTUM,
     OTHER,
     QUIET,
+    REFUSED,
     SAID,
     SIGNALS,
     STATUS,
@@ -55,7 +55,7 @@ from anystrat.strategies.momentum import surely_small
 
 if TYPE_CHECKING:
     from anystrat.engine.lane_tables import Block, Lanes
-    from anystrat.engine.state import Book, Ints, Limits
+    from anystrat.engine.state import Book, Floats, Ints, Limits
 
 _WARMUP: Final = int(State.WARMUP)
 _ACTIVE: Final = int(State.ACTIVE)
@@ -67,6 +67,7 @@ def take_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: 
     control[SIGNALS] = 0
     control[FILLS] = 0
     control[LISTED] = 0
+    control[REFUSED] = 0
     flags = control[FLAGS]
     control[FLAGS] = 0
     if control[ARRIVED] != LONG_AGO:
@@ -77,7 +78,7 @@ def take_tick(limits: Limits, book: Book, lanes: Lanes, i: int, ts: int, price: 
 
 
 def take_token(limits: Limits, book: Book, lanes: Lanes, tokens: Ints, token: int, ts: int, price: float) -> int:
-    """As `take_tick`, by the instrument's token, for a door: the row of a quiet tick, or `MORE` or `NOT_HERE`."""
+    """As `take_tick`, by the instrument's token, for a door; it answers as `Binder.door` says."""
     i = row_of(tokens, token)
     if i < 0:
         return NOT_HERE
@@ -87,39 +88,59 @@ def take_token(limits: Limits, book: Book, lanes: Lanes, tokens: Ints, token: in
     if status == QUIET:
         return i
     lanes.control[STATUS] = status
-    return MORE
+    return MORE if status < 0 else KEPT - i
 
 
-def take_block(limits: Limits, book: Book, lanes: Lanes, block: Block, _: int, start: int, stop: int) -> int:
+def take_block(
+    limits: Limits,
+    book: Book,
+    lanes: Lanes,
+    block: Block,
+    untold: int,
+    first: int,
+    start: int,
+    stop: int,
+    ts_ns: Ints,
+    token: Ints,
+    price: Floats,
+) -> int:
     """Take the ticks `start..stop` of a block; answers with the first that was not taken.
 
-    It stops after a tick that listed watchers, and before one that the logs may have no room for.
+    They are of the piece that begins at `first`, for which there is room in `block`. It stops after a tick that listed
+    watchers, and before one that the logs may have no room for. With `untold` fills are not written down.
     """
     control = lanes.control
     control[LISTED] = 0
-    arrived = control[ARRIVED]
-    first = control[FIRST]
-    for j in range(start, stop):
-        ts = block.ts[j]
-        i = row_of(block.tokens, block.token[j])
+    if start == 0:
+        control[SIGNALS] = 0
+        control[FILLS] = 0
+        control[REFUSED] = 0
+        control[DROPPED] = 0
+    control[FILLS_UNTOLD] = untold
+    j = start
+    while j < stop and control[LISTED] == 0:
+        ts = ts_ns[j]
+        i = row_of(block.tokens, token[j])
+        at = j - first
         if i < 0:
-            block.place[j] = UNROUTED if EARLIEST < ts < LATEST else MALFORMED
+            block.place[at] = UNROUTED if EARLIEST < ts < LATEST else MALFORMED
             control[DROPPED] += 1
-            continue
-        many = lanes.lane.last[i] - lanes.lane.first[i]
-        if control[SIGNALS] + many > len(lanes.signals.tick):
-            return j
-        if control[FILLS_UNTOLD] == 0 and control[FILLS] + many * (book.pending_room + 1) > len(lanes.fills.tick):
-            return j
-        control[AGE] = arrived - ts if arrived != LONG_AGO else 0
-        status = one_tick(limits, book, lanes, i, ts, block.price[j], block.flags[j], first + j)
-        block.place[j] = i
-        if status < 0:
-            block.place[j] = status
-            control[DROPPED] += 1
-        if control[LISTED] > 0:
-            return j + 1
-    return stop
+        else:
+            many = lanes.lane.last[i] - lanes.lane.first[i]
+            if control[SIGNALS] + many > len(lanes.signals.tick):
+                break
+            if untold == 0 and control[FILLS] + many * (book.pending_room + 1) > len(lanes.fills.tick):
+                break
+            control[AGE] = control[ARRIVED] - ts if control[ARRIVED] != LONG_AGO else 0
+            status = one_tick(limits, book, lanes, i, ts, price[j], block.flags[at], j)
+            block.place[at] = i
+            if status < 0:
+                block.place[at] = status
+                control[DROPPED] += 1
+        j += 1
+    control[AGE] = 0
+    control[FILLS_UNTOLD] = 0
+    return j
 
 
 def row_of(tokens: Ints, token: int) -> int:

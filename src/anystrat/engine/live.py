@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -29,9 +29,9 @@ from anystrat.engine.lane_tables import (
     MEAN_REVERSION,
     MOMENTUM,
     OTHER,
-    REFUSED,
     SIGNALS,
     SMA_CROSSOVER,
+    STATUS,
     FillLog,
     LaneColumns,
     Lanes,
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from anystrat.engine.engine import Engine
     from anystrat.engine.executor import StrategyExecutor
 
-#: A lane as drivers hold it: `call(cell, ts_ns, price)`, its cell, its row, and who keeps the tick if it was accepted.
-Lane = tuple[Callable[[int, int, float], int], int, int, Callable[[Any], None]]
+#: A lane as drivers hold it: its row, and who keeps the tick if it was accepted.
+Lane = tuple[int, Callable[[Any], None]]
 
 _KINDS: Final[dict[Any, int]] = {
     momentum_fired: MOMENTUM,
@@ -69,6 +69,9 @@ _REASONS: Final = cast("tuple[Reason, ...]", REASONS)
 _NO_RULE: Final = (OTHER, 0, 0, 0.0)
 _SIGNAL: Final = struct.Struct("<7q2d")
 _FILL: Final = struct.Struct("<7q4d")
+# The counters that a tick is followed by lie together.
+_FIRST_COUNTER: Final = 8 * SIGNALS
+_unpack_counters: Final[Callable[[Any, int], tuple[int, ...]]] = struct.Struct(f"<{STATUS - SIGNALS + 1}q").unpack_from
 _unpack_signal: Final = _SIGNAL.unpack_from
 _unpack_fill: Final = _FILL.unpack_from
 # Values that each of them has but once.
@@ -94,7 +97,10 @@ class Live:
     def __init__(self, engine: Engine, compiler: Binder) -> None:
         self._engine = engine
         self._compiler = compiler
+        # Whatever comes through a door needs no kernel beside it, and to compile one takes many seconds.
         self._kernel: BoundKernel | None = None
+        self._call: Any = None
+        self._cells: list[int] = []
         self._doors: list[TickDoor] = []
         #: Every watcher, by its row in the lanes' table.
         self.watchers: list[tuple[StrategyExecutor, int]] = []
@@ -120,26 +126,32 @@ class Live:
             door.close()
         self.lanes.clear()
         self.rows.clear()
+        self._cells.clear()
         self._outdated |= watchers
         self._found = self.ready = False
 
     def refresh(self) -> None:
-        """Find everything where it is now, and what takes a lone tick."""
+        """Find everything where it is now, and open the doors."""
         self.find()
-        if self._kernel is None:
-            self._kernel = self._compiler.bound(take_tick, self.tables, "iif")
-        else:
-            self._kernel.rebind(self.tables)
         engine = self._engine
-        windows, timed = engine.windows, set(engine.timed_rows())
-        call, cells = self._kernel.call, self._kernel.cells(len(windows))
+        timed = set(engine.timed_rows())
         for i in self._worth_it:
-            self.rows[engine.tokens[i]] = call, cells[i], i, windows[i].keep
+            self.rows[engine.tokens[i]] = i, engine.windows[i].keep
             if i not in timed:
                 self.lanes[engine.tokens[i]] = self.rows[engine.tokens[i]]
         for door in self._doors:
             self._open(door)
         self.ready = True
+
+    def _bind(self) -> list[int]:
+        """Have the kernel for lone ticks, bound to where everything is now; its cells."""
+        if self._kernel is None:
+            self._kernel = self._compiler.bound(take_tick, self.tables, "iif")
+        else:
+            self._kernel.rebind(self.tables)
+        self._call = self._kernel.call
+        self._cells = self._kernel.cells(len(self._engine.windows))
+        return self._cells
 
     def door(
         self, said: Callable[[Any], Any], otherwise: Callable[[Any], Any], *, fills: bool
@@ -160,8 +172,8 @@ class Live:
         return door.call
 
     def _open(self, door: TickDoor) -> None:
-        rows = {token: lane[2] for token, lane in self.lanes.items()}
-        door.open((*self.tables, token_table(rows)), {lane[2]: lane[3] for lane in self.lanes.values()})
+        rows = {token: i for token, (i, _) in self.lanes.items()}
+        door.open((*self.tables, token_table(rows)), dict(self.lanes.values()))
 
     def find(self) -> None:
         """Find every table where it is now."""
@@ -246,7 +258,8 @@ class Live:
     def step(self, row: TickRow, lane: Lane, age_ns: int = 0, *, fills: bool = True) -> list[Outcome]:
         """Push a tick in the engine's own form; see `said`."""
         engine = self._engine
-        call, cell, i, keep = lane
+        i, keep = lane
+        cells = self._cells or self._bind()
         out: list[Outcome] = []
         flags = row.flags
         if row.instrument_token not in self.lanes and engine.acceptable(i, row):
@@ -255,29 +268,32 @@ class Live:
             engine.control[FLAGS] = flags
         if age_ns:
             engine.control[AGE] = age_ns
-        status = call(cell, row.ts_ns, row.price)
+        status = self._call(cells[i], row.ts_ns, row.price)
+        if status >= 0:
+            keep(row)
         if status:
-            return out + self.said(status, lane, row, flags, age_ns, fills=fills)
-        keep(row)
+            return out + self.said(status, i, row, flags, age_ns, fills=fills)
         return out
 
     def said(
         self,
         status: int,
-        lane: Lane,
+        i: int,
         tick: MarketTick | TickRow,
         flags: int = 0,
         age_ns: int = 0,
         *,
         fills: bool = True,
     ) -> list[Outcome]:
-        """What a tick led to whose call did not answer with `QUIET`; `fills` are left out if nobody wants them."""
+        """What a tick of instrument row `i` led to, whose call did not answer with `QUIET`, and which its window has kept.
+
+        Paper `fills` are left out if nobody wants them.
+        """
         if status < 0:
             return self._engine.dropped(status, tick)
-        lane[3](tick)
         control = self._engine.control
         listed, filled = control[LISTED], control[FILLS] if fills else 0
-        made = self._signals(tick)
+        made = self._signals(tick, control[SIGNALS])
         signals: list[Outcome] = [(each if isinstance(each, Dropped) else Emitted(each)) for each in made]
         if not filled and not listed:
             return signals
@@ -291,34 +307,34 @@ class Live:
         ]
         if listed:
             which = [self.watchers[k] for k in self.listed[:listed].tolist()]
-            for executor, outcome in self._engine.own_steps(which, lane[2], tick, flags, age_ns):
+            for executor, outcome in self._engine.own_steps(which, i, tick, flags, age_ns):
                 keyed.append((executor, _MIDDLE, outcome))
         keyed.sort(key=_order)
         return [outcome for _, _, outcome in keyed]
 
-    def signals_and_notes(
-        self, status: int, lane: Lane, tick: MarketTick | TickRow
-    ) -> tuple[list[EmittedSignal], list[Outcome]]:
-        """As `said` of a tick that came through a door, apart: the emitted signals, and everything else but paper fills."""
-        control = self._engine.control
-        if status < 0 or control[LISTED]:
-            outcomes = self.said(status, lane, tick, fills=False)
-            signals = [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
-            return signals, [outcome for outcome in outcomes if not isinstance(outcome, Emitted | Filled)]
-        lane[3](tick)
-        made = self._signals(tick)
-        if not control[REFUSED]:
-            return made, []  # type: ignore[return-value]  # none was dropped
-        control[REFUSED] = 0
+    def said_at_door(self, tick: MarketTick | TickRow) -> list[Outcome]:
+        """As `said`, of a tick that came through a door."""
+        return self.said(self._engine.control[STATUS], self.lanes[tick.instrument_token][0], tick)
+
+    def signals_and_notes(self, tick: MarketTick | TickRow) -> tuple[list[EmittedSignal], Sequence[Outcome]]:
+        """As `said_at_door`, apart: the emitted signals, and everything else but paper fills."""
+        signals, _, listed, _, _, refused, _, status = _unpack_counters(self._engine.control_array, _FIRST_COUNTER)
+        if status < 0 or listed:
+            outcomes = self.said_at_door(tick)
+            emitted = [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]
+            return emitted, [outcome for outcome in outcomes if not isinstance(outcome, Emitted | Filled)]
+        made = self._signals(tick, signals)
+        if not refused:
+            return made, ()  # type: ignore[return-value]  # none was dropped
         dropped: list[Outcome] = [each for each in made if isinstance(each, Dropped)]
         return [each for each in made if isinstance(each, EmittedSignal)], dropped
 
-    def _signals(self, tick: MarketTick | TickRow) -> list[EmittedSignal | Dropped]:
+    def _signals(self, tick: MarketTick | TickRow, count: int) -> list[EmittedSignal | Dropped]:
         """What the log of signals has of one tick."""
         made: list[EmittedSignal | Dropped] = []
         token, exact = tick.instrument_token, tick.last_price
         facts, memory = self._facts, self._signal_bytes
-        for k in range(self._engine.control[SIGNALS]):
+        for k in range(count):
             ts, e, _, side, quantity, bucket, code, confidence, value = _unpack_signal(memory, k * _SIGNAL.size)
             strategy_id, broker, bases, window, describe = facts[e]
             reasoning, metadata = describe(side, value)

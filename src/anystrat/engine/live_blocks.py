@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,13 +14,9 @@ from anystrat.engine.block_logs import BlockLog, no_entries
 from anystrat.engine.columns.grouping import AUCTION_BIT, DROP_OF_PLACE, HALTED_BIT
 from anystrat.engine.decision import SESSION_CODE
 from anystrat.engine.lane_tables import (
-    AGE,
     DROPPED,
     FILLS,
-    FILLS_UNTOLD,
-    FIRST,
     LISTED,
-    REFUSED,
     SIGNALS,
     Block,
     FillLog,
@@ -30,7 +27,7 @@ from anystrat.engine.live import SESSION_FLAG, token_table
 from anystrat.engine.taken import TakenBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,6 +40,11 @@ if TYPE_CHECKING:
 
 #: Ticks that the kernel is given at a time: what it reads and writes of them stays in the processor's nearer memory.
 _ROOM: Final = 2_048
+_INTEGER: Final = np.dtype(np.int64)
+_DOUBLE: Final = np.dtype(np.float64)
+# The counters that a block is followed by lie together.
+_FIRST_COUNTER: Final = 8 * SIGNALS
+_unpack_counters: Final[Callable[[Any, int], tuple[int, ...]]] = struct.Struct(f"<{DROPPED - SIGNALS + 1}q").unpack_from
 _NO_PLACES: Final = np.zeros(0, np.int64)
 #: Entries of a log, at least.
 _LOG_ROOM: Final = 1_024
@@ -57,7 +59,8 @@ class Blocks:
         self._live = live
         self._compiler = compiler
         self._kernel: BoundKernel | None = None
-        self._cell = 0
+        #: The kernel's, for whether fills are left untold.
+        self._cells = [0, 0]
         self._call: Any = None
         #: What the kernel is bound to, and the largest block that the logs were made for.
         self._bound_to: tuple[Any, ...] = (None,) * 3
@@ -65,8 +68,10 @@ class Blocks:
         self._known: list[int] = []
         self._signals = BlockLog(SignalLog)
         self._fills = BlockLog(FillLog)
-        token, ts, self._flags, self._place = (np.zeros(_ROOM, np.int64) for _ in range(4))
-        columns: Any = (token, ts, np.zeros(_ROOM), self._flags, self._place, np.zeros(0, np.int64))
+        self._flags, self._place = np.zeros(_ROOM, np.int64), np.zeros(_ROOM, np.int64)
+        #: What all of `_flags` are, if they are the same.
+        self._all_flags: int | None = 0
+        columns: Any = (self._flags, self._place, np.zeros(0, np.int64))
         self._room = Block._make(columns)
 
     def take(self, block: TickColumns, *, fills: bool = True) -> TakenBlock:
@@ -98,65 +103,61 @@ class Blocks:
         *,
         fills: bool,
     ) -> TakenBlock:
-        engine, size = self._engine, len(block)
-        control = engine.control
-        control[SIGNALS] = control[FILLS] = control[REFUSED] = control[DROPPED] = 0
-        control[FILLS_UNTOLD] = not fills
+        engine, size = self._engine, len(block.ts_ns)
+        ts, token, price = (
+            _plain(block.ts_ns, _INTEGER),
+            _plain(block.instrument_token, _INTEGER),
+            _plain(block.price, _DOUBLE),
+        )
+        if len(token) != size or len(price) != size:
+            raise ValueError(f"a block of {size} times has {len(token)} instruments and {len(price)} prices")
         raw: list[NDArray[np.int64]] = []
         filled: list[NDArray[np.int64]] = []
-        placed = _NO_PLACES
         own: list[tuple[int, int, Outcome]] = []
-        for first in range(0, size, _ROOM):
-            many = min(_ROOM, size - first)
-            self._write(block, flags, first, many)
-            at, known = 0, control[DROPPED]
-            while at < many:
-                at = self._onwards(live, rows, first, at, many, own)
-                if at < many or first + many == size:
-                    raw.append(self._signals.take(control[SIGNALS]))
-                    filled.append(self._fills.take(control[FILLS] if fills else 0))
-                    control[SIGNALS] = control[FILLS] = 0
-            if control[DROPPED] > known:
-                if not len(placed):
-                    placed = np.zeros(size, np.int64)
-                placed[first : first + many] = self._place[:many]
-        control[AGE] = control[FILLS_UNTOLD] = 0
-        for code, reason in DROP_OF_PLACE.items() if len(placed) else ():
+        placed = _NO_PLACES
+        at = first = known = refused = 0
+        stop = min(_ROOM, size)
+        self._write(flags, 0, stop)
+        while at < size:
+            call = self._bound(live, size)
+            before, at = at, call(self._cells[not fills], first, at, stop, ts, token, price)
+            signals, told, listed, _, _, refused, dropped = _unpack_counters(engine.control_array, _FIRST_COUNTER)
+            for j in range(before, at) if rows is not None else ():
+                if self._place[j - first] >= 0:
+                    engine.windows[self._place[j - first]].keep(rows[j])  # type: ignore[index]  # there are rows
+            if listed:
+                own += self._own_steps(live, first, at - 1, rows)
+            if at == size or (at < stop and not listed):
+                # It is over, or the logs are full.
+                raw.append(self._signals.take(signals))
+                filled.append(self._fills.take(told))
+                engine.control[SIGNALS] = engine.control[FILLS] = 0
+            if at == stop:
+                if dropped > known:
+                    if not known:
+                        placed = np.zeros(size, np.int64)
+                    placed[first:stop] = self._place[: stop - first]
+                    known = dropped
+                first, stop = stop, min(stop + _ROOM, size)
+                self._write(flags, first, stop)
+        if known:
+            self._count_drops(placed)
+        told_fills = _joined(filled, FillLog) if fills else None
+        return TakenBlock(block, engine.executors, placed, _joined(raw, SignalLog), told_fills, refused, own)
+
+    def _count_drops(self, placed: NDArray[np.int64]) -> None:
+        for code, reason in DROP_OF_PLACE.items():
             dropped = int(np.count_nonzero(placed == code))
             if dropped:
-                engine.tick_drops[reason.value] += dropped
-        told = _joined(filled, FillLog) if fills else None
-        return TakenBlock(block, engine.executors, placed, _joined(raw, SignalLog), told, control[REFUSED], own)
-
-    def _onwards(
-        self,
-        live: Live,
-        rows: list[TickRow] | None,
-        first: int,
-        at: int,
-        many: int,
-        own: list[tuple[int, int, Outcome]],
-    ) -> int:
-        """Take the ticks from `at` on, until there are no more or a log is full; the first that was not taken."""
-        engine, control = self._engine, self._engine.control
-        while at < many:
-            call = self._bound(live, many)
-            before, at = at, call(self._cell, at, many)
-            for j in range(before, at) if rows is not None else ():
-                if self._place[j] >= 0:
-                    engine.windows[self._place[j]].keep(rows[first + j])  # type: ignore[index]  # there are rows
-            if not control[LISTED]:
-                break
-            own += self._own_steps(live, first, at - 1, rows)
-        return at
+                self._engine.tick_drops[reason.value] += dropped
 
     def _own_steps(self, live: Live, first: int, j: int, rows: list[TickRow] | None) -> list[tuple[int, int, Outcome]]:
-        """What the lanes left to the engine on tick `first + j`, which is the current one of its window."""
-        i = int(self._place[j])
-        row = rows[first + j] if rows is not None else self._engine.windows[i].row(0)
+        """What the lanes left to the engine on tick `j` of the piece from `first` on, the current one of its window."""
+        i = int(self._place[j - first])
+        row = rows[j] if rows is not None else self._engine.windows[i].row(0)
         watchers = [live.watchers[k] for k in live.listed[: self._engine.control[LISTED]].tolist()]
-        flags = int(self._flags[j])
-        return [(first + j, *each) for each in self._engine.own_steps(watchers, i, row, flags, 0)]
+        flags = int(self._flags[j - first])
+        return [(j, *each) for each in self._engine.own_steps(watchers, i, row, flags, 0)]
 
     def _one_by_one(self, block: TickColumns) -> TakenBlock:
         engine = self._engine
@@ -196,22 +197,21 @@ class Blocks:
         tables = (limits, book, lanes._replace(signals=self._signals.columns, fills=self._fills.columns), self._room)
         if self._kernel is None:
             assert self._compiler is not None
-            self._kernel = self._compiler.bound(take_block, tables, "iii", others_run=True)
-            self._cell, self._call = self._kernel.cells(1)[0], self._kernel.call
+            self._kernel = self._compiler.bound(take_block, tables, "iiiiIIF", others_run=True)
+            self._cells, self._call = self._kernel.cells(2), self._kernel.call
         else:
             self._kernel.rebind(tables)
         self._bound_to = live.tables, self._signals.columns, self._fills.columns
         return self._call
 
-    def _write(self, block: TickColumns, flags: NDArray[np.int64] | int, first: int, many: int) -> None:
-        """Write the numbers of so many ticks down for the kernel."""
-        room: Any = self._room
-        part = slice(first, first + many)
-        room.token[:many] = block.instrument_token[part]
-        room.ts[:many] = block.ts_ns[part]
-        room.price[:many] = block.price[part]
-        self._flags[:many] = flags if isinstance(flags, int) else flags[part]
-        self._engine.control[FIRST] = first
+    def _write(self, flags: NDArray[np.int64] | int, first: int, stop: int) -> None:
+        """Write the flags of a piece down for the kernel, where they are others than those that are there."""
+        if not isinstance(flags, int):
+            self._flags[: stop - first] = flags[first:stop]
+            self._all_flags = None
+        elif flags != self._all_flags:
+            self._flags[:] = flags
+            self._all_flags = flags
 
     def _flags_of(self, block: TickColumns, rows: Sequence[TickRow] | None) -> NDArray[np.int64] | int | None:
         """The ticks' flags, or those that all of them have; None where the block has to go tick by tick."""
@@ -241,6 +241,13 @@ class Blocks:
 def _numbers_alone(block: TickColumns) -> bool:
     """Whether there is nothing in a block that a window would have to keep beside numbers and flags."""
     return block.exact is None and block.volume is None and block.bid is None and block.ask is None
+
+
+def _plain(column: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
+    """The column as compiled code reads it. Raises `ValueError` for more dimensions than one."""
+    if column.ndim != 1:
+        raise ValueError(f"a column of ticks has one dimension, not {column.ndim}")
+    return column if column.dtype is kind and column.flags.aligned else np.require(column, kind, "A")
 
 
 def _joined(logs: list[NDArray[np.int64]], kind: type[tuple[Any, ...]]) -> NDArray[np.int64]:
