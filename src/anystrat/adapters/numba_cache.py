@@ -28,8 +28,8 @@ class DiskCache:
     """What Numba asks for an overload before compiling it, and gives it to after; one file an overload.
 
     A file's name is the digest of all that its content depends on, and it is put in place whole: processes that
-    compile at the same time, for want of turns, can only write the same thing twice. A turn whose compilation fails
-    ends with its process, or when the others have lost their patience.
+    compile at the same time, for want of turns, can only write the same thing twice. Numba does not tell its caches of a
+    compilation that failed: see `hear_of_failures`.
     """
 
     def __init__(self, owner: KernelCompiler, function: Callable[..., Any], digest: str | None) -> None:
@@ -37,6 +37,8 @@ class DiskCache:
         self._function = function
         self._digest = digest
         self._began = (0.0, 0.0)
+        #: The files of the overloads that are in work, by the types of their arguments; each may have a turn.
+        self._in_work: dict[tuple[Any, ...], Path] = {}
 
     def _took(self) -> None:
         """Add the time since `load_overload` began; that of callees, compiled meanwhile, is part of it."""
@@ -61,15 +63,24 @@ class DiskCache:
         # Machine code needs its runtime alone.
         importlib.import_module("numba.core.runtime.nrt").rtsys.initialize(target)
         path = self._path(signature, target.codegen())
-        found, turns = self._read(path, target), self._owner.turns
-        if found is None and path is not None and turns is not None and turns.take(_key(path)):
-            found = self._read(path, target)  # another process may have compiled it meanwhile
-            if found is not None:
-                turns.give_back(_key(path))
-        if found is None:
+        found = self._read(path, target)
+        if found is None and path is not None:
+            self._in_work[_arguments(signature)] = path
+            if self._owner.turns is not None and self._owner.turns.take(_key(path)):
+                found = self._read(path, target)  # another process may have compiled it meanwhile
+        if found is not None:
+            self.give_turns_back()
+        else:
             target.refresh()
             self._owner.announce(self._function)
         return found
+
+    def give_turns_back(self) -> None:
+        """Let other processes compile what this one took a turn for, whatever became of it."""
+        for path in self._in_work.values():
+            if self._owner.turns is not None:
+                self._owner.turns.give_back(_key(path))
+        self._in_work.clear()
 
     def _read(self, path: Path | None, target: Any) -> Any:
         content = read_private(path) if path is not None else None
@@ -84,16 +95,15 @@ class DiskCache:
     def save_overload(self, _signature: Any, result: Any) -> None:
         """Keep the overload, if it can be kept; a full or unwritable disk costs the next process a compilation."""
         try:
-            self._save(result)
+            path = self._in_work.get(_arguments(result.signature))
+            if path is not None:
+                self._save(result, path)
         finally:
-            path = self._path(result.signature, result.codegen)
-            if path is not None and self._owner.turns is not None:
-                self._owner.turns.give_back(_key(path))
+            self.give_turns_back()
             self._took()
 
-    def _save(self, result: Any) -> None:
-        path = self._path(result.signature, result.codegen)
-        if path is None or result.lifted or result.library.has_dynamic_globals:
+    def _save(self, result: Any, path: Path) -> None:
+        if result.lifted or result.library.has_dynamic_globals:
             return
         serialize = importlib.import_module("numba.core.serialize")
         content: bytes = serialize.dumps(result._reduce())  # noqa: SLF001  as Numba's own cache does
@@ -105,10 +115,32 @@ class DiskCache:
         folder, digest = self._owner.folder, self._digest
         if folder is None or digest is None:
             return None
-        argument_types = getattr(signature, "args", signature)
-        parts = [digest, *map(_type_text, argument_types), repr(codegen.magic_tuple())]
+        parts = [digest, *map(_type_text, _arguments(signature)), repr(codegen.magic_tuple())]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
         return folder / f"{self._function.__name__}-{key}.kernel"
+
+
+@cache
+def hear_of_failures() -> None:
+    """Have the turns given back, from now on, of compilations that fail: without that they end with the process."""
+    event = importlib.import_module("numba.core.event")
+
+    class Failures(event.Listener):  # type: ignore[misc, name-defined]  # Numba is hardly typed
+        def on_start(self, started: Any) -> None:
+            pass
+
+        def on_end(self, ended: Any) -> None:
+            own = getattr(ended.data["dispatcher"], "_cache", None)
+            # Numba's own `is_failed` says the contrary.
+            if isinstance(own, DiskCache) and ended._exc_details is not None:  # noqa: SLF001
+                own.give_turns_back()
+
+    event.register("numba:compile", Failures())
+
+
+def _arguments(signature: Any) -> tuple[Any, ...]:
+    """The types of the arguments; Numba has them with a signature or alone."""
+    return tuple(getattr(signature, "args", signature))
 
 
 def _key(path: Path) -> str:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import numpy as np
 
 from anystrat.adapters.kernel_files import Turns, private_folder
-from anystrat.adapters.numba_cache import DiskCache, digest_of
+from anystrat.adapters.numba_cache import DiskCache, digest_of, hear_of_failures
 from anystrat.domain.protocols import Compiler
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class KernelCompiler:
             circle = " -> ".join(each.__name__ for each in (*callers, function))
             raise TypeError(f"kernels that call each other in a circle cannot be compiled: {circle}")
         numba = importlib.import_module("numba")
+        hear_of_failures()
         callees = _callees(function)
         names = dict(function.__globals__)
         for name, callee in callees.items():

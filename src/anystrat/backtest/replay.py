@@ -31,7 +31,7 @@ OnProgress = Callable[[int], None]
 
 #: Fewer rows than this are over before a compiler would be loaded.
 WORTH_COMPILING: Final = 100_000
-#: Until then columns are evaluated as they stand, so many rows at a time: what an interruption may lose.
+#: Until then columns are evaluated as they stand, so many rows at a time: what is in work when a replay is interrupted.
 _ROWS_AS_THEY_STAND: Final = 4_096
 
 
@@ -64,8 +64,11 @@ class _Drive:
     reasons: bool
     recorder: Recorder | None
     done: Replayed
+    speed: Speed
     compiler: Compiler | None = None
     _runner: BlockRunner | None = None
+    #: Whether every strategy can go over columns, once that was asked.
+    _batchable: bool | None = None
 
     def use_compiler(self, compiler: Compiler | None) -> None:
         self.compiler = compiler
@@ -77,6 +80,29 @@ class _Drive:
     @property
     def seconds_compiling(self) -> float:
         return float(getattr(self.compiler, "seconds_compiling", 0.0))
+
+    def take(self, block: TickColumns) -> None:
+        """A block, in the quickest of the ways, which all lead to the same: lanes, columns, or tick by tick."""
+        asked_for = self.speed is Speed.COLUMNS or self.compiler is not None
+        if not asked_for and not self._columns_pay_as_they_stand():
+            self.one_by_one(block)
+        elif self.recorder is None and self.engine.in_lanes(block):
+            # A recorder reads what the columns were laid out to.
+            self._through_lanes(block)
+        elif asked_for or len(block) <= _ROWS_AS_THEY_STAND:
+            self._over_columns(block)
+        else:
+            for start in range(0, len(block), _ROWS_AS_THEY_STAND):
+                end = min(start + _ROWS_AS_THEY_STAND, len(block))
+                self._over_columns(block.taken(np.arange(start, end)))
+
+    def _columns_pay_as_they_stand(self) -> bool:
+        """Whether columns without a compiler are quicker than ticks: where every strategy can, and none has to say why."""
+        if self.speed is Speed.SCALAR or (self.reasons and self.on_outcomes is not None):
+            return False
+        if self._batchable is None:
+            self._batchable = all(map(can_batch, self.engine.executors))
+        return self._batchable
 
     def one_by_one(self, block: TickColumns) -> None:
         found: list[tuple[int, list[Outcome]]] = []
@@ -97,29 +123,14 @@ class _Drive:
 
     def event(self, event: RecordedEvent) -> None:
         outcomes = obeyed(self.engine, event)
+        self._batchable = None  # another model may serve now
         if self.on_outcomes is not None and outcomes:
             self.on_outcomes(outcomes)
-
-    def as_it_stands(self, block: TickColumns) -> None:
-        """Without a compiler: over columns where every strategy can, which is quicker, and tick by tick where one cannot."""
-        if not all(map(can_batch, self.engine.executors)):
-            self.one_by_one(block)
-            return
-        for start in range(0, len(block), _ROWS_AS_THEY_STAND):
-            end = min(start + _ROWS_AS_THEY_STAND, len(block))
-            self.as_block(block if end - start == len(block) else block.taken(np.arange(start, end)))
-
-    def as_block(self, block: TickColumns) -> None:
-        # A recorder reads what the columns were laid out to.
-        if self.recorder is None and self.engine.in_lanes(block):
-            self._through_lanes(block)
-        else:
-            self._over_columns(block)
-        self.done.column_rows += len(block)
 
     def _through_lanes(self, block: TickColumns) -> None:
         everything = self.on_outcomes is not None and (self.on_signals is None or self.reasons)
         taken = self._timed(lambda: self.engine.step_block(block, fills=everything))
+        self.done.column_rows += len(block)
         if self.on_outcomes is None:
             return
         if everything or self.on_signals is None:
@@ -137,6 +148,7 @@ class _Drive:
             self._runner = BlockRunner(self.engine, self.compiler)
         runner = self._runner
         result = self._timed(lambda: runner.run(block))
+        self.done.column_rows += len(block)
         if self.recorder is not None:
             self.recorder.columns(result)
         if self.on_outcomes is None:
@@ -178,30 +190,23 @@ def replay(
     the number of rows so far after each block. Memory does not grow with the number of ticks.
 
     With `Speed.AUTO`, columns are compiled once the rows (those seen, or `expected_rows`) are worth a compiler, where
-    `compiler()` gives one, and evaluated as they stand before. `reasons` says whether signals must say why at column speed, as they always do one by one.
+    `compiler()` gives one. Before that they are evaluated as they stand, 4,096 rows at a time, or tick by tick where a
+    strategy cannot be or `reasons` are wanted. `reasons` says whether signals must say why at column speed, as they always do one by one.
     A `recorder` reads every block once it is done; its own time is not the engine's.
     """
     done = Replayed()
-    drive = _Drive(engine, on_outcomes, on_signals, reasons, recorder, done)
-    undecided, blocks = speed is Speed.AUTO, speed is Speed.COLUMNS
-    if blocks:
-        drive.use_compiler(compiler() if compiler is not None else None)
+    drive = _Drive(engine, on_outcomes, on_signals, reasons, recorder, done, speed)
+    undecided = speed is Speed.AUTO and compiler is not None
+    if speed is Speed.COLUMNS and compiler is not None:
+        drive.use_compiler(compiler())
     for block in inputs:
         if not isinstance(block, TickColumns):
             drive.event(block)
             continue
         if undecided and max(done.rows, expected_rows or 0) >= WORTH_COMPILING:
             undecided = False
-            found = compiler() if compiler is not None else None
-            if found is not None:
-                blocks = True
-                drive.use_compiler(found)
-        if blocks:
-            drive.as_block(block)
-        elif speed is Speed.AUTO:
-            drive.as_it_stands(block)
-        else:
-            drive.one_by_one(block)
+            drive.use_compiler(compiler() if compiler is not None else None)
+        drive.take(block)
         done.rows += len(block)
         if on_progress is not None:
             on_progress(done.rows)

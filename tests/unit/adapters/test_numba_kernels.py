@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba.core.errors import TypingError
 
 from anystrat.adapters import kernel_files, numba_kernels
 from anystrat.adapters.kernel_files import Turns, private_folder
@@ -47,6 +48,10 @@ def quotient(a: int, b: int) -> float:
 
 def floored(a: int, b: int) -> tuple[int, int]:
     return a // b, a % b
+
+
+def asks_a_number_for_its_name(x: Any) -> Any:
+    return x.name
 
 
 def reciprocals(values: Any) -> float:
@@ -270,6 +275,20 @@ def _locks_of_another(taken: set[int]) -> Callable[..., None]:
             raise BlockingIOError
 
     return lockf
+
+
+def test_a_compilation_that_fails_gives_its_turn_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locks: dict[int, list[int]] = {kernel_files.fcntl.LOCK_EX: [], kernel_files.fcntl.LOCK_UN: []}
+    monkeypatch.setattr(
+        kernel_files.fcntl,
+        "lockf",
+        lambda _descriptor, command, _length, start: locks[command & ~kernel_files.fcntl.LOCK_NB].append(start),
+    )
+    with pytest.raises(TypingError):
+        KernelCompiler(folder)(asks_a_number_for_its_name)(1.0)
+    taken, given_back = locks.values()
+    assert taken == given_back
+    assert len(taken) == 1
 
 
 def test_a_turn_is_one_processs_at_a_time_and_ends_with_it(tmp_path: Path) -> None:
