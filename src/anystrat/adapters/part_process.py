@@ -1,7 +1,7 @@
-"""A part of a cluster in a process of its own, forked, and the line between it and the member that it belongs to.
+"""A part of a run in a process of its own, forked, and the line between it and the process that it belongs to.
 
-The line is a pair of sockets. The member says until when the lease holds and how the kill switch is; the part says what has
-become of it. Where the line ends, or nothing was said until the lease is over, the part ends itself on the spot.
+The line is a pair of sockets. The member of a cluster, or the parent of workers, says until when the lease holds and how the
+kill switch is; the part says what has become of it. Where the line ends, or nothing was said until the lease is over, the part ends itself on the spot.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from anystrat.domain.errors import AnystratError
 #: One that goes on while the machine sleeps, where the system has such a clock; the same for all processes of a machine.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", 1))
 _LINE_END: Final = b"\n"
+_AT_ONCE: Final = 65_536
+_NEXT_OWNER: Final = "its next owner goes on from the journal"
 #: What a part ends with that gave itself up: EX_TEMPFAIL of sysexits.h.
 GIVEN_UP: Final = 75
 
@@ -59,7 +61,7 @@ class PartLine:
         """Why nothing may be sent now; empty where it may."""
         if lease_clock_ns() >= self.until_ns:
             return "the lease of this part is over: its next owner sends what waits"
-        return "the kill switch of the cluster is on" if self.killed else ""
+        return "the kill switch of the run is on" if self.killed else ""
 
     def say(self, word: str) -> None:
         """Tell the member."""
@@ -99,6 +101,7 @@ class ForkedPart:
         self.pid = pid
         self._line = line
         self._rest = b""
+        self._last = b""
         self._code: int | None = None
         line.setblocking(False)
 
@@ -111,10 +114,7 @@ class ForkedPart:
             self._line.send(b"%d %d\n" % (until_ns, killed))
 
     def heard(self) -> list[str]:
-        try:
-            came = self._line.recv(4096)
-        except OSError:
-            return []
+        came, self._last = (self._last, b"") if self._code is not None else (self._read(), b"")
         *lines, self._rest = (self._rest + came).split(_LINE_END)
         return [line.decode(errors="replace") for line in lines]
 
@@ -125,26 +125,38 @@ class ForkedPart:
         self._signal(signal.SIGKILL)
 
     def ended(self) -> int | None:
+        """The code that it ended with; None while it runs. What it said until then can still be asked for."""
         if self._code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
+                self._last = self._read()
                 self._code = os.waitstatus_to_exitcode(status)
                 self._line.close()
         return self._code
+
+    def _read(self) -> bytes:
+        came = b""
+        with suppress(OSError):
+            while piece := self._line.recv(_AT_ONCE):
+                came += piece
+        return came
 
     def _signal(self, number: int) -> None:
         if self._code is None:
             os.kill(self.pid, number)
 
 
-def forked(work: Callable[[PartLine], int], inherited: Sequence[int], what: str) -> ForkedPart:
+def forked(
+    work: Callable[[PartLine], int], inherited: Sequence[int], what: str, *, then: str = _NEXT_OWNER
+) -> ForkedPart:
     """Run `work` in a process of its own; what it returns is the code that it ends with.
 
     Until `work` says otherwise, SIGTERM ends it on the spot, also one that came before it was there to hear it.
-    `inherited` are files of this process that are none of the new one's. Raises `NoProcesses` where the system cannot fork.
+    `inherited` are files of this process that are none of the new one's; `then` is said, after what the matter is, where it
+    ends itself. Raises `NoProcesses` where the system cannot fork.
     """
     if not hasattr(os, "fork"):
-        raise NoProcesses("a cluster's parts are processes, and this system cannot fork: use Linux or macOS")
+        raise NoProcesses("the parts of a run are processes, and this system cannot fork: use Linux or macOS")
     ours, theirs = socket.socketpair()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -167,7 +179,7 @@ def forked(work: Callable[[PartLine], int], inherited: Sequence[int], what: str)
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
         def on_end(why: str) -> None:
-            os.write(2, f"{what}: {why}; it ends here, and its next owner goes on from the journal\n".encode())
+            os.write(2, f"{what}: {why}; it ends here, and {then}\n".encode())
             os._exit(GIVEN_UP)
 
         line = PartLine(theirs, on_end)

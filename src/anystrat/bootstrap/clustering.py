@@ -40,6 +40,11 @@ class LeasedPart:
     number: int
     line: PartLine
     claim: Claim
+    share: None = None
+
+    async def follow(self, runner: Runner) -> None:
+        """Tell the member once the part runs, and do to the runner what is done to the cluster's kill switch."""
+        await follow(self.line, runner)
 
 
 def part_configuration(configuration: Configuration, part: int) -> Configuration:
@@ -48,6 +53,7 @@ def part_configuration(configuration: Configuration, part: int) -> Configuration
     kafka = isinstance(source.options, KafkaSource)
     strategies = tuple(row for each in configuration.strategies if (row := _of_part(each, cluster, kafka, part)))
     schema = f"{journal.schema}_{part}"
+    metrics, control = ports_of_part(configuration, part)
     assert configuration.journal is not None
     return replace(
         configuration,
@@ -56,9 +62,20 @@ def part_configuration(configuration: Configuration, part: int) -> Configuration
         source=replace(source, options=_source_of(source, cluster, part)),
         journal=replace(configuration.journal, options=replace(journal, schema=schema)),
         strategies=strategies,
-        metrics=_metrics_of(configuration.metrics, part),
-        control=_control_of(configuration.control, part),
+        metrics=metrics,
+        control=control,
     )
+
+
+def ports_of_part(configuration: Configuration, part: int) -> tuple[MetricsSettings | None, ControlSettings | None]:
+    """Where a part is asked: parts on one machine must not be in each other's way; port 0 is any that is free already."""
+    metrics, control = configuration.metrics, configuration.control
+    if metrics is not None and metrics.port:
+        metrics = replace(metrics, port=metrics.port + part)
+    if control is not None and control.address[1]:
+        host, _, port = control.listen.rpartition(":")
+        control = replace(control, listen=f"{host}:{int(port) + part}")
+    return metrics, control
 
 
 def _shared(configuration: Configuration) -> tuple[ClusterSettings, SourceSettings, PostgresJournal]:
@@ -82,18 +99,6 @@ def _source_of(source: SourceSettings, cluster: ClusterSettings, part: int) -> N
         return replace(options, subject=subject, durable=f"{options.durable}-{part}")
     assert isinstance(options, KafkaSource)
     return replace(options, partitions=(part,))
-
-
-def _metrics_of(metrics: MetricsSettings | None, part: int) -> MetricsSettings | None:
-    """Parts on one machine must not be in each other's way; port 0 is any that is free already."""
-    return metrics if metrics is None or not metrics.port else replace(metrics, port=metrics.port + part)
-
-
-def _control_of(control: ControlSettings | None, part: int) -> ControlSettings | None:
-    if control is None or not control.address[1]:
-        return control
-    host, _, port = control.listen.rpartition(":")
-    return replace(control, listen=f"{host}:{int(port) + part}")
 
 
 def parts_of(configuration: Configuration) -> dict[int, int]:

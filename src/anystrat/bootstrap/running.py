@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from anystrat.bootstrap.observing import Observation
     from anystrat.control.stream import OutcomeStream
     from anystrat.domain.clock import Clock
+    from anystrat.domain.intake import LiveSource
     from anystrat.domain.journal import Journal
     from anystrat.domain.notices import Listener, Notice
     from anystrat.domain.protocols import Compiler, HistoryProvider
@@ -60,9 +61,11 @@ class RunOptions:
     stream: OutcomeStream | None = None
     #: What tells people.
     notifier: Notifier | None = None
-    #: Of a part of a cluster: why nothing may be sent now, and what its journal is taken over with.
+    #: Of a part of a run: why nothing may be sent now, and what its journal is taken over with.
     fence: Callable[[], str] | None = None
     claim: Claim | None = None
+    #: Of a worker: makes of the source what the worker takes of it.
+    share: Callable[[LiveSource], LiveSource] | None = None
 
 
 def system_clock() -> Clock:
@@ -92,6 +95,9 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
     for engine in engines:
         engine.use_compiler(options.compiler)
     bound_to = run_fingerprint(plan, engines)
+    feed = open_source(
+        source, tuple(plan.shard_of), clock=options.clock, catalog=wiring.catalog, specs=configuration.instruments
+    )
     recorder = None
     if options.record is not None:
         recorder = open_recorder(
@@ -122,13 +128,7 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             fingerprint=bound_to,
             plan=plan,
             engines=engines,
-            source=open_source(
-                source,
-                tuple(plan.shard_of),
-                clock=options.clock,
-                catalog=wiring.catalog,
-                specs=configuration.instruments,
-            ),
+            source=feed if options.share is None else options.share(feed),
             journal=journal,
             clock=options.clock,
             encode=signal_bodies,

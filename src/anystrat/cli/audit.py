@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from anystrat.cli.options import as_json, configuration, verbosity
+from anystrat.cli.options import part as part_option
 
 
 @click.group("audit", short_help="Who did what over the control API; and whether that was changed since.")
@@ -17,21 +18,22 @@ def command() -> None:
 @command.command("show", short_help="Print it.")
 @configuration
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="The last N lines.")
+@part_option
 @as_json
 @verbosity
-def show(config: Path, last: int, *, as_json: bool) -> None:
+def show(config: Path, last: int, part: int | None, *, as_json: bool) -> None:
     """Print the last lines of the audit log, after checking all of it."""
     import json
     from collections import deque
 
     import msgspec
 
-    from anystrat.cli.running_service import configured_places
+    from anystrat.cli.running_service import configured_audit
     from anystrat.cli.screen import Column, line, print_json, table
     from anystrat.control.audit import verified
     from anystrat.domain.tick import datetime_of
 
-    entries = deque(verified(configured_places(config).audit), maxlen=last)
+    entries = deque(verified(configured_audit(config, part)), maxlen=last)
     if as_json:
         print_json({"schema_version": 1, "entries": [msgspec.to_builtins(each) for each in entries]})
     elif not entries:
@@ -60,19 +62,20 @@ def show(config: Path, last: int, *, as_json: bool) -> None:
 @command.command("verify", short_help="Check that no line was changed, moved or taken out.")
 @configuration
 @click.option("--head", metavar="HASH", help="A hash that was noted elsewhere: it must still be there.")
+@part_option
 @as_json
 @verbosity
 @click.pass_context
-def verify(context: click.Context, config: Path, head: str | None, *, as_json: bool) -> None:
+def verify(context: click.Context, config: Path, head: str | None, part: int | None, *, as_json: bool) -> None:
     """Check the audit log from its first line on. Exits with 1 where it is not as it was written.
 
     Whoever can write the file can make all of it anew: note the last hash elsewhere now and then, and give it as --head.
     """
-    from anystrat.cli.running_service import configured_places
+    from anystrat.cli.running_service import configured_audit
     from anystrat.cli.screen import line, print_json
     from anystrat.control.audit import GENESIS, AuditRefused, verified
 
-    path = configured_places(config).audit
+    path = configured_audit(config, part)
     count, last, met, problem = 0, GENESIS, head is None, ""
     try:
         for entry in verified(path):

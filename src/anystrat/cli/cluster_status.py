@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,6 +51,26 @@ def report_of(configuration: Configuration) -> dict[str, Any]:
             for each in view.leases
         ],
     }
+
+
+def parts_elsewhere(configuration: Configuration, here: Collection[int], part: int | None) -> list[str]:
+    """What is to be said of the parts, or the one, that do not run on this machine."""
+    from anystrat.bootstrap.clustering import open_leases
+
+    with closing(open_leases(configuration)) as leases:
+        view = leases.view()
+    found: dict[str, list[str]] = {}
+    for each in view.leases:
+        if each.part not in here and part in {None, each.part}:
+            found.setdefault(each.owner if each.taken else "", []).append(str(each.part))
+    control = configuration.control
+    port = "" if control is None else f", port {control.address[1]} + its number"
+    reached = f"ask there, or name a part's own address in ANYSTRAT_CONTROL_URL{port}"
+    return [
+        f"{'part' if len(numbers) == 1 else 'parts'} {', '.join(numbers)} "
+        + (f"on {owner.partition('/')[0]}: {reached}" if owner else "nobody has just now")
+        for owner, numbers in found.items()
+    ]
 
 
 def show(report: dict[str, Any]) -> None:

@@ -34,28 +34,36 @@ def journal(function: F) -> F:
     return _argument(function, take)
 
 
-def journal_or_cluster(function: F) -> F:
-    """JOURNAL_OR_CONFIG, as the argument `journal`: the place of a journal, or a configuration with `cluster`."""
+def journals(function: F) -> F:
+    """JOURNAL_OR_CONFIG, as the argument `journals`: the places of journals by worker (None: of one process), or a configuration with `cluster`."""
 
-    def take(context: click.Context, _parameter: click.Parameter, value: Path | None) -> JournalPlace | Configuration:
+    def take(
+        context: click.Context, _parameter: click.Parameter, value: Path | None
+    ) -> dict[int | None, JournalPlace] | Configuration:
+        from anystrat import bootstrap
         from anystrat.bootstrap.journals import journal_in
-        from anystrat.cli.cluster_status import shared_out
+        from anystrat.config import load_configuration
 
         if value is not None and is_journal(value):
-            return journal_in(value)
+            return {None: journal_in(value)}
         config, part = found_config(value), context.meta.get(_PART)
-        shared = shared_out(config) if part is None else None
-        return shared or configured_journal(config, part)
+        if part is None:
+            found = load_configuration(config, bootstrap.default_catalog(), strategies_required=False)
+            if found.cluster is not None:
+                return found
+            if workers := _workers_of(found):
+                return {worker: journal_in(path) for worker, path in workers.items()}
+        return {part: configured_journal(config, part)}
 
-    return _argument(function, take)
+    return _argument(function, take, "journals")
 
 
-def _argument(function: F, take: Callable[..., object]) -> F:
+def _argument(function: F, take: Callable[..., object], name: str = "journal") -> F:
     def keep(context: click.Context, _parameter: click.Parameter, value: int | None) -> None:
         context.meta[_PART] = value
 
     function = click.argument(
-        "journal",
+        name,
         required=False,
         type=click.Path(path_type=Path),
         metavar="[JOURNAL_OR_CONFIG]",
@@ -68,7 +76,7 @@ def _argument(function: F, take: Callable[..., object]) -> F:
         expose_value=False,
         callback=keep,
         metavar="N",
-        help="The journal of this part, where a run is shared out among machines.",
+        help="The journal of this part (or worker), where a run is shared out.",
     )(function)
 
 
@@ -82,14 +90,30 @@ def is_journal(path: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
+def _workers_of(configuration: Configuration) -> dict[int, Path]:
+    """The journals of a run's workers, by number; none where it runs in one process, or not in files."""
+    from anystrat.control.places import workers_beside
+    from anystrat.domain.endpoints import SqliteJournal
+
+    options = None if configuration.journal is None else configuration.journal.options
+    if not isinstance(options, SqliteJournal) or options.path.exists():
+        return {}
+    return {worker: path for (worker, _), path in sorted(workers_beside(options.path).items())}
+
+
 def configured_journal(config: Path, part: int | None = None) -> JournalPlace:
     """The journal that a configuration names, or that of a part of it. Raises `ConfigurationError`, `click.UsageError`."""
     from anystrat import bootstrap
     from anystrat.bootstrap.clustering import part_configuration
-    from anystrat.bootstrap.journals import journal_of
+    from anystrat.bootstrap.journals import journal_in, journal_of
     from anystrat.config import load_configuration
 
     found = load_configuration(config, bootstrap.default_wiring().catalog, strategies_required=False)
+    if found.cluster is None and (workers := _workers_of(found)):
+        if part not in workers:
+            asked = "every worker has a journal: name one" if part is None else f"there is no worker {part}"
+            raise click.UsageError(f"{config} runs in workers, and {asked}, --part {' or '.join(map(str, workers))}")
+        return journal_in(workers[part])
     parts = 0 if found.cluster is None else found.cluster.parts
     if parts and part is None:
         raise click.UsageError(

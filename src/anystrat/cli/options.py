@@ -75,6 +75,16 @@ def as_json(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(function)
 
 
+def part(function: F) -> F:
+    """`--part`, as the argument `part`: None means all parts."""
+    return click.option(
+        "--part",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Only this part (or worker) of a run that is shared out; else all that run on this machine.",
+    )(function)
+
+
 def account(what: str) -> Callable[[F], F]:
     """`--cash` and `--days-per-year`, for a command that keeps an account for every `what`."""
     options = (

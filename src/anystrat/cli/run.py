@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from anystrat.bootstrap.clustering import LeasedPart
     from anystrat.bootstrap.watching import PostgresWatch
+    from anystrat.bootstrap.working import WorkerPart
     from anystrat.domain.configuration import Configuration
     from anystrat.domain.health import Endpoint
     from anystrat.domain.protocols import Compiler
@@ -63,6 +64,14 @@ _ONE_SIGNAL_SEC: Final = 0.2
     "--control", metavar="HOST:PORT", help="Take commands there, over HTTP; else where the configuration says."
 )
 @click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Processes that the instruments are spread over; the signals are the same.",
+)
+@click.option(
     "--strict", is_flag=True, help="End with 3 where a model does not load, instead of leaving its strategy out."
 )
 @as_json
@@ -75,6 +84,7 @@ def command(
     speed: str,
     drain_sec: float,
     control: str | None,
+    workers: int,
     *,
     strict: bool,
     as_json: bool,
@@ -90,6 +100,7 @@ def command(
     anystrat run anystrat.yaml
     """  # noqa: D301  click takes a real backspace as "keep these lines"
     from anystrat import bootstrap
+    from anystrat.bootstrap.working import refuse_single
     from anystrat.cli.run_summary import summary
     from anystrat.cli.screen import print_json
     from anystrat.config import load_configuration
@@ -98,13 +109,20 @@ def command(
     catalog = bootstrap.default_catalog()
     configured = asked.overlaid(load_configuration(config, catalog))
     compiler = _compiler(speed, configured, quiet=asked.settings.quiet)
-    if configured.cluster is not None:
+    if configured.cluster is not None and workers == 1:
         from anystrat.cli.run_member import run_member
 
         report = run_member(asked, catalog, configured, compiler)
         if as_json:
             print_json(report)
         return
+    if workers > 1:
+        from anystrat.cli.run_workers import run_workers
+
+        code, report = run_workers(asked, catalog, configured, compiler, workers)
+        print_json(report) if as_json else None if asked.settings.quiet else summary(report)
+        context.exit(code)
+    refuse_single(configured)
 
     def show(report: dict[str, Any]) -> None:
         if as_json:
@@ -146,7 +164,7 @@ def run_service(
     compiler: Compiler | None,
     *,
     overlaid: Callable[[Configuration], Configuration] | None = None,
-    part: LeasedPart | None = None,
+    part: LeasedPart | WorkerPart | None = None,
     show: Callable[[dict[str, Any]], None] | None = None,
 ) -> bool:
     """Run one runner to its end, with all that is around it; whether everything that was to be is delivered.
@@ -177,6 +195,7 @@ def run_service(
         notifier=told,
         fence=None if part is None else part.line.closed,
         claim=None if part is None else part.claim,
+        share=None if part is None else part.share,
     )
     runner = build_runner(configured, wiring, options)
     watching.outcome_log.models(wiring.left_out, wiring.degraded)
@@ -285,7 +304,7 @@ async def _served(
     configured: Configuration,
     told: Notifier | None,
     watches: Sequence[PostgresWatch],
-    part: LeasedPart | None,
+    part: LeasedPart | WorkerPart | None,
 ) -> tuple[dict[str, Any], AnystratError | None]:
     """Run to the end, whichever comes; what it came to, and what its source failed of."""
     from anystrat.bootstrap.running import watchdog
@@ -303,9 +322,7 @@ async def _served(
             runner.listening(what, await endpoint.start())
         hearing = [asyncio.create_task(each.run(), name="watch") for each in watches]
         if part is not None:
-            from anystrat.bootstrap.clustering import follow
-
-            hearing.append(asyncio.create_task(follow(part.line, runner), name="member"))
+            hearing.append(asyncio.create_task(part.follow(runner), name="member"))
         failure = None
         with _stopped_by_signals(runner):
             try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anystrat.domain.configuration import Configuration
     from anystrat.domain.protocols import Compiler
     from anystrat.runner.member import Member
+    from anystrat.runner.workers import Workers
     from anystrat.strategies.catalog import Catalog
 
 
@@ -66,22 +67,23 @@ def run_member(asked: Asked, catalog: Catalog, configured: Configuration, compil
         wakeup=reading,
         inherited=(writing,),
     )
-    with _stopped_by_signals(member, writing):
+    with stopped_by_signals(member, writing):
         member.run()
     return {"schema_version": 1, "run": configured.run.name, "member": member.name, "parts_run": member.parts_run}
 
 
 @contextmanager
-def _stopped_by_signals(member: Member, wakeup: int) -> Generator[None]:
+def stopped_by_signals(parent: Member | Workers, wakeup: int) -> Generator[None]:
+    """The first signal drains all parts, the second ends them with this process, on the spot."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def asked(number: int, _frame: FrameType | None) -> None:
-        if member.stopping:
-            # The parts see that their member is gone, and end as well.
+        if parent.stopping:
+            # The parts see that it is gone, and end as well.
             os._exit(INTERRUPTED if number == signal.SIGINT else TERMINATED)
-        member.stop()
+        parent.stop()
 
     before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
     woken = signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)

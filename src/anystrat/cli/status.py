@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from anystrat.cli.journal_argument import journal_or_cluster
+from anystrat.cli.journal_argument import journals as journals_argument
 from anystrat.cli.options import as_json, verbosity
 
 if TYPE_CHECKING:
@@ -18,44 +18,54 @@ SCHEMA_VERSION: Final = 1
 
 
 @click.command("status", short_help="Say what a run did and how its strategies are, from its journal.")
-@journal_or_cluster
+@journals_argument
 @as_json
 @verbosity
 @click.pass_context
-def command(context: click.Context, journal: JournalPlace | Configuration, *, as_json: bool) -> None:
+def command(context: click.Context, journals: dict[int | None, JournalPlace] | Configuration, *, as_json: bool) -> None:
     """Say what a run did and how its strategies are, from its journal: while it runs, and after.
 
     JOURNAL_OR_CONFIG is a journal's file or the configuration that names it; else $ANYSTRAT_CONFIG, else ./anystrat.yaml.
     A service with a control API is asked as well: strategies are as they are now then, else as they were a second ago at
     most. Exits with 1 where the ticks do not add up.
 
-    Of a run that is shared out among machines: who has which part, from the leases in its database. Exits with 1 where a part
+    Of a run in workers: all of them together, and exits with 1 where one runs and another does not. Of a run that is shared
+    out among machines: who has which part, from the leases in its database. Exits with 1 where a part
     does not run.
 
     \b
     anystrat status live.yaml
     """  # noqa: D301  click takes a real backspace as "keep these lines"
-    from anystrat.bootstrap.journals import look_into_journal
+    from anystrat.cli import worker_status
     from anystrat.cli.screen import print_json
     from anystrat.domain.configuration import Configuration
 
-    if isinstance(journal, Configuration):
+    if isinstance(journals, Configuration):
         from anystrat.cli import cluster_status
 
-        shared = cluster_status.report_of(journal)
+        shared = cluster_status.report_of(journals)
         print_json(shared) if as_json else cluster_status.show(shared)
         if not shared["whole"]:
             context.exit(1)
         return
-    with look_into_journal(journal) as found:
-        report = report_of(found)
-    report |= _from_the_service(journal.access) if report["running_as"] else {}
+    reports = {worker: _of_journal(place) for worker, place in journals.items()}
+    report = worker_status.together(reports) if len(reports) > 1 else next(iter(reports.values()))
     if as_json:
         print_json(report)
     else:
         show(report)
+    if not report.get("whole", True):
+        context.exit(1)
     if not report["balanced"]:
         context.exit(1)
+
+
+def _of_journal(place: JournalPlace) -> dict[str, Any]:
+    from anystrat.bootstrap.journals import look_into_journal
+
+    with look_into_journal(place) as found:
+        report = report_of(found)
+    return report | (_from_the_service(place.access) if report["running_as"] else {})
 
 
 def _from_the_service(at: Path) -> dict[str, Any]:
@@ -124,14 +134,15 @@ def report_of(found: JournalLook) -> dict[str, Any]:
 
 def show(report: dict[str, Any]) -> None:
     """Print it for people."""
+    from anystrat.cli import worker_status
     from anystrat.cli.run_summary import in_words, strategies_table
     from anystrat.cli.screen import count, line, pairs
 
     strategies_table(report["strategies"])
-    process = report["running_as"]
     items = [
-        ("running", f"yes, {process if isinstance(process, str) else f'as process {process}'}" if process else "no"),
+        ("running", _running(report["running_as"]) if "workers" not in report else worker_status.running(report)),
         *([("control", report["control"])] if "control" in report else []),
+        *[(f"control {one['worker']}", one["control"]) for one in report.get("workers", ()) if one["control"]],
         *(
             [("troubles", "; ".join(f"{part}: {why}" for part, why in report["troubles"].items()))]
             if report.get("troubles")
@@ -151,6 +162,10 @@ def show(report: dict[str, Any]) -> None:
     pairs(items)
     if not report["strategies"]:
         line("No strategy has been reported on yet: the run has only begun.")
+
+
+def _running(process: object) -> str:
+    return f"yes, {process if isinstance(process, str) else f'as process {process}'}" if process else "no"
 
 
 def _process_in_words(one: dict[str, Any]) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from anystrat.control.places import Access, read_access
+from anystrat.control.places import Access
 from anystrat.domain.errors import AnystratError, ConfigurationError, MissingExtra, Problem
 
 if TYPE_CHECKING:
@@ -40,15 +39,10 @@ class RequestRefused(AnystratError):
         self.code = code
 
 
-def access_of(places: Path, environ: Mapping[str, str] = os.environ) -> Access | None:
-    """How to reach the service: as the environment says, else as the service wrote it down; None where neither says.
-
-    Raises `FileRefused`.
-    """
+def named_access(environ: Mapping[str, str] = os.environ) -> Access | None:
+    """How to reach the service that the environment names; None where it names none."""
     url = environ.get(URL_VARIABLE)
-    if url:
-        return Access(url.rstrip("/"), environ.get(TOKEN_VARIABLE, ""), 0)
-    return read_access(places)
+    return Access(url.rstrip("/"), environ.get(TOKEN_VARIABLE, ""), 0) if url else None
 
 
 class ControlClient:

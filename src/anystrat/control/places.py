@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,10 @@ OWNER_ONLY: Final = 0o600
 _OTHERS: Final = 0o077
 #: Files that are read whole: more than this is none of ours.
 _LARGEST: Final = 4 * 1024 * 1024
+_ACCESS: Final = ".control.json"
+_AUDIT: Final = ".audit.jsonl"
+_PART: Final = re.compile(r"-part-(\d+)$")
+_WORKER: Final = re.compile(r"\.worker-(\d+)-of-(\d+)$")
 
 
 class FileRefused(AnystratError):
@@ -63,8 +69,61 @@ def places_of(configuration: Configuration) -> Places:
     return Places(
         access_beside(directory / f"{stem}.db"),
         tokens or directory / f"{tokens_stem}.tokens.json",
-        _of_part(audit, configuration.part) or directory / f"{stem}.audit.jsonl",
+        _of_part(audit, configuration.part) or directory / f"{stem}{_AUDIT}",
     )
+
+
+def worker_file(path: Path, worker: int, workers: int) -> Path:
+    """The file of one worker, where a run in one process has `path`."""
+    stem, suffix = _halves(path)
+    return path.with_name(f"{stem}.worker-{worker}-of-{workers}{suffix}")
+
+
+def workers_beside(path: Path) -> dict[tuple[int, int], Path]:
+    """(worker, workers) of every file that workers have where a run in one process has `path`."""
+    stem, suffix = _halves(path)
+    found = {}
+    for each in path.parent.glob(f"{escape(stem)}.worker-*{escape(suffix)}"):
+        if match := _WORKER.search(each.name.removesuffix(suffix)):
+            found[int(match[1]), int(match[2])] = each
+    return found
+
+
+def _halves(path: Path) -> tuple[str, str]:
+    """A file's name, and the suffix that says what it is."""
+    suffix = next((each for each in (_ACCESS, _AUDIT) if path.name.endswith(each)), path.suffix)
+    return path.name.removesuffix(suffix), suffix
+
+
+def accesses_of_parts(configuration: Configuration) -> dict[int, Path]:
+    """How the parts of a run are reached that have said so on this machine: its workers, or those of a cluster's parts that are here."""
+    whole = places_of(configuration).access
+    found = {worker: path for (worker, _), path in workers_beside(whole).items()}
+    stem = whole.name.removesuffix(_ACCESS)
+    for path in whole.parent.glob(f"{escape(stem)}-part-*{_ACCESS}"):
+        if (number := part_of(path)[1]) is not None:
+            found[number] = path
+    return dict(sorted(found.items()))
+
+
+def part_of(access: Path) -> tuple[str, int | None]:
+    """Of which run, by the beginning of its name, an access file is, and of which part; None: of the whole."""
+    name = access.name.removesuffix(_ACCESS)
+    match = _WORKER.search(name) or _PART.search(name)
+    return (
+        (str(access.with_name(name[: match.start()])), int(match[1])) if match else (str(access.with_name(name)), None)
+    )
+
+
+def audits_of_parts(configuration: Configuration) -> dict[int, Path]:
+    """The audit logs of a run's parts that are on this machine, whether they run now or not."""
+    whole = places_of(configuration).audit
+    stem, suffix = _halves(whole)
+    found = {worker: path for (worker, _), path in workers_beside(whole).items()}
+    for path in whole.parent.glob(f"{escape(stem)}-part-*{escape(suffix)}"):
+        if match := _PART.search(path.name.removesuffix(suffix)):
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))
 
 
 def _of_part(path: Path | None, part: int | None) -> Path | None:
@@ -73,7 +132,7 @@ def _of_part(path: Path | None, part: int | None) -> Path | None:
 
 def access_beside(journal: Path) -> Path:
     """Where the service that writes this journal says how to reach it."""
-    return journal.with_name(f"{journal.stem}.control.json")
+    return journal.with_name(f"{journal.stem}{_ACCESS}")
 
 
 def sync_directory(directory: Path) -> None:

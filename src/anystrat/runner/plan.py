@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from anystrat.domain.configuration import StrategyConfig
 
 _BASE = 0
+#: Another one than that of shards: a worker's instruments would leave some of its shards empty otherwise.
+_WORKER_BASE = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +75,27 @@ def plan_shards(
     strategy watches is in the last shard, if there are several, and nothing else is: others need not wait for it.
     """
     rows = [row for row in strategies if row.enabled]
+    found = _components(rows)
+    tokens, roots = np.array(list(found), np.int64), np.array(list(found.values()), np.int64)
+    if together:
+        roots[:] = roots[:1]
+    apart = {found[token] for row in rows if row.isolation is not None for token in row.instrument_tokens}
+    if apart and count > 1 and not together:
+        shards = _spread(roots, count - 1, sharding)
+        shards[np.isin(roots, list(apart))] = count - 1
+    else:
+        shards = _spread(roots, count, sharding)
+    return ShardPlan(count, sharding, dict(zip(tokens.tolist(), shards.tolist(), strict=True)), tokens, shards)
+
+
+def spread_over_workers(strategies: Iterable[StrategyConfig], workers: int) -> dict[int, int]:
+    """The worker of every instrument that an enabled strategy watches; those that one executor watches are together."""
+    found = _components([row for row in strategies if row.enabled])
+    return {token: mixed(_WORKER_BASE, (root,)) % workers for token, root in found.items()}
+
+
+def _components(rows: Sequence[StrategyConfig]) -> dict[int, int]:
+    """The smallest token of each one's connected component, in ascending order of tokens."""
     parent: dict[int, int] = {}
 
     def root(token: int) -> int:
@@ -87,17 +110,7 @@ def plan_shards(
         for token in row.instrument_tokens[1:] if not row.per_instrument else ():
             first, second = sorted((root(row.instrument_tokens[0]), root(token)))
             parent[second] = first
-    tokens = np.array(sorted(parent), np.int64)
-    roots = np.array([root(token) for token in tokens.tolist()], np.int64)
-    if together:
-        roots[:] = roots[:1]
-    apart = {root(token) for row in rows if row.isolation is not None for token in row.instrument_tokens}
-    if apart and count > 1 and not together:
-        shards = _spread(roots, count - 1, sharding)
-        shards[np.isin(roots, list(apart))] = count - 1
-    else:
-        shards = _spread(roots, count, sharding)
-    return ShardPlan(count, sharding, dict(zip(tokens.tolist(), shards.tolist(), strict=True)), tokens, shards)
+    return {token: root(token) for token in sorted(parent)}
 
 
 def _spread(tokens: NDArray[np.int64], count: int, sharding: Sharding) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -86,6 +86,8 @@ class Runner:
         self.problem: BaseException | None = None
         #: How the source came to its end; None while it has not.
         self.source_end: SourceEnd | None = None
+        #: Called whenever the kill switch is turned, as it takes effect.
+        self.on_switch: Callable[[bool], object] = lambda _on: None
         self._ending = asyncio.Event()
         acknowledgements = Acknowledgements()
         self.deliveries = {each.broker: each for each in parts.deliveries(self._dead)}
@@ -389,6 +391,7 @@ class Runner:
         Not before the journal is open.
         """
         self.killed = on
+        self.on_switch(on)
         if on:
             for delivery in self.deliveries.values():
                 delivery.kill()
@@ -408,6 +411,7 @@ class Runner:
         if self.killed or not any(isinstance(one, Noted) and one.details.get("by") == "account" for one in outcomes):
             return
         self.killed = True
+        self.on_switch(True)
         for delivery in self.deliveries.values():
             delivery.kill()
         self.command(Command(Operation.KILL, self._parts.clock.now_ns()))

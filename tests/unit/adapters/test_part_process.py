@@ -103,6 +103,6 @@ def test_the_kill_switch_and_the_end_of_the_lease_close_it_for_signals():
     code_of_words = []
     while len(code_of_words) < 2:
         code_of_words += said(part)
-    assert code_of_words[0] == "then: the kill switch of the cluster is on"
+    assert code_of_words[0] == "then: the kill switch of the run is on"
     assert code_of_words[1].startswith("last: the lease of this part is over")
     code_of(part)
