@@ -10,31 +10,17 @@ from typing import TYPE_CHECKING
 
 from anystrat.engine.checks import (
     CIRCUIT_OPEN,
-    CLOSED,
     MINUTE_NS,
-    PREOPEN,
     RATE_LIMITED,
-    REGULAR,
-    check_gate,
-    check_market,
-    check_position,
-    check_prices,
-    check_signal,
     remember,
 )
 from anystrat.engine.columns.grouping import (
-    AUCTION_BIT,
     BLOCKED_BITS,
-    CLOSED_BIT,
-    HALTED_BIT,
-    PREOPEN_BIT,
     floor_bucket,
 )
-from anystrat.engine.fills import enqueue, fill
+from anystrat.engine.fills import enqueue
 from anystrat.engine.lane_tables import (
-    AFTER_SIGNAL,
     AGE,
-    BEFORE_SIGNAL,
     BUCKET,
     BUCKET_DIGITS,
     BUCKET_SCALE,
@@ -48,6 +34,7 @@ from anystrat.engine.lane_tables import (
     TICKS,
     watcher_bit,
 )
+from anystrat.engine.raw_signals import AFTER_SIGNAL, BEFORE_SIGNAL, fill_and_log, judged
 from anystrat.engine.recent import has_room, recent_place
 from anystrat.engine.state import REASON_COLUMNS
 
@@ -78,10 +65,11 @@ def conclude(
         return True
     quantity = lanes.order.quantity[k]
     signed = quantity if side == 1 else -quantity
-    code = checked(limits, book, lanes, e, s, i, ts, price, flags, confidence, quantity, signed)
     place = recent_place(book, s, side, bucket)
-    if code == 0:
-        code = check_gate(limits, book, e, s, ts, side, place)
+    opened = book.instrument.minute_open[i] if book.instrument.minute[i] == ts // MINUTE_NS else math.nan
+    killed = lanes.control[KILLED] != 0
+    age = lanes.control[AGE]
+    code = judged(limits, book, e, s, ts, price, flags, opened, age, killed, side, confidence, quantity, place)
     if code == CIRCUIT_OPEN or (code == RATE_LIMITED and limits.pause_on_throttle[e] != 0):
         return True
     book.executor.evaluations[e] += 1
@@ -125,39 +113,6 @@ def bucket_of(lanes: Lanes, price: float, digits: int, scale: int) -> tuple[int,
     return control[BUCKET], True
 
 
-def checked(
-    limits: Limits,
-    book: Book,
-    lanes: Lanes,
-    e: int,
-    s: int,
-    i: int,
-    ts: int,
-    price: float,
-    flags: int,
-    confidence: float,
-    quantity: int,
-    signed: int,
-) -> int:
-    """Checks 1 to 9: 0, or the reason's number."""
-    session = REGULAR
-    if flags & CLOSED_BIT != 0:
-        session = CLOSED
-    elif flags & PREOPEN_BIT != 0:
-        session = PREOPEN
-    killed = lanes.control[KILLED] != 0
-    halted = flags & HALTED_BIT != 0
-    code = check_market(limits, e, killed, session, halted, flags & AUCTION_BIT != 0, lanes.control[AGE])
-    if code == 0:
-        code = check_signal(limits, e, confidence, quantity, price)
-    if code == 0:
-        opened = book.instrument.minute_open[i] if book.instrument.minute[i] == ts // MINUTE_NS else math.nan
-        code = check_prices(limits, e, price, opened, price)
-    if code == 0:
-        code = check_position(limits, book, e, s, ts, signed, price)
-    return code
-
-
 def fill_waiting(limits: Limits, book: Book, lanes: Lanes, e: int, s: int, ts: int, price: float, tick: int) -> None:
     """Fill every order that waits on slot `s`, in the order of acceptance."""
     waiting = book.slot.pending_count[s]
@@ -178,20 +133,9 @@ def fill_one(
     tick: int,
     stage: int,
 ) -> None:
-    """Fill one order, and write it into the log."""
-    price, fee, realised, trip = fill(limits, book, e, s, ts, signed, tick_price)
-    if lanes.control[FILLS_UNTOLD] != 0:
-        return
-    n = lanes.control[FILLS]
-    lanes.control[FILLS] = n + 1
-    lanes.fills.tick[n] = tick
-    lanes.fills.executor[n] = e
-    lanes.fills.slot[n] = s
-    lanes.fills.stage[n] = stage
-    lanes.fills.quantity[n] = signed
-    lanes.fills.position[n] = book.slot.position[s]
-    lanes.fills.round_trip[n] = trip
-    lanes.fills.price[n] = price
-    lanes.fills.fee[n] = fee
-    lanes.fills.realised[n] = realised
-    lanes.fills.average[n] = book.slot.average[s]
+    """Fill one order, and write it into the log if somebody wants to be told."""
+    n = -1
+    if lanes.control[FILLS_UNTOLD] == 0:
+        n = lanes.control[FILLS]
+        lanes.control[FILLS] = n + 1
+    fill_and_log(limits, book, lanes.fills, n, e, s, ts, signed, tick_price, tick, stage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableSequence
 from typing import Final, NamedTuple
 
+from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.state import Floats, Ints
 
 #: Kinds of watchers: those of no kind take the engine's own steps on every tick.
@@ -49,9 +50,6 @@ SAID: Final = 2
 
 #: Every watcher's bit.
 EVERY_BIT: Final = 2**32 - 1
-
-BEFORE_SIGNAL: Final = 0
-AFTER_SIGNAL: Final = 1
 
 
 class LaneColumns(NamedTuple):
@@ -135,22 +133,6 @@ class SignalLog(NamedTuple):
     code: Ints
     confidence: Floats
     value: Floats
-
-
-class FillLog(NamedTuple):
-    """Paper fills, in the order of ticks and watchers; `stage` says whether before or after the executor's signal."""
-
-    tick: Ints
-    executor: Ints
-    slot: Ints
-    stage: Ints
-    quantity: Ints
-    position: Ints
-    round_trip: Ints
-    price: Floats
-    fee: Floats
-    realised: Floats
-    average: Floats
 
 
 class Lanes(NamedTuple):

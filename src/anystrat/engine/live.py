@@ -32,7 +32,6 @@ from anystrat.engine.lane_tables import (
     SIGNALS,
     SMA_CROSSOVER,
     STATUS,
-    FillLog,
     LaneColumns,
     Lanes,
     OrderColumns,
@@ -42,6 +41,7 @@ from anystrat.engine.lane_tables import (
     WatcherColumns,
 )
 from anystrat.engine.lanes import take_tick, take_token, token_place
+from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.state import table_type, view_of
 from anystrat.strategies.breakout import breakout_fired
 from anystrat.strategies.mean_reversion import mean_reversion_fired, screen_of

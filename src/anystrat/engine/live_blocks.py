@@ -19,11 +19,11 @@ from anystrat.engine.lane_tables import (
     LISTED,
     SIGNALS,
     Block,
-    FillLog,
     SignalLog,
 )
 from anystrat.engine.lanes import take_block
 from anystrat.engine.live import SESSION_FLAG, token_table
+from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.taken import TakenBlock
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from anystrat.domain.outcomes import REASON_CODE, REASONS, Dropped, Emitted, Fil
 from anystrat.domain.signal import SIDE_CODE, SIDE_NAME, EmittedSignal, SignalResult
 from anystrat.engine.block_logs import columns_in, entries_of
 from anystrat.engine.dropped_ticks import dropped_ticks
-from anystrat.engine.lane_tables import FillLog, SignalLog
+from anystrat.engine.lane_tables import SignalLog
+from anystrat.engine.raw_signals import FillLog
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.state import Floats, Ints, table_type, view_of, views
 
 
@@ -51,22 +52,6 @@ class GroupedColumns(NamedTuple):
     open: Floats
 
 
-class FillColumns(NamedTuple):
-    """Paper fills, in the order in which the gate made them."""
-
-    tick: Ints
-    executor: Ints
-    slot: Ints
-    quantity: Ints
-    price: Floats
-    fee: Floats
-    realised: Floats
-    position: Ints
-    average: Floats
-    round_trip: Ints
-    stage: Ints
-
-
 class MoveColumns(NamedTuple):
     """Transitions, in the order in which the gate made them; `trigger` is a place in `TRIGGERS`."""
 
@@ -97,7 +82,7 @@ class Walk(NamedTuple):
     instruments: InstrumentRange
     grouped: GroupedColumns
     price: Floats
-    fills: FillColumns
+    fills: FillLog
     moves: MoveColumns
     queue: QueueColumns
     sizes: Ints
@@ -127,7 +112,7 @@ class BlockTables(NamedTuple):
             views(InstrumentRange, self.instruments),
             views(GroupedColumns, self.grouped),
             view_of(self.price),
-            views(FillColumns, self.fills),
+            views(FillLog, self.fills),
             views(MoveColumns, self.moves),
             views(QueueColumns, self.queue),
             view_of(self.sizes),

@@ -13,19 +13,12 @@ from typing import TYPE_CHECKING, Final
 from anystrat.domain.lifecycle import State, Trigger
 from anystrat.engine.checks import (
     CIRCUIT_OPEN,
-    CLOSED,
-    PREOPEN,
     RATE_LIMITED,
-    REGULAR,
-    check_gate,
-    check_market,
-    check_position,
-    check_prices,
-    check_signal,
     remember,
 )
-from anystrat.engine.columns.grouping import AUCTION_BIT, BLOCKED_BITS, CLOSED_BIT, HALTED_BIT, PREOPEN_BIT
-from anystrat.engine.fills import enqueue, fill
+from anystrat.engine.columns.grouping import BLOCKED_BITS
+from anystrat.engine.fills import enqueue
+from anystrat.engine.raw_signals import AFTER_SIGNAL, BEFORE_SIGNAL, fill_and_log, judged
 from anystrat.engine.recent import has_room, recent_place
 from anystrat.engine.sizing import BY_VOLATILITY, account_quantity
 from anystrat.engine.state import NEVER, REASON_COLUMNS
@@ -55,10 +48,6 @@ NO_TICK: Final = 2**62
 _FILLS: Final = 0
 _MOVES: Final = 1
 _QUEUED: Final = 2
-
-#: The order of things within an executor's tick.
-BEFORE_SIGNAL: Final = 0
-AFTER_SIGNAL: Final = 1
 
 
 def run_gate(limits: Limits, book: Book, killed: bool, walk: Walk) -> int:
@@ -168,22 +157,14 @@ def judge(
         size(limits, book, walk, e, k)
     quantity = walk.fired.quantity[k]
     signed = quantity if side == 1 else -quantity
-    session = REGULAR
-    if flags & CLOSED_BIT:
-        session = CLOSED
-    elif flags & PREOPEN_BIT:
-        session = PREOPEN
-    code = check_market(limits, e, killed, session, flags & HALTED_BIT != 0, flags & AUCTION_BIT != 0, 0)
-    if code == 0:
-        code = check_signal(limits, e, walk.fired.confidence[k], quantity, price)
-    if code == 0:
-        code = check_prices(limits, e, price, walk.grouped.open[p], price)
-    if code == 0:
-        if limits.max_exposure[e] < math.inf:
-            mark_to_market(limits, book, walk, e, walk.grouped.tick[p])
-        code = check_position(limits, book, e, s, ts, signed, price)
-    if code == 0:
-        code = check_gate(limits, book, e, s, ts, side, recent_place(book, s, side, walk.fired.bucket[k]))
+    bucket = walk.fired.bucket[k]
+    if limits.max_exposure[e] < math.inf:
+        mark_to_market(limits, book, walk, e, walk.grouped.tick[p])
+    confidence = walk.fired.confidence[k]
+    place = recent_place(book, s, side, bucket)
+    code = judged(
+        limits, book, e, s, ts, price, flags, walk.grouped.open[p], 0, killed, side, confidence, quantity, place
+    )
     if code != 0:
         return code
     if not has_room(limits, book, e, s, ts):
@@ -191,7 +172,6 @@ def judge(
     now_fill = limits.same_tick[e] != 0 and flags & BLOCKED_BITS == 0
     if not now_fill and book.slot.pending_count[s] >= book.pending_room:
         return -(1 + NEED_PENDING_ROOM)
-    bucket = walk.fired.bucket[k]
     remember(limits, book, e, s, ts, side, bucket, recent_place(book, s, side, bucket))
     book.executor.signals[e] += 1
     if now_fill:
@@ -284,20 +264,10 @@ def fill_waiting(limits: Limits, book: Book, walk: Walk, e: int) -> None:
 
 def fill_one(limits: Limits, book: Book, walk: Walk, e: int, s: int, p: int, signed: int, stage: int) -> None:
     """Fill one order at the tick at position `p`, and write it into the log."""
-    price, fee, realised, trip = fill(limits, book, e, s, walk.grouped.ts[p], signed, walk.price[p])
     n = walk.sizes[_FILLS]
     walk.sizes[_FILLS] = n + 1
-    walk.fills.tick[n] = walk.grouped.tick[p]
-    walk.fills.executor[n] = e
-    walk.fills.slot[n] = s
-    walk.fills.quantity[n] = signed
-    walk.fills.price[n] = price
-    walk.fills.fee[n] = fee
-    walk.fills.realised[n] = realised
-    walk.fills.position[n] = book.slot.position[s]
-    walk.fills.average[n] = book.slot.average[s]
-    walk.fills.round_trip[n] = trip
-    walk.fills.stage[n] = stage
+    tick = walk.grouped.tick[p]
+    fill_and_log(limits, book, walk.fills, n, e, s, walk.grouped.ts[p], signed, walk.price[p], tick, stage)
 
 
 def move(book: Book, walk: Walk, e: int, tick: int, ts: int, after: int, trigger: int, stage: int) -> None:

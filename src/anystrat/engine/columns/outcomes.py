@@ -23,8 +23,9 @@ from anystrat.domain.outcomes import (
     Transition,
 )
 from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
-from anystrat.engine.columns.gate import BEFORE_SIGNAL, NOT_EVALUATED, TRIGGERS
+from anystrat.engine.columns.gate import NOT_EVALUATED, TRIGGERS
 from anystrat.engine.dropped_ticks import dropped_ticks
+from anystrat.engine.raw_signals import BEFORE_SIGNAL
 
 if TYPE_CHECKING:
     from anystrat.engine.columns.runner import BlockResult

@@ -13,7 +13,6 @@ from anystrat.engine.checks import CLOSED, PREOPEN, REGULAR
 from anystrat.engine.columns.block import (
     BlockTables,
     ExecutorRange,
-    FillColumns,
     FiredColumns,
     GroupedColumns,
     InstrumentRange,
@@ -37,6 +36,7 @@ from anystrat.engine.columns.grouping import (
 from anystrat.engine.columns.past import Past
 from anystrat.engine.columns.tails import Tails
 from anystrat.engine.decision import sized
+from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.state import views
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class BlockRunner:
             price,
         )
         instrument["ticks"] += counts
-        nothing = fresh(FillColumns, 0)
+        nothing = fresh(FillLog, 0)
         tables = BlockTables(
             fresh(FiredColumns, 0),
             fresh(ExecutorRange, len(self.engine.executors)),
@@ -377,7 +377,7 @@ class BlockRunner:
         while True:
             saved = {name: table.copy() for name, table in state.tables.items()}
             tables = tables._replace(
-                fills=fresh(FillColumns, len(tables.fired) + int(state.tables["slot"]["pending_count"].sum())),
+                fills=fresh(FillLog, len(tables.fired) + int(state.tables["slot"]["pending_count"].sum())),
                 moves=fresh(MoveColumns, 2 * len(tables.fired) + 4 * state.executors),
                 queue=fresh(QueueColumns, state.slots),
                 sizes=np.zeros(3, np.int64),
