@@ -119,7 +119,7 @@ def test_verify(project: Project, monkeypatch: pytest.MonkeyPatch):
     project.run("model", "verify", "m.onnx", "--rows", "1").refused(2, "rows")
 
     from anystrat import bootstrap
-    from anystrat.adapters.onnx_model import BatchReport
+    from anystrat.adapters.onnx_batches import BatchReport
 
     monkeypatch.setattr(bootstrap, "verify_model", lambda _path, rows: BatchReport(rows, (2, 64), 3, 1e-7))
     answer = project.run("model", "verify", "m.onnx")

@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from anystrat.adapters.onnx_model import OUTPUT, load_onnx
+from anystrat.adapters.onnx_checks import OUTPUT
+from anystrat.adapters.onnx_model import load_onnx
 from anystrat.domain.errors import ModelRefused
 
 _LARGEST_CARD: Final = 1_000_000

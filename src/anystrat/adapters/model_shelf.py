@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from anystrat.adapters.onnx_model import FileStamp, OnnxModel, load_onnx, load_onnx_bytes, stamp_of
+from anystrat.adapters.onnx_file import FileStamp, stamp_of
+from anystrat.adapters.onnx_model import OnnxModel, load_onnx, load_onnx_bytes
 from anystrat.domain.errors import ModelRefused
 from anystrat.strategies.features import FEATURES, FeatureRegistry
 

@@ -26,7 +26,7 @@ from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from anystrat.adapters.onnx_model import BatchReport
+    from anystrat.adapters.onnx_batches import BatchReport
     from anystrat.adapters.signal_files import SignalWriter as SignalWriter
     from anystrat.adapters.tick_files import TickReader as TickReader
     from anystrat.domain.clock import Clock
@@ -312,7 +312,8 @@ def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def verify_model(path: str | os.PathLike[str], rows: int = 2048) -> BatchReport:
     """How a model's rows, one by one, compare with batches. Raises `ModelRefused`, `MissingExtra`."""
-    from anystrat.adapters.onnx_model import load_onnx, verify_batching
+    from anystrat.adapters.onnx_batches import verify_batching
+    from anystrat.adapters.onnx_model import load_onnx
 
     return verify_batching(load_onnx(path), rows)
 

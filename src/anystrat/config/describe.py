@@ -13,7 +13,8 @@ from anystrat.config.risk import RiskShape, SizingShape
 from anystrat.domain.configuration import DeliveryOptions
 from anystrat.domain.exact import plain_text
 from anystrat.strategies.catalog import Catalog, Composition, StrategyType
-from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters
+from anystrat.strategies.hybrid import HybridParameters
+from anystrat.strategies.hybrid_layout import NO_PART_KEYS
 
 
 @dataclass(frozen=True, slots=True)

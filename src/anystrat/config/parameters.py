@@ -12,7 +12,8 @@ from anystrat.config.shapes import Steps, checked
 from anystrat.domain.errors import nearest_name
 from anystrat.domain.parameters import Doc
 from anystrat.strategies.catalog import Catalog, Composition, Part, StrategyType
-from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters, LayoutProblem, PartLayout, split_parameters
+from anystrat.strategies.hybrid import HybridParameters
+from anystrat.strategies.hybrid_layout import NO_PART_KEYS, LayoutProblem, PartLayout, split_parameters
 
 # Keys that every type takes under `parameters`, for the engine and not for the strategy.
 SHARED_KEYS = ("risk", *SIZING_KEYS, "validator")

@@ -31,7 +31,8 @@ from anystrat.domain.configuration import (
 from anystrat.domain.notifying import NotifyRules
 from anystrat.domain.sessions import SessionOverride, SessionSettings
 from anystrat.strategies.catalog import Catalog, Composition, StrategyType
-from anystrat.strategies.hybrid import NO_PART_KEYS, HybridParameters
+from anystrat.strategies.hybrid import HybridParameters
+from anystrat.strategies.hybrid_layout import NO_PART_KEYS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENDPOINTS = EndpointTypes()

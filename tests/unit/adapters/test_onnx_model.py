@@ -21,8 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from anystrat.adapters import onnx_model
-from anystrat.adapters.onnx_model import load_onnx, load_onnx_bytes, stamp_of, verify_batching
+from anystrat.adapters import onnx_file, onnx_model
+from anystrat.adapters.onnx_batches import verify_batching
+from anystrat.adapters.onnx_file import stamp_of
+from anystrat.adapters.onnx_model import load_onnx, load_onnx_bytes
 from anystrat.domain.errors import MissingExtra, ModelRefused
 from anystrat.domain.protocols import InferenceModel
 from anystrat.strategies.features import built_in_features
@@ -264,9 +266,9 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_beyond_the_cap_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = linear_model(tmp_path / "m.onnx", NAMES)
     size = path.stat().st_size
-    monkeypatch.setattr(onnx_model, "MAX_BYTES", size)
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", size)
     load_onnx(path)
-    monkeypatch.setattr(onnx_model, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", size - 1)
     assert refusal(path) == f"expected at most {size - 1} bytes, found {size}; make the model smaller"
 
 

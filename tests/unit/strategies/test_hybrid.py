@@ -19,11 +19,9 @@ from anystrat.strategies.hybrid import (
     HYBRID_MOMENTUM,
     HybridParameters,
     HybridProcessor,
-    LayoutProblem,
     NeedsHistory,
-    PartLayout,
-    split_parameters,
 )
+from anystrat.strategies.hybrid_layout import LayoutProblem, PartLayout, split_parameters
 from anystrat.strategies.ml import MLParameters
 from anystrat.strategies.momentum import MomentumParameters
 from anystrat.strategies.policies.confirm import Confirm, ConfirmParameters
