@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "stop": ("anystrat.cli.stop", "Stop strategies for good."),
     "enable": ("anystrat.cli.enable", "Let stopped strategies begin anew."),
     "kill": ("anystrat.cli.kill", "Turn the kill switch of a running service on or off."),
+    "reduce-only": ("anystrat.cli.reduce_only", "Let only what reduces a position pass, of all strategies."),
     "reload": ("anystrat.cli.reload", "Let a running service read its configuration again."),
     "signals": ("anystrat.cli.signals", "The latest signals of a running service; --follow for those to come."),
     "whatif": ("anystrat.cli.whatif", "Compare a configuration with a changed one, on the same ticks."),

@@ -82,7 +82,7 @@ def _from_the_service(at: Path) -> dict[str, Any]:
             said = service.get("/v1/status")
     except (FileRefused, MissingExtra, NotAnswering, Unauthorised):
         return {}
-    taken = {key: said[key] for key in ("phase", "ready", "troubles", "killed", "ticks", "strategies")}
+    taken = {key: said[key] for key in ("phase", "ready", "troubles", "killed", "ticks", "strategies", "reduce_only")}
     return {**taken, "control": access.url}
 
 
@@ -149,6 +149,7 @@ def show(report: dict[str, Any]) -> None:
             else []
         ),
         ("kill switch", "on: nothing is sent" if report["killed"] else "off"),
+        *([("reduce-only", "on: only what reduces a position may pass")] if report.get("reduce_only") else []),
         ("ticks", in_words(report["ticks"])),
     ]
     items += [

@@ -213,6 +213,16 @@ def _doing(app: FastAPI, service: ControlService) -> None:
     async def set_kill(order: models.KillOrder, who: _Asked) -> models.Kill:
         return await service.kill(who, on=order.on, reason=order.reason)
 
+    @app.get("/v1/reduce-only", summary="Whether only what reduces a position may pass", responses=_CONFLICT)
+    @needs(Scope.READ)
+    async def reduce_only() -> models.ReduceOnly:
+        return service.reduce_only()
+
+    @app.put("/v1/reduce-only", summary="Let only what reduces a position pass", responses=_CONFLICT)
+    @needs(Scope.OPERATE)
+    async def let_reduce_only(order: models.KillOrder, who: _Asked) -> models.ReduceOnly:
+        return await service.let_reduce_only(who, on=order.on, reason=order.reason)
+
     @app.post("/v1/reload", summary="Read the configuration again", responses=_CONFLICT)
     @needs(Scope.OPERATE)
     async def reload(who: _Asked) -> models.Reloaded:

@@ -162,6 +162,7 @@ class Status(BaseModel):
     ready: bool
     troubles: dict[str, str]
     killed: bool
+    reduce_only: Annotated[bool | None, Field(description="None: the run has no account limits.")] = None
     epoch: int
     ticks: Ticks
     strategies: list[Strategy]
@@ -187,6 +188,17 @@ class Kill(BaseModel):
 
     on: bool
     queued: Annotated[int, Field(description="Signals that are accepted and not sent.")]
+
+
+class ReduceOnly(BaseModel):
+    """The account's mode in which only what reduces a position may pass; kept over restarts.
+
+    `configured`: it is on whatever an operator says. `done`: what was asked is in force and durable.
+    """
+
+    on: bool
+    configured: bool
+    done: bool = True
 
 
 class Position(BaseModel):

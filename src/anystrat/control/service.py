@@ -152,6 +152,30 @@ class ControlService:
         self._views.clear()
         return self.kill_switch()
 
+    def reduce_only(self) -> models.ReduceOnly:
+        """How it is. Raises `Refused` where there is no account."""
+        limits, ordered = self.runner.account, self.runner.reduce_only
+        if limits is None or ordered is None:
+            raise Refused(
+                409,
+                "no_account",
+                "reduce-only is a mode of the account: add `account: {}` to the configuration, and restart",
+            )
+        return models.ReduceOnly(on=limits.reduce_only or ordered, configured=limits.reduce_only)
+
+    async def let_reduce_only(self, who: Who, *, on: bool, reason: str) -> models.ReduceOnly:
+        """Turn it; it takes its place behind the ticks that wait. Raises `Refused`."""
+        self._open()
+        if self.reduce_only().configured and not on:
+            raise Refused(
+                409, "not_possible", "the configuration says `account.reduce_only: true`: change it there, and restart"
+            )
+        await self.write(who, "reduce only", {"on": on, "reason": reason})
+        turning = asyncio.ensure_future(self.runner.let_reduce_only(on=on))
+        done, _ = await asyncio.wait({turning}, timeout=_PATIENCE_SEC)
+        self._views.clear()
+        return self.reduce_only().model_copy(update={"done": bool(done)})
+
     async def revive(self, who: Who, order: models.ReplayIds | models.ReplayBroker | models.ReplayAll) -> int:
         """Have dead letters sent again; how many. Raises `Refused`."""
         self._open()

@@ -48,6 +48,7 @@ def status(runner: Runner) -> models.Status:
         ready=found["ready"],
         troubles=found["troubles"],
         killed=found["killed"],
+        reduce_only=None if runner.account is None else runner.account.reduce_only or runner.reduce_only,
         epoch=(found["journal"] or {}).get("epoch", 0),
         ticks=models.Ticks(
             received=accounts.received,

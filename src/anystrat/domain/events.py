@@ -28,12 +28,15 @@ class Operation(StrEnum):
     ENABLE = "enable"
     KILL = "kill"
     UNKILL = "unkill"
+    REDUCE_ONLY = "reduce_only"
+    OPEN_AGAIN = "open_again"
 
 
 class Command(msgspec.Struct, frozen=True, tag="command"):
     """An operator's command at event time `ts_ns`; without a `strategy_id` it is for all, without a `broker` for each.
 
-    KILL and UNKILL switch the kill switch of all executors. Executors that the command cannot move are left as they
+    KILL and UNKILL switch the kill switch of all executors, REDUCE_ONLY and OPEN_AGAIN the mode of the account in which only
+    what reduces a position may pass; without an account they lead to a note alone. Executors that the command cannot move are left as they
     are; one for a named strategy that moves none of its executors raises `InvalidTransition`, and one that names no
     strategy there is leads to a note.
     """

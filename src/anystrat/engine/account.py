@@ -48,6 +48,8 @@ class AccountGuard:
         self.limits = limits
         #: Whether the kill switch is on for the account's sake, until somebody turns it off.
         self.pressed = False
+        #: Whether an operator lets only those signals pass that reduce a position, whatever the limits say.
+        self.reduce_only = False
         self._state = state
         self._control = control
         self._account = _Scope(limits)
@@ -125,7 +127,7 @@ class AccountGuard:
     def _reason(self, s: int, ts: int, signed: int, price: float) -> AccountReason | None:
         scopes = [(scope, scope.limits) for scope in self._of_slot[s]]
         if not self._reduces(s, signed):
-            if self.limits.reduce_only:
+            if self.limits.reduce_only or self.reduce_only:
                 return AccountReason.REDUCE_ONLY
             added = signed * price * self._state.book.slot.multiplier[s]
             for scope, limits in scopes:
@@ -197,6 +199,7 @@ class AccountGuard:
         """Everything that later answers depend on beside the book."""
         scopes = {name: [self._lost(one), one.today, one.latest] for name, one in self._scopes.items()}
         return {"day": self._day, "dropped": self._dropped, "pressed": self.pressed, "cash": self._cash} | {
+            "reduce_only": self.reduce_only,
             "scopes": scopes,
             "opened": {name: one.opened for name, one in self._scopes.items()},
         }
@@ -227,6 +230,7 @@ class AccountGuard:
 
     def _take(self, dumped: dict[str, Any]) -> None:
         self._day, self._dropped, self.pressed = dumped["day"], list(dumped["dropped"]), dumped["pressed"]
+        self.reduce_only = dumped.get("reduce_only", False)  # older snapshots know of no operator
         for name, (_, today, latest) in dumped["scopes"].items():
             if name in self._scopes:
                 self._scopes[name].today, self._scopes[name].latest = today, list(latest)

@@ -649,5 +649,9 @@ class Engine:
             if self.account is not None:
                 self.account.pressed &= self.killed
             out.append(Noted(f"{command.operation.value}ed", command.ts_ns))
+        elif command.operation in (Operation.REDUCE_ONLY, Operation.OPEN_AGAIN):
+            if self.account is not None:
+                self.account.reduce_only = command.operation is Operation.REDUCE_ONLY
+            out.append(Noted(command.operation.value, command.ts_ns, None, {"account": self.account is not None}))
         else:
             self._supervision.command(command, self.executors, out)

@@ -59,6 +59,7 @@ from anystrat.runner.shard import (
 from anystrat.runner.tally import Accounts, total
 
 if TYPE_CHECKING:
+    from anystrat.domain.account import AccountLimits
     from anystrat.domain.events import Reconfigured
     from anystrat.domain.journal import OutboxEntry, OutboxSignal
     from anystrat.domain.protocols import InferencePort
@@ -401,6 +402,29 @@ class Runner:
             for delivery in self.deliveries.values():
                 delivery.unkill()
             self.command(Command(Operation.UNKILL, self._parts.clock.now_ns()))
+
+    async def let_reduce_only(self, *, on: bool) -> None:
+        """From its place behind the ticks that wait: let only those signals pass that reduce a position; durable on return.
+
+        For a run with an account. Kept over restarts, and repeated by a replay on the same tick.
+        """
+        operation = Operation.REDUCE_ONLY if on else Operation.OPEN_AGAIN
+        event, waiting = Command(operation, self._parts.clock.now_ns()), []
+        for mailbox in self.mailboxes:
+            waiting.append(asyncio.get_running_loop().create_future())
+            mailbox.put_event(event, kept=waiting[-1])
+        await asyncio.wait(waiting)
+
+    @property
+    def reduce_only(self) -> bool | None:
+        """Whether an operator lets only those signals pass that reduce a position; None where there is no account."""
+        accounts = [engine.account for engine in self._parts.engines if engine.account is not None]
+        return any(each.reduce_only for each in accounts) if accounts else None
+
+    @property
+    def account(self) -> AccountLimits | None:
+        """What all strategies together are held to."""
+        return next((engine.account.limits for engine in self._parts.engines if engine.account is not None), None)
 
     @property
     def _has_account(self) -> bool:

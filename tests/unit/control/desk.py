@@ -99,7 +99,7 @@ class SlowSink:
         pass
 
 
-def mapping_of(rows=None, control=None, journal=None):
+def mapping_of(rows=None, control=None, journal=None, account=None):
     return {
         "version": 1,
         "run": {"name": "desk"},
@@ -108,22 +108,23 @@ def mapping_of(rows=None, control=None, journal=None):
         "brokers": {"out": {"type": "log", "attempts": 1}},
         "journal": journal or {"type": "memory"},
         "strategies": rows or ROWS,
+        **({} if account is None else {"account": account}),
     }
 
 
-def configured(folder, rows=None, control=None, journal=None):
+def configured(folder, rows=None, control=None, journal=None, account=None):
     """From a file, so that it can be read again."""
     wiring = default_wiring()
     path = folder / "live.json"
-    path.write_text(json.dumps(mapping_of(rows, control, journal)))
+    path.write_text(json.dumps(mapping_of(rows, control, journal, account)))
     return load_configuration(path, wiring.catalog, environ={}), wiring
 
 
 class Desk:
     """`async with Desk(folder) as desk`: `desk.api` asks as an operator, `desk.ticks(…)` is handled when it returns."""
 
-    def __init__(self, folder, *, rows=None, control=None, journal=None, sink=None):
-        self.configuration, wiring = configured(folder, rows, control, journal)
+    def __init__(self, folder, *, rows=None, control=None, journal=None, sink=None, account=None):
+        self.configuration, wiring = configured(folder, rows, control, journal, account)
         self.sink = sink or SlowSink()
         self.stream = OutcomeStream("boot", self.configuration.control.events)
         clock = SystemClock()

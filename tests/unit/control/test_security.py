@@ -42,6 +42,8 @@ MATRIX = {
     ("GET", "/v1/dead-letters"): ("read", None),
     ("GET", "/v1/openapi.json"): ("read", None),
     ("PUT", "/v1/kill"): ("operate", {"on": False}),
+    ("GET", "/v1/reduce-only"): ("read", None),
+    ("PUT", "/v1/reduce-only"): ("operate", {"on": False}),
     ("POST", "/v1/commands"): ("operate", {"operation": "pause", "all": True}),
     ("POST", "/v1/reload"): ("operate", None),
     ("POST", "/v1/dead-letters/replay"): ("operate", {"all": True}),

@@ -102,6 +102,33 @@ def test_reduce_only_opens_nothing() -> None:
     assert feed.tick(100) == ["a account_reduce_only"]
 
 
+def test_an_operator_lets_only_what_reduces_pass_and_a_restored_engine_goes_on_so() -> None:
+    limits: dict[str, Any] = {}
+    feed = Feed(engine(limits, row("a", [1])))
+    feed.tick(100)
+    assert feed.tick(110) == ["a BUY"]
+    assert told(feed.engine.step(Command(Operation.REDUCE_ONLY, feed.now))) == ["reduce_only"]
+    assert feed.tick(120) == ["a account_reduce_only"]
+    other = engine(limits, row("a", [1]))
+    restore(other, snapshot(feed.engine))
+    changed = engine(limits, row("a", [1]), row("b", [2]))
+    carry_over(other, changed)
+    for went_on in (other, changed):
+        again = Feed(went_on)
+        again.now = feed.now
+        assert again.tick(130) == ["a account_reduce_only"]
+        assert again.tick(90) == ["a SELL"]
+    assert told(feed.engine.step(Command(Operation.OPEN_AGAIN, feed.now))) == ["open_again"]
+    assert feed.tick(130) == ["a BUY"]
+
+
+def test_an_operator_cannot_open_what_the_configuration_closes() -> None:
+    feed = Feed(engine({"reduce_only": True}, row("a", [1])))
+    feed.engine.step(Command(Operation.OPEN_AGAIN, feed.now))
+    feed.tick(100)
+    assert feed.tick(110) == ["a account_reduce_only"]
+
+
 def test_after_the_days_loss_signals_must_reduce_until_the_next_day() -> None:
     rows = row("a", [1]), row("b", [2])
     feed = Feed(engine({"max_daily_loss": 100}, *rows))
