@@ -165,3 +165,63 @@ def test_a_run_goes_on_from_it(tmp_path: Path, schema: str) -> None:
     again = process("-q", "run", "run.yaml", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "out.jsonl").read_text() == sent
+
+
+_FULL = """
+CREATE TABLE {0}.full_disk (so BOOLEAN);
+INSERT INTO {0}.full_disk VALUES (true);
+CREATE FUNCTION {0}.no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF EXISTS (SELECT FROM {0}.full_disk) THEN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END IF;
+RETURN NEW; END $$;
+"""
+_TRIGGER = "CREATE {2} TRIGGER full_{1} AFTER INSERT ON {0}.{1} {3} FOR EACH ROW EXECUTE FUNCTION {0}.no_room();"
+
+
+@pytest.mark.parametrize(
+    ("kind", "when"),
+    [("", ""), ("CONSTRAINT", "DEFERRABLE INITIALLY DEFERRED")],
+    ids=["in a statement", "in the commit"],
+)
+def test_commits_wait_while_the_servers_disk_is_full_and_are_all_there_once_there_is_room(schema, kind, when):
+    async def story(journal: PostgresSchemaJournal) -> None:
+        await journal.commit([step(0, 1, signals=[signal(1)])])
+        with psycopg.connect(postgres_url(), autocommit=True) as other:
+            other.execute(_FULL.format(schema))
+            other.execute(_TRIGGER.format(schema, "input", kind, when))
+            waiting = asyncio.gather(*(journal.commit([step(at, 1, signals=[signal(at + 1)])]) for at in (1, 2)))
+            async with asyncio.timeout(10):
+                while not journal.problem:  # noqa: ASYNC110  the journal is on another thread, which sets no event of ours
+                    await asyncio.sleep(0.01)
+            assert f"no space is left for the schema {schema}" in journal.problem
+            assert not waiting.done()
+            other.execute(f"DELETE FROM {schema}.full_disk")
+            await waiting
+        assert not journal.problem
+        assert [each.signal.number for each in await journal.unsettled("out", 0, 9)] == [1, 2, 3]
+
+    told(schema, story)
+
+
+def test_whoever_gives_up_waiting_for_room_is_told_and_nothing_of_it_is_kept(schema):
+    async def story(journal: PostgresSchemaJournal) -> None:
+        with psycopg.connect(postgres_url(), autocommit=True) as other:
+            other.execute(_FULL.format(schema))
+            other.execute(_TRIGGER.format(schema, "input", "", ""))
+            journal.give_up()
+            with pytest.raises(JournalFailed, match="could not extend file"):
+                await journal.commit([step(0, 1, signals=[signal(1)])])
+
+    told(schema, story)
+    assert told(schema, lambda journal: journal.unsettled("out", 0, 9)) == []
+
+
+def test_a_server_that_does_not_sync_is_told_of(schema):
+    said: list[str] = []
+
+    async def story() -> None:
+        journal = PostgresSchemaJournal(postgres_url(), schema, on_weak=said.append)
+        await journal.open("config")
+        await journal.close()
+
+    asyncio.run(story())
+    assert said == ["fsync = off"]  # the tests' server

@@ -26,8 +26,13 @@ T = TypeVar("T")
 _HERE: Final = "sqlite, postgres, memory"
 
 
-def open_journal(settings: JournalSettings | None, claim: Claim | None = None) -> Journal:
-    """The journal that these settings ask for, still to be opened; in memory without any. `claim`: see `PostgresSchemaJournal`.
+def open_journal(
+    settings: JournalSettings | None,
+    claim: Claim | None = None,
+    *,
+    on_weak: Callable[[str], object] = lambda _words: None,
+) -> Journal:
+    """The journal that these settings ask for, still to be opened; in memory without any. `claim`, `on_weak`: see `PostgresSchemaJournal`.
 
     Raises `ConfigurationError` for a type that this version has no journal for, `MissingExtra` on `open`.
     """
@@ -43,7 +48,7 @@ def open_journal(settings: JournalSettings | None, claim: Claim | None = None) -
     if isinstance(options, PostgresJournal):
         from anystrat.adapters.postgres_journal import PostgresSchemaJournal
 
-        return PostgresSchemaJournal(options.url.reveal(), options.schema, claim)
+        return PostgresSchemaJournal(options.url.reveal(), options.schema, claim, on_weak=on_weak)
     kind = "" if settings is None else settings.type
     raise ConfigurationError(
         [Problem("this version has no such journal", path="journal.type", found=repr(kind), allowed=_HERE)]

@@ -23,7 +23,7 @@ from anystrat.bootstrap.models import ModelWatch, models_directory
 from anystrat.bootstrap.recording import open_recorder
 from anystrat.domain.configuration import BrokerSettings, Configuration, SourceSettings
 from anystrat.domain.errors import ConfigurationError, Problem
-from anystrat.domain.notices import PartFailed
+from anystrat.domain.notices import JournalWeak, PartFailed
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import fingerprint
 from anystrat.runner.delivery import BrokerDelivery, PaperDelivery
@@ -108,7 +108,13 @@ def build_runner(configuration: Configuration, wiring: Wiring, options: RunOptio
             clock=options.clock,
             on_failure=lambda error: _unrecorded(error, _listener(options)),
         )
-    journal = open_journal(configuration.journal, options.claim)
+    listener = _listener(options)
+
+    def weak(settings: str) -> None:
+        if listener is not None:
+            listener(JournalWeak(settings))
+
+    journal = open_journal(configuration.journal, options.claim, on_weak=weak)
     keep_inputs, keep_settled = kept(configuration.journal)
     used = _brokers_of(engines, configuration.brokers)
     watching = options.observation

@@ -138,6 +138,12 @@ class JournalWaits(msgspec.Struct, frozen=True):
     problem: str
 
 
+class JournalWeak(msgspec.Struct, frozen=True):
+    """The journal's server keeps less than it says: with these `settings`, a power cut may cost what was committed."""
+
+    settings: str
+
+
 class JournalGoesOn(msgspec.Struct, frozen=True):
     """The journal found room, after so many seconds; nothing was lost."""
 
@@ -202,6 +208,7 @@ Notice = (
     | BreakerMoved
     | JournalWaits
     | JournalGoesOn
+    | JournalWeak
     | StrategyBlocks
     | ProcessReplaced
     | PartFailed

@@ -17,6 +17,7 @@ from anystrat.domain.notices import (
     HistoryReady,
     JournalGoesOn,
     JournalWaits,
+    JournalWeak,
     Listening,
     Notice,
     PartFailed,
@@ -128,6 +129,9 @@ class NoticeLog:
                 )
             case JournalWaits():
                 log.error("journal has no room: the run pauses", problem=notice.problem)
+            case JournalWeak():
+                then = "a power cut of the server may cost signals that were accepted: set it right there"
+                log.warning("journal's server does not sync", settings=notice.settings, then=then)
             case JournalGoesOn():
                 log.info("journal has room again: the run goes on", seconds=round(notice.seconds, 3))
             case StrategyBlocks():

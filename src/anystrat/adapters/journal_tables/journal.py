@@ -13,7 +13,8 @@ from anystrat.domain.journal import Fate, JournalFailed, OutboxEntry, Settled, S
 class TableJournal:
     """The port's calls, on whatever writes the tables: each becomes one piece of the writer's work.
 
-    With `inline`, each is a transaction of its own, in the caller; otherwise a thread takes what waits as one.
+    With `inline`, each is a transaction of its own, in the caller; otherwise a thread takes what waits as one. A full disk is
+    waited for, but not `inline`: `problem` says so meanwhile.
     """
 
     def __init__(self, writer: TablesWriter, *, inline: bool = False) -> None:
@@ -32,13 +33,15 @@ class TableJournal:
         except BaseException:
             await self.close()
             raise
+        if not self._inline:
+            writer.room.be_patient()
 
     @property
     def problem(self) -> str:
-        return ""
+        return self._writer.room.problem
 
     def give_up(self) -> None:
-        pass
+        self._writer.room.give_up()
 
     @property
     def epoch(self) -> int:

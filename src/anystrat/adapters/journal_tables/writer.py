@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from anystrat.adapters.journal_book import DoesNotFollow
 from anystrat.adapters.journal_tables.inspection import NotOurs
 from anystrat.adapters.journal_tables.lanes import Call
+from anystrat.adapters.journal_tables.room import Room
 from anystrat.adapters.journal_tables.selection import Contents
 from anystrat.adapters.journal_tables.tables import Tables
 from anystrat.domain.journal import JournalFailed
@@ -19,8 +20,9 @@ class TablesWriter(ABC):
     One thread at a time; it knows nothing of event loops. Its first error is its last.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, room: Room) -> None:
         self.place = place
+        self.room = room
         self.epoch = 0
         self._tables: Tables | None = None
         self._failed = ""

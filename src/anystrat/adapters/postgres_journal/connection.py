@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +14,8 @@ from anystrat.domain.errors import MissingExtra
 if TYPE_CHECKING:
     import psycopg
     from psycopg.abc import QueryNoTemplate
+
+    from anystrat.adapters.journal_tables.room import Room
 
 #: Steps that are fetched at a time where a reader may end before the last.
 _AT_ONCE: Final = 32
@@ -53,6 +55,15 @@ def connect(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     # Of the server's settings, the one that a database or a role may have weakened.
     connection.execute("SET synchronous_commit = on")
     return connection
+
+
+def weak_settings(connection: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
+    """Settings of the server with which a power cut, or a disk that failed once, may cost what was committed."""
+    found = connection.execute(
+        "SELECT name, setting FROM pg_settings WHERE (name IN ('fsync', 'full_page_writes') AND setting = 'off') "
+        "OR (name = 'data_sync_retry' AND setting = 'on') ORDER BY name"
+    )
+    return [f"{name} = {setting}" for name, setting in found]
 
 
 def lock_key(schema: str) -> str:
@@ -117,19 +128,44 @@ def translated(statement: str) -> str:
 
 
 class TablesConnection:
-    """Executes the statements of `journal_tables.tables` and its neighbours. `changed`: whether anything was written."""
+    """Executes the statements of `journal_tables.tables` and its neighbours. `changed`: whether anything was written.
 
-    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    A writer gives a `room`: where the server's disk is full, which ends the transaction, it is begun anew once there is room,
+    and what was written in it is written again. `check` is called within each transaction but the one that opens the
+    journal, and raises where this writer may not write any more.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[tuple[Any, ...]],
+        room: Room | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connection = connection
+        self._room = room
+        self._check = check
         self._cursors = 0
+        self._written: list[tuple[Any, list[Sequence[Any]]]] = []
         self.changed = False
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """All of it or nothing; durable where it ends well."""
+        self.changed, self._written = False, []
+        self._connection.execute("BEGIN")
+        yield
+        try:
+            self._connection.execute("COMMIT")
+        except library().errors.DiskFull as error:
+            self._again(error, commit=True)
+        self._written = []
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Iterable[Any]:
         """The rows that it gives."""
         query: Any = translated(statement)
         if not query.startswith("SELECT"):
-            self.changed = True
-            return self._plain(query, values)
+            self._write(query, [values])
+            return ()
         # What has no end of its own is fetched as it is read.
         return self._page(query, values) if query.endswith("ORDER BY first") else self._plain(query, values)
 
@@ -138,8 +174,36 @@ class TablesConnection:
         rows = list(values)
         if not rows:
             return
+        self._write(translated(statement), rows)
+
+    def _write(self, query: Any, rows: list[Sequence[Any]]) -> None:
         self.changed = True
-        query: Any = translated(statement)
+        self._written.append((query, rows))
+        try:
+            self._run(query, rows)
+        except library().errors.DiskFull as error:
+            self._again(error, commit=False)
+
+    def _again(self, error: Exception, *, commit: bool) -> None:
+        """Everything that was written in this transaction, until it finds room; then, with `commit`, for good."""
+        connection, full = self._connection, library().errors.DiskFull
+        while True:
+            connection.execute("ROLLBACK")  # at once: whoever takes the journal over must not find it locked
+            if self._room is None or not self._room.wait():
+                raise error
+            try:
+                connection.execute("BEGIN")
+                self._check()
+                for query, rows in self._written:
+                    self._run(query, rows)
+                if commit:
+                    connection.execute("COMMIT")
+            except full:
+                continue
+            self._room.found()
+            return
+
+    def _run(self, query: Any, rows: list[Sequence[Any]]) -> None:
         with self._connection.cursor() as cursor:
             if len(rows) == 1:
                 # The pipeline of `executemany` costs several times what it saves here, and most commits are of single rows.
@@ -171,11 +235,3 @@ def _read(row: Sequence[Any]) -> tuple[Any, ...]:
         _ESCAPED.sub(lambda found: "\0" if found[1] == "0" else "\\", value) if isinstance(value, str) else value
         for value in row
     )
-
-
-@contextmanager
-def transaction(connection: psycopg.Connection[tuple[Any, ...]]) -> Generator[None]:
-    """All of it or nothing; durable where it ends well."""
-    connection.execute("BEGIN")
-    yield
-    connection.execute("COMMIT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from anystrat.adapters.journal_tables.journal import TableJournal
@@ -20,8 +21,24 @@ class PostgresSchemaJournal(TableJournal):
 
     With a `claim`, which is a lease on a part of a cluster, the holder of that lock is put out, as long as the claim holds.
 
+    `on_weak` is told on `open`, in words, of settings of the server with which a power cut may cost what was committed.
+
     `open` raises `MissingExtra` without the extra `postgres`.
     """
 
-    def __init__(self, url: str, schema: str = "public", claim: Claim | None = None) -> None:
-        super().__init__(PostgresWriter(url, schema, claim))
+    def __init__(
+        self,
+        url: str,
+        schema: str = "public",
+        claim: Claim | None = None,
+        *,
+        on_weak: Callable[[str], object] = lambda _words: None,
+    ) -> None:
+        self._postgres = PostgresWriter(url, schema, claim)
+        self._on_weak = on_weak
+        super().__init__(self._postgres)
+
+    async def open(self, fingerprint: str | None) -> None:
+        await super().open(fingerprint)
+        if self._postgres.weak:
+            self._on_weak(", ".join(self._postgres.weak))

@@ -1,6 +1,6 @@
 """The writing side of a journal in PostgreSQL.
 
-Nothing is tried again. Where the connection is lost in the middle of a commit, what was kept is read anew by whoever opens
+Nothing is tried again, but for a server's disk that is full, once the journal is open and as long as anybody wants to wait. Where the connection is lost in the middle of a commit, what was kept is read anew by whoever opens
 the journal next.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anystrat.adapters.journal_tables.inspection import NotOurs, read_contents
 from anystrat.adapters.journal_tables.lanes import Call
+from anystrat.adapters.journal_tables.room import Room
 from anystrat.adapters.journal_tables.rows import SCHEMA_VERSION, Damaged, meta_row, meta_value
 from anystrat.adapters.journal_tables.selection import Contents
 from anystrat.adapters.journal_tables.tables import Tables
@@ -24,7 +25,7 @@ from anystrat.adapters.postgres_journal.connection import (
     holder_of,
     library,
     lock_key,
-    transaction,
+    weak_settings,
     without_address,
 )
 from anystrat.domain.journal import JournalRefused
@@ -50,7 +51,9 @@ class PostgresWriter(TablesWriter):
     """
 
     def __init__(self, url: str, schema: str, claim: Claim | None = None) -> None:
-        super().__init__(f"PostgreSQL, schema {schema}")
+        super().__init__(f"PostgreSQL, schema {schema}", Room(f"the schema {schema}", "the PostgreSQL server's data"))
+        #: Of the server: with what a power cut may cost what was committed.
+        self.weak: Sequence[str] = ()
         self._url = url
         self._schema = schema
         self._claim = claim
@@ -62,8 +65,12 @@ class PostgresWriter(TablesWriter):
         try:
             self._connection = connect(self._url)
             self._take_lock()
-            with transaction(self._connection):
-                self._begin(fingerprint)
+            self.weak = weak_settings(self._connection)
+            self._shim = TablesConnection(
+                self._connection, self.room, lambda: self._check_epoch(self._kept("epoch", "FOR UPDATE"))
+            )
+            with self._shim.transaction():
+                self._begin(self._shim, fingerprint)
         except NotOurs as error:
             self.close()
             raise JournalRefused(f"{self.place}: {error}") from error
@@ -106,10 +113,7 @@ class PostgresWriter(TablesWriter):
         if not self._claim.holds(self._connection):
             raise NotOurs("the lease of this part is over: another member has it, or will have")
 
-    def _begin(self, fingerprint: str | None) -> None:
-        connection = self._connection
-        assert connection is not None
-        self._shim = shim = TablesConnection(connection)
+    def _begin(self, shim: TablesConnection, fingerprint: str | None) -> None:
         contents = self._contents(shim)
         if self._claim is not None:
             # It may have stood still since it took the lock.
@@ -146,11 +150,9 @@ class PostgresWriter(TablesWriter):
         return read_contents(shim)
 
     def _execute(self, calls: Sequence[Call]) -> None:
-        tables, connection, shim = self.tables, self._connection, self._shim
-        assert connection is not None
+        tables, shim = self.tables, self._shim
         assert shim is not None
-        shim.changed = False
-        with transaction(connection):
+        with shim.transaction():
             writes = any(call.writes for call in calls)
             self._check_epoch(self._kept("epoch", "FOR UPDATE" if writes else ""))
             self._answer(calls)

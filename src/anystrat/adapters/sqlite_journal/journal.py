@@ -17,8 +17,7 @@ class SqliteFileJournal(TableJournal):
     A thread of its own executes what waits as one transaction (group commit), so callers' event loops never wait for
     the disk; with `inline`, each call is a transaction of its own, in the caller, as simulators need it. `vfs` names a
     SQLite VFS that is registered with apsw. Of other programs that lock the file (a backup), `busy_timeout_sec` are
-    waited for. A full disk is waited for as well, but not `inline`: `problem` says so meanwhile. The file must not be on a
-    network filesystem: locks and syncs promise nothing there.
+    waited for. The file must not be on a network filesystem: locks and syncs promise nothing there.
 
     `open` raises `MissingExtra` without the extra `live`.
     """
@@ -26,18 +25,4 @@ class SqliteFileJournal(TableJournal):
     def __init__(
         self, path: Path, *, vfs: str | None = None, inline: bool = False, busy_timeout_sec: float = BUSY_TIMEOUT_SEC
     ) -> None:
-        writer = Writer(path, vfs=vfs, busy_timeout_sec=busy_timeout_sec)
-        super().__init__(writer, inline=inline)
-        self._room = writer.room
-
-    async def open(self, fingerprint: str | None) -> None:
-        await super().open(fingerprint)
-        if not self._inline:
-            self._room.be_patient()
-
-    @property
-    def problem(self) -> str:
-        return self._room.problem
-
-    def give_up(self) -> None:
-        self._room.give_up()
+        super().__init__(Writer(path, vfs=vfs, busy_timeout_sec=busy_timeout_sec), inline=inline)

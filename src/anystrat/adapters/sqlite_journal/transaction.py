@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from anystrat.adapters.sqlite_journal.files import library
 
 if TYPE_CHECKING:
     import apsw
 
-#: So long a full disk is left alone between two attempts.
-_AGAIN_SEC: Final = 0.5
-
-
-class Room:
-    """Whether the store has room, and who waits for it. `problem` may be read from any thread."""
-
-    def __init__(self, path: Path) -> None:
-        self.problem = ""
-        self._path = path
-        self._given_up = threading.Event()
-        self._given_up.set()
-
-    def be_patient(self) -> None:
-        """Wait for room from now on: while a journal is being opened, somebody sits before it and is told at once."""
-        self._given_up.clear()
-
-    def wait(self) -> bool:
-        """Wait before another attempt; False where nobody wants to wait any more."""
-        if self._given_up.is_set():
-            return False
-        self.problem = (
-            f"no space is left for {self._path.name}: nothing is taken in or sent until there is; "
-            f"free some on the disk of {self._path.parent}, and the run goes on by itself"
-        )
-        return not self._given_up.wait(_AGAIN_SEC)
-
-    def found(self) -> None:
-        """There is room (again)."""
-        self.problem = ""
-
-    def give_up(self) -> None:
-        """Nobody waits from now on, nor any longer."""
-        self._given_up.set()
+    from anystrat.adapters.journal_tables.room import Room
 
 
 class Transactions:

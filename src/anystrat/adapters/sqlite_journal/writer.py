@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from anystrat.adapters.durable_names import make_directory
 from anystrat.adapters.journal_tables.inspection import NotOurs
 from anystrat.adapters.journal_tables.lanes import Call
+from anystrat.adapters.journal_tables.room import Room
 from anystrat.adapters.journal_tables.rows import Damaged, meta_value
 from anystrat.adapters.journal_tables.selection import Contents
 from anystrat.adapters.journal_tables.tables import Tables
@@ -29,7 +30,7 @@ from anystrat.adapters.sqlite_journal.files import (
 )
 from anystrat.adapters.sqlite_journal.inspection import check_header, check_mark, contents_of, is_empty
 from anystrat.adapters.sqlite_journal.lock import Held, LockFile, Mark
-from anystrat.adapters.sqlite_journal.transaction import Room, Transactions
+from anystrat.adapters.sqlite_journal.transaction import Transactions
 from anystrat.domain.journal import JournalRefused
 
 if TYPE_CHECKING:
@@ -44,14 +45,13 @@ class Writer(TablesWriter):
 
     def __init__(self, path: Path, *, vfs: str | None, busy_timeout_sec: float) -> None:
         self.path = path.resolve()  # two names of one journal share its lock
-        super().__init__(str(self.path))
+        super().__init__(str(self.path), Room(self.path.name, str(self.path.parent)))
         self._vfs = vfs
         self._busy_timeout_sec = busy_timeout_sec
         self._lock = LockFile(self.path)
         self._connection: apsw.Connection | None = None
         self._transactions: Transactions | None = None
         self._wal_pages = 0
-        self.room = Room(self.path)
 
     def open(self, fingerprint: str | None) -> None:
         errors = (library().Error, OSError, Damaged, NotOurs, Held)
