@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anystrat.domain.configuration import StrategyConfig
 from anystrat.domain.intake import NoticeKind, SourceNotice, TickBatch
 from anystrat.runner.acknowledging import Acknowledgements
-from anystrat.runner.intake import Intake
+from anystrat.runner.intake import Heard, Intake, _pieces
 from anystrat.runner.mailbox import Mailbox
 from anystrat.runner.plan import plan_shards
 from anystrat.testing.ticks import columns, row
@@ -150,6 +150,14 @@ def test_a_shard_that_stands_still_holds_back_the_acknowledgement_of_its_own_par
     assert known.acknowledgeable() == {}
 
 
+def test_a_partition_of_which_nothing_is_known_keeps_no_other_one_waiting():
+    known = Acknowledgements()
+    known.handed("p", 0, 4)
+    known.read("p", 4)
+    known.committed(0, {"unheard of": 1, "p": 4})
+    assert known.acknowledgeable() == {"p": 4}
+
+
 def test_nothing_is_acknowledgeable_before_all_parts_of_a_batch_are_handed_out():
     known = Acknowledgements()
     for shard in (0, 1):
@@ -241,3 +249,152 @@ def test_what_the_source_says_is_passed_on_at_its_place():
 
     asyncio.run(run())
     assert heard == [notice]
+
+
+def one_plan():
+    return plan_shards([StrategyConfig("s", "momentum", None, tuple(TOKENS))], 1)
+
+
+def test_with_one_shard_all_is_its_own_and_what_it_had_is_counted():
+    async def run():
+        intake, (box,), known = intake_over(one_plan())
+        first, again, further = batch([(0, [1]), (1, [2, 3])]), batch([(1, [2, 3])]), batch([(1, [2, 3]), (2, [4])])
+        await intake.run(ListSource([first, again, further]), {})
+        parcels = [(prices_in([each]), each.last, each.duplicates) for each in await emptied(box)]
+        known.committed(0, {"p": 2})
+        return parcels, known.acknowledgeable(), intake.heard["p"]
+
+    parcels, acknowledgeable, heard = asyncio.run(run())
+    assert parcels == [([1.0, 101.0, 102.0], 1, 0), ([], 1, 2), ([201.0], 2, 2)]
+    assert acknowledgeable == {"p": 2}
+    assert heard == Heard(received=8, duplicates=4, malformed=0, at_ns=77)
+
+
+def test_a_single_shard_too_moves_on_with_a_batch_without_ticks():
+    async def run():
+        intake, (box,), _ = intake_over(one_plan())
+        await intake.run(ListSource([TickBatch("p", columns([]), np.zeros(0, np.int64), 5, 1)]), {})
+        return [(len(each), each.last, each.malformed) for each in await emptied(box)]
+
+    assert asyncio.run(run()) == [(0, 5, 1)]
+
+
+def test_two_shards_have_each_its_own():
+    plan = plan_shards([StrategyConfig(f"s{token}", "momentum", None, (token,)) for token in TOKENS], 2)
+
+    async def run():
+        intake, boxes, _ = intake_over(plan)
+        await intake.run(ListSource([batch([(1, TOKENS)])]), {})
+        return [
+            [plan.shard_of[token] for each in await emptied(box) for token in each.ticks.instrument_token.tolist()]
+            for box in boxes
+        ]
+
+    zeros, ones = asyncio.run(run())
+    assert set(zeros) == {0}
+    assert set(ones) == {1}
+    assert len(zeros) + len(ones) == len(TOKENS)
+
+
+def test_each_partition_is_heard_on_its_own():
+    async def run():
+        intake, _, _ = intake_over()
+        bad = batch([(3, [1, 2])], malformed=2)
+        await intake.run(
+            ListSource([bad, bad, batch([(4, [1])], "q", malformed=1), batch([(5, [])], "q", malformed=3)]), {}
+        )
+        return intake.heard
+
+    assert asyncio.run(run()) == {"p": Heard(4, 2, 2, 77), "q": Heard(1, 0, 4, 77)}
+
+
+def test_a_batch_that_moved_nothing_on_is_acknowledged_no_second_time():
+    async def run():
+        intake, boxes, known = intake_over()
+        shard = PLAN.shard_of[1]
+        for messages in ([(4, [1])], [(3, [1])], [(4, [1])]):
+            await intake.hand_out(batch(messages))
+        moved = [parcel.last for parcel in await emptied(boxes[shard])]
+        known.committed(shard, {"p": 4})
+        said = [known.acknowledgeable(), known.acknowledgeable()]
+        await intake.hand_out(batch([(4, [1])]))
+        return moved, said, known.acknowledgeable(), intake.read
+
+    # What comes again is older, and the shard has consumed the partition up to 4 all the same.
+    assert asyncio.run(run()) == ([4, 4, 4], [{"p": 4}, {}], {}, {"p": 4})
+
+
+def test_only_shard_0_accounts_for_malformed_rows_also_of_a_batch_that_is_not_for_it():
+    async def run():
+        intake, boxes, _ = intake_over()
+        mine, other = (next(each for each in TOKENS if (PLAN.shard_of[each] == 0) is zero) for zero in (True, False))
+        for offset, (tokens, bad) in enumerate([((other,), 5), ((mine, other), 7), ((other,), 0)]):
+            await intake.hand_out(batch([(offset, tokens)], malformed=bad))
+        return [
+            [(len(each), each.malformed, each.duplicates) for each in await emptied(box)] for box in boxes
+        ], PLAN.shard_of[other]
+
+    found, other = asyncio.run(run())
+    assert found[0] == [(0, 5, 0), (1, 7, 0)]
+    assert found[other] == [(1, 0, 0)] * 3
+
+
+def test_nothing_is_handed_out_while_paused():
+    async def run():
+        intake, boxes, _ = intake_over()
+        intake.pause()
+        waiting = asyncio.ensure_future(intake.hand_out(batch([(1, TOKENS)])))
+        await asyncio.sleep(0)
+        paused = sum(map(len, boxes))
+        intake.go_on()
+        await waiting
+        return paused, sum(map(len, boxes))
+
+    paused, after = asyncio.run(run())
+    assert paused == 0
+    assert after > 0
+
+
+def test_what_follows_on_a_history_is_looked_at():
+    class Looking:
+        def __init__(self):
+            self.seen = []
+
+        def see(self, ticks):
+            self.seen.append(len(ticks))
+
+    async def run():
+        intake, _, _ = intake_over()
+        intake.hand_over = Looking()
+        await intake.run(ListSource([batch([(1, TOKENS)])]), {})
+        return intake.hand_over.seen
+
+    assert asyncio.run(run()) == [len(TOKENS)]
+
+
+def test_a_source_that_cannot_go_back_goes_on_after_all_that_any_shard_had():
+    intake, _, _ = intake_over()
+    marks = [{"p": 0}, {"p": 8}, {"q": 3}]
+    assert intake.resume(marks) == {}
+    assert intake.resume(marks, resumable=False) == {"p": 8, "q": 3}
+    assert intake.resume([{"p": 0}, {"p": 8}, {"p": 9}]) == {"p": 0}
+
+
+def test_pieces_are_as_large_as_they_may_be_end_with_their_messages_and_have_their_own_malformed_rows():
+    messages = [(0, [1, 2]), (1, [1, 2]), (2, []), (3, [1, 2, 3]), (4, []), (5, [1, 2])]
+    whole = replace(batch(messages, malformed=2), malformed_at=np.array([2, 4]))
+
+    def cut(batch, at_most):
+        return [
+            (each.offsets.tolist(), each.last, each.malformed, each.malformed_at.tolist())
+            for each in _pieces(batch, at_most)
+        ]
+
+    assert [each.last for each in _pieces(batch([(0, [1]), (1, [1]), (2, [1])]), 1)] == [0, 1, 2]
+    assert cut(whole, 9) == [([0, 0, 1, 1, 3, 3, 3, 5, 5], 5, 2, [2, 4])]
+    assert cut(whole, 4) == [([0, 0, 1, 1], 1, 0, []), ([3, 3, 3, 5, 5], 5, 2, [2, 4])]
+    assert cut(whole, 3) == [([0, 0, 1, 1], 1, 0, []), ([3, 3, 3], 3, 1, [2]), ([5, 5], 5, 1, [4])]
+    plain = [
+        (each.offsets.tolist(), each.malformed, each.malformed_at) for each in _pieces(batch(messages, malformed=2), 4)
+    ]
+    assert plain == [([0, 0, 1, 1], 0, None), ([3, 3, 3, 5, 5], 2, None)]
