@@ -8,26 +8,27 @@ import importlib.util
 import json
 import os
 import random
-import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+# Before anything is imported that might compile: a mistake in a kernel is to be seen, and soon.
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+os.environ["HYPOTHESIS_PROFILE"] = "mutants"
 
 from benchmarks import machine
 
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.report import table
 from tests.mutation.subjects import KNOWN, SUBJECTS
+from tests.mutation.warm import ANEW, ARGUMENTS, FOUND, QUIET, UNSEEN, answers, forked
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Imported before all forks, as none of it is mutated.
 _PRELOADED = ("numpy", "hypothesis", "msgspec", "pytest", "apsw", "pyarrow", "pydantic")
-
-
-#: What is imported before pytest is cannot have its assertions rewritten, and need not.
-_QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 
 
 class _Put(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
@@ -52,49 +53,58 @@ class _Put(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         return compile(self._mutant.tree, str(self._path), "exec")
 
 
-def lives(path: Path, tests: tuple[str, ...], mutant: Mutant | None, seconds: float) -> bool:
-    """Whether all tests pass with the mutant in the place of its module; one that takes longer is found."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-            os.setpgid(0, 0)
-            sys.meta_path.insert(0, _Put(path, mutant))
-            import pytest
+def lives(path: Path, tests: Iterable[str], mutant: Mutant | None, seconds: float) -> bool:
+    """Whether all tests pass with everything imported anew and the mutant in the place of its module; one that takes longer is found."""
 
-            status = pytest.main(["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *_QUIET, *tests])
-        finally:
-            os._exit(int(status))
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status == 0
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
+    def work() -> int:
+        sys.meta_path.insert(0, _Put(path, mutant))
+        import pytest
+
+        return pytest.main([*ARGUMENTS, *QUIET, *tests])
+
+    return forked(work, seconds) == 0
 
 
-def tried(name: str, most: int, seed: int, report: Any) -> dict[str, Any]:
-    """A module's mutants, `most` of them at random: how many there are, were tried and were found, and those that lived."""
-    path = ROOT / "src/anystrat" / name
-    tests = SUBJECTS[name]
-    began = time.monotonic()
-    if not lives(path, tests, None, 300):
-        raise RuntimeError(f"{name}: {' '.join(tests)} fail without any mutant")
-    alone = time.monotonic() - began
-    every = mutants_of(path.read_text(encoding="utf-8"))
-    chosen = every if most >= len(every) else random.Random(seed).sample(every, most)
-    left = []
-    for mutant in sorted(chosen, key=lambda each: each.number):
-        if lives(path, tests, mutant, 3 * alone + 5):
-            left.append({"line": mutant.line, "what": mutant.what, "why": KNOWN.get((name, mutant.what), "")})
-            report(f"  {name}:{mutant.line}: {mutant.what}")
-    return {"mutants": len(every), "tried": len(chosen), "found": len(chosen) - len(left), "left": left}
+def tried(names: Iterable[str], tests: tuple[str, ...], most: int, seed: int, report: Any) -> dict[str, dict[str, Any]]:
+    """Of modules with the same tests, `most` mutants of each at random: how many there are, were tried and were found, and which lived."""
+    paths = {name: ROOT / "src/anystrat" / name for name in names}
+    every = {name: mutants_of(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+    asked = {
+        name: sorted(random.Random(seed).sample(all_, min(most, len(all_))), key=lambda each: each.number)
+        for name, all_ in every.items()
+    }
+    results = {
+        name: {"mutants": len(every[name]), "tried": len(asked[name]), "found": 0, "seconds": 0.0, "left": []}
+        for name in paths
+    }
+    whole, without = 0.0, []
+    began = before = time.monotonic()
+    for name, about, answer in answers(tests, paths, asked):
+        if name is None:
+            whole, without, before = (
+                time.monotonic() - began,
+                [f"--deselect={each}" for each in answer],
+                time.monotonic(),
+            )
+            report(
+                f"{' '.join(tests)}: {about} tests, {whole:.0f} s; not asked, as they fail without mutants: {answer}"
+            )
+            continue
+        mutant = every[name][about]
+        results[name]["seconds"] += time.monotonic() - before
+        before = time.monotonic()
+        found = answer == FOUND
+        if answer == ANEW:
+            found = not lives(paths[name], (*without, *tests), mutant, 3 * whole + 10)
+        if found:
+            results[name]["found"] += 1
+            continue
+        known = KNOWN.get(name, {}).get((mutant.text, mutant.what), "")
+        results[name]["left"].append(
+            {"line": mutant.line, "text": mutant.text, "what": mutant.what, "seen": answer != UNSEEN, "why": known}
+        )
+        report(f"  {name}:{mutant.line}: {mutant.what}  [{mutant.text}] {answer} {known and 'KNOWN'}")
+    return results
 
 
 def main() -> None:
@@ -103,19 +113,35 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="as many modules as fit; without it all")
     parser.add_argument("--sample", type=int, default=1_000_000, help="so many mutants of a module at most, at random")
     parser.add_argument("--seed", type=int, default=1, help="which ones (1)")
-    parser.add_argument("--out", type=Path, default=Path("out/mutation.json"), help="the JSON of all counts")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/mutation.json"),
+        help="the JSON of all counts; what it has of other modules stays",
+    )
     asked = parser.parse_args()
     for each in _PRELOADED:
         importlib.import_module(each)
     began = time.monotonic()
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    before = json.loads(asked.out.read_text(encoding="utf-8"))["modules"] if asked.out.exists() else {}
     results: dict[str, Any] = {}
+    groups: dict[tuple[str, ...], list[str]] = {}
     for name in asked.modules or SUBJECTS:
+        groups.setdefault(SUBJECTS[name], []).append(name)
+    for tests, names in groups.items():
         if asked.minutes is not None and time.monotonic() - began > 60 * asked.minutes:
             break
-        results[name] = tried(name, asked.sample, asked.seed, lambda line: print(line, file=sys.stderr, flush=True))
-        print(f"{name}: {results[name]['found']} of {results[name]['tried']}", file=sys.stderr, flush=True)
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        whole = {"machine": machine.description(), "seconds": time.monotonic() - began, "modules": results}
+        done = tried(names, tests, asked.sample, asked.seed, lambda line: print(line, file=sys.stderr, flush=True))
+        for name in names:
+            print(f"{name}: {done[name]['found']} of {done[name]['tried']}", file=sys.stderr, flush=True)
+        results |= done
+        kept = {name: (before | results)[name] for name in SUBJECTS if name in before | results}
+        whole = {
+            "machine": machine.description(),
+            "seconds": sum(each["seconds"] for each in kept.values()),
+            "modules": kept,
+        }
         asked.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     print(table(results))
     total = Counter({key: sum(each[key] for each in results.values()) for key in ("tried", "found")})

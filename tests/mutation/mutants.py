@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,44 +30,75 @@ _OPERATIONS = {
 }
 
 
+#: What is below such a condition no test can come past on this system.
+_NOT_RUN_HERE = {"TYPE_CHECKING", "sys.platform == 'win32'"}
+
+
 @dataclass(frozen=True)
 class Mutant:
-    """`number` is its place among the mutants of its module; `tree` what is compiled in the place of the source."""
+    """`number` is its place among the mutants of its module; `lines` are those of its statement, without statements inside it."""
 
     number: int
     line: int
     what: str
-    tree: ast.Module
+    lines: range
+    _source: str
+    _place: int
+    _change: int
+
+    @property
+    def text(self) -> str:
+        """The line as it is in the source."""
+        return self._source.splitlines()[self.line - 1].strip()
+
+    @property
+    def tree(self) -> ast.Module:
+        """What is compiled in the place of the source."""
+        tree = ast.parse(self._source)
+        node = next(each for place, each in enumerate(ast.walk(tree)) if place == self._place)
+        _, change = list(_changes(node))[self._change]
+
+        class Put(ast.NodeTransformer):
+            def visit(self, each):
+                return ast.copy_location(change(node), node) if each is node else self.generic_visit(each)
+
+        return ast.fix_missing_locations(Put().visit(tree))
 
 
 def mutants_of(source: str) -> list[Mutant]:
     """All of them, in the order of the source. Types, docstrings, messages of errors and assertions are left alone."""
     tree = ast.parse(source)
-    found = []
-    for place, node in enumerate(ast.walk(tree)):
-        node.place = place  # type: ignore[attr-defined]
-    for node in _looked_at(tree):
-        for what, change in _changes(node):
-            changed = copy.deepcopy(tree)
-            target = next(each for each in ast.walk(changed) if each.place == node.place)  # type: ignore[attr-defined]
-            found.append((getattr(node, "lineno", 0), what, _put(changed, target, change(copy.deepcopy(node)))))
+    places = {node: place for place, node in enumerate(ast.walk(tree))}
+    statement = _statements(tree)
+    found = [
+        (node.lineno, what, places[node], change)
+        for node in _looked_at(tree)
+        for change, (what, _) in enumerate(_changes(node))
+    ]
     found.sort(key=lambda each: each[0])
-    return [Mutant(number, line, what, tree) for number, (line, what, tree) in enumerate(found)]
+    return [
+        Mutant(number, line, what, statement[line], source, place, change)
+        for number, (line, what, place, change) in enumerate(found)
+    ]
 
 
-def _put(tree: ast.Module, old: ast.AST, new: ast.AST) -> ast.Module:
-    class Put(ast.NodeTransformer):
-        def visit(self, node):
-            return ast.copy_location(new, old) if node is old else self.generic_visit(node)
-
-    return ast.fix_missing_locations(Put().visit(tree))
+def _statements(tree: ast.Module) -> dict[int, range]:
+    """Of each line, the lines of the innermost statement that it belongs to."""
+    owner = {}
+    for node in ast.walk(tree):  # the outer ones first
+        if isinstance(node, ast.stmt):
+            inner = [each.lineno for each in ast.walk(node) if isinstance(each, ast.stmt) and each is not node]
+            lines = range(node.lineno, max(min([*inner, node.end_lineno + 1]), node.lineno + 1))
+            owner.update(dict.fromkeys(range(node.lineno, node.end_lineno + 1), lines))
+    return owner
 
 
 def _looked_at(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Assert | ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr | ast.arguments):
             continue
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+        if isinstance(child, ast.If) and ast.unparse(child.test) in _NOT_RUN_HERE:
+            yield from _looked_at(ast.Module(child.orelse, []))
             continue
         if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
             continue  # a docstring, or what a protocol has in the place of code

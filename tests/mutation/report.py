@@ -16,10 +16,13 @@ _INTRODUCTION = """\
 
 A test that never fails proves nothing. `make mutate` puts one small mistake after another into the modules on which it depends that nothing is lost and nothing is
 decided otherwise: a comparison that takes in its bound or leaves it out, plus for minus, `and` for `or`, a condition turned round, a number that is one more, a call
-left out, an answer that is nothing. Each such *mutant* runs against its module's own unit tests in a process of its own. One at which no test fails
-*lives*: a hole in the tests, or code that may as well be otherwise.
+left out, an answer that is nothing. One at which no test fails *lives*: a hole in the tests, or code that may as well be otherwise.
 
-The simulator, the contract suite and the parity suite are not asked: what lives here may well die there. Of a module with many mutants some are tried, chosen at random.
+Each such *mutant* has a process of its own, a fork of one in which everything is imported and the module's tests are collected, and is put into the functions that
+are there. It meets those tests alone that come past its line, the quickest first, as many as take two seconds together, until one fails; one that hangs, or takes a
+gigabyte of memory, is found too. Kernels run interpreted, so that a mistake in one counts. Which tests are a module's is said in `tests/mutation/subjects.py`: its
+unit tests; for the kernels, which exist to do what the engine does, also those that compare both, and for journals those of their contract. The simulator is not
+asked: what lives here may well die there. Of a module with many mutants some are tried, chosen at random.
 """
 
 
@@ -39,9 +42,9 @@ def table(modules: Mapping[str, Mapping[str, Any]]) -> str:
 
 def page(results: Mapping[str, Any]) -> str:
     machine = results["machine"]
-    where = f"{machine['processor']}, {machine['cores']} cores; {machine['python']}; {machine['date']}; {results['seconds']:,.0f} s."
+    where = f"{machine['processor']}, {machine['cores']} cores; {machine['python']}; {machine['date']}; {results['seconds'] / 60:,.0f} minutes."
     left = [
-        f"- `{name}:{each['line']}`: `{each['what']}`" + (f" ({each['why']})" if each["why"] else "")
+        f"- `{name}:{each['line']}`: `{each['what']}`{_where(each)}" + (f" ({each['why']})" if each["why"] else "")
         for name, module in results["modules"].items()
         for each in module["left"]
     ]
@@ -55,6 +58,15 @@ def page(results: Mapping[str, Any]) -> str:
             *left,
             "",
         ]
+    )
+
+
+def _where(mutant: Mapping[str, Any]) -> str:
+    """The line that it is in, where what it is does not say so."""
+    return (
+        f" in `{mutant['text']}`"
+        if mutant["what"].split(":")[0] not in mutant["text"] or " is " in mutant["what"]
+        else ""
     )
 
 

@@ -2,29 +2,116 @@
 
 from __future__ import annotations
 
-_RUNNER = "tests/unit/runner"
-_DELIVERY = "tests/unit/runner/delivery"
+_POLICIES = ("confirm", "guardrail", "majority", "probability_weighted", "sizer", "threshold_escalation")
+_DELIVERY = ("accounts", "attempt", "backoff", "breaker", "broker", "limiter", "paper", "queue", "verdicts")
+_SQLITE = "tests/unit/adapters/sqlite_journal"
 
-SUBJECTS: dict[str, tuple[str, ...]] = {
-    "runner/acknowledging.py": (f"{_RUNNER}/test_intake.py",),
-    "runner/mailbox.py": (f"{_RUNNER}/test_mailbox.py",),
-    "runner/delivery/limiter.py": (_DELIVERY,),
-    "runner/delivery/breaker.py": (_DELIVERY,),
-    "runner/delivery/backoff.py": (_DELIVERY,),
-    "runner/delivery/queue.py": (_DELIVERY,),
-    "runner/delivery/verdicts.py": (_DELIVERY,),
-    "runner/delivery/attempt.py": (_DELIVERY,),
-    "runner/delivery/broker.py": (_DELIVERY,),
-    "runner/recovery.py": (_RUNNER,),
-    "runner/intake.py": (_RUNNER,),
-    "runner/committer.py": (_RUNNER,),
-    **{
-        f"strategies/policies/{name}.py": ("tests/unit/strategies/test_policies.py",)
-        for name in ("confirm", "guardrail", "majority", "probability_weighted", "sizer", "threshold_escalation")
-    },
+#: Modules together, as their tests are imported and collected once. Of all tests of a group only those that come past
+#: the line of a mutant are asked.
+_GROUPS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("tests/unit/runner/test_committer.py",): ("runner/committer.py",),
+    ("tests/unit/runner/test_mailbox.py",): ("runner/mailbox.py",),
+    ("tests/unit/runner/test_intake.py",): ("runner/acknowledging.py", "runner/intake.py"),
+    ("tests/unit/runner/test_plan.py",): ("runner/plan.py",),
+    ("tests/unit/runner/test_quarantine.py", "tests/unit/runner/test_shard.py"): (
+        "runner/quarantine.py",
+        "runner/turn.py",
+    ),
+    ("tests/unit/runner/test_shard.py", "tests/unit/runner/test_recovery.py"): (
+        *(f"runner/{name}.py" for name in ("recovery", "shard", "tally")),
+    ),
+    (
+        f"{_SQLITE}/test_lock.py",
+        f"{_SQLITE}/test_transaction.py",
+        f"{_SQLITE}/test_writer.py",
+        f"{_SQLITE}/test_damage.py",
+    ): (*(f"adapters/sqlite_journal/{name}.py" for name in ("writer", "transaction", "lock", "files", "inspection")),),
+    ("tests/contract/test_journal.py", f"{_SQLITE}/test_compaction.py", f"{_SQLITE}/test_damage.py"): (
+        *(f"adapters/journal_tables/{name}.py" for name in ("compaction", "journal", "lanes", "rows", "selection")),
+        *(f"adapters/journal_tables/{name}.py" for name in ("tables", "writer")),
+        *(f"adapters/{name}.py" for name in ("journal_memory", "journal_fates", "journal_book")),
+    ),
+    ("tests/unit/runner/delivery",): tuple(f"runner/delivery/{name}.py" for name in _DELIVERY),
+    ("tests/unit/strategies/test_policies.py",): tuple(f"strategies/policies/{name}.py" for name in _POLICIES),
+    ("tests/unit/engine", "tests/parity/test_columns.py"): (
+        *(f"engine/{name}.py" for name in ("decision", "checks", "executor", "state", "snapshot", "account", "fills")),
+        *(
+            f"engine/{name}.py"
+            for name in ("engine", "sizing", "models", "supervision", "recent", "deadlines", "answers")
+        ),
+        *(f"engine/columns/{name}.py" for name in ("gate", "evaluation", "grouping", "outcomes", "tails")),
+    ),
+    ("tests/parity/test_live.py",): tuple(f"engine/{name}.py" for name in ("lanes", "lane_signals", "live_blocks")),
 }
 
-#: (module, what): why no test can tell it from the source, or need not.
-KNOWN: dict[tuple[str, str], str] = {
-    ("runner/mailbox.py", "self._room.set(): left out"): "at the start: it is cleared before anybody waits for it",
+SUBJECTS = {name: tests for tests, names in _GROUPS.items() for name in names}
+
+_OFFSETS = "offsets begin at 0: nothing is below it but what there is not"
+_OVERWRITTEN = "it is set before anybody reads it"
+
+#: Of a module: {(line of the source, what): why no test can tell the mutant from the source, or need not}.
+KNOWN: dict[str, dict[tuple[str, str], str]] = {
+    "runner/mailbox.py": {
+        ("self._room.set()", "self._room.set(): left out"): "at the start: it is cleared before anybody waits for it",
+    },
+    "adapters/sqlite_journal/lock.py": {
+        ("self._file = -1", "1 is 2"): "any number below 0 is no file",
+        (
+            'file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), MODE)',
+            "0 is 1",
+        ): "there is an O_CLOEXEC on every system but Windows",
+        ("break", "break: continue"): "who holds the lock may take it again",
+        ("if self._file >= 0:", "self._file >= 0: GtE is Gt"): "file 0 is the standard input",
+        ("if self._file >= 0:", "0 is 1"): "file 0 is the standard input",
+        (
+            "os.lseek(file, 0, os.SEEK_SET)",
+            "os.lseek(file, 0, os.SEEK_SET): left out",
+        ): "only on Windows it has moved by then",
+    },
+    "adapters/sqlite_journal/writer.py": {
+        ("self._wal_pages = 0", "0 is 1"): "the first commit sets it",
+        (
+            "connection = connect_to_look(self.path, vfs=self._vfs, busy_timeout_sec=self._busy_timeout_sec, alone=True)",
+            "True is False",
+        ): "it saves files that the connection that writes makes next",
+        ("connection.close()", "connection.close(): left out"): "it closes itself when nobody has it any more",
+        ("connection.config(library().SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)", "1 is 2"): "either is yes",
+        ("connection.close(True)", "True is False"): "no statement is under way",
+    },
+    "runner/committer.py": {
+        ("self._room.set()", "self._room.set(): left out"): "at the start: it is cleared before anybody waits for it",
+        (
+            "self._idle.clear()",
+            "self._idle.clear(): left out",
+        ): "whoever commits clears it too, before anything is awaited",
+    },
+    "runner/intake.py": {
+        ("at_ns: int = 0", "0 is 1"): _OVERWRITTEN,
+        ("self.handed[partition] = [each.get(partition, -1) for each in watermarks]", "1 is 2"): _OFFSETS,
+        ("handed = self.handed.setdefault(batch.partition, [-1] * self._plan.count)", "1 is 2"): _OFFSETS,
+        ("fresh = batch.last > self.read.get(batch.partition, -1)", "1 is 2"): _OFFSETS,
+        (
+            "fresh = batch.last > self.read.get(batch.partition, -1)",
+            "batch.last > self.read.get(batch.partition, -1): Gt is GtE",
+        ): "a shard that is handed a batch again commits it again, and is acknowledged where it was",
+        (
+            "parts.insert(0, (0, ticks.taken(np.empty(0, np.int64)), 0))",
+            "0 is 1",
+        ): "which shard's part comes first is nothing to the others",
+        (
+            "while len(ticks) - start > at_most:",
+            "len(ticks) - start > at_most: Gt is GtE",
+        ): "the one piece more would end with the batch, which is then left whole",
+    },
+    "runner/acknowledging.py": {("read: int = -1", "1 is 2"): _OFFSETS},
+    "runner/shard.py": {
+        (
+            'self._ages = bool((engine.state.tables["limits"]["max_age"] < 2**63 - 1).any())',
+            "1 is 2",
+        ): "an age of 292 years less a nanosecond is none either",
+        (
+            "moved = {name: last for name, last in watermarks.items() if self.watermarks.get(name, -1) < last}",
+            "1 is 2",
+        ): _OFFSETS,
+    },
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 
@@ -69,34 +70,100 @@ def test_every_module_and_its_tests_are_there(name):
     assert all((ROOT / each).exists() for each in SUBJECTS[name])
 
 
-def test_a_mutant_stands_in_the_place_of_its_module_and_its_tests_find_it(tmp_path):
-    tests = tmp_path / "test_acknowledging.py"
-    tests.write_text(
-        "from anystrat.runner.acknowledging import Acknowledgements\n\n\n"
-        "def test_acknowledging():\n"
-        "    known = Acknowledgements()\n"
-        "    known.handed('p', 0, 3)\n"
-        "    known.read('p', 3)\n"
-        "    assert known.acknowledgeable() == {}\n"
-        "    known.committed(0, {'p': 3})\n"
-        "    assert known.acknowledgeable() == {'p': 3}\n"
+#: Of each mutant what is said of it, and of one that has to be imported whether it lives.
+PROGRAM = """
+from pathlib import Path
+import sys
+from tests.mutation.__main__ import lives
+from tests.mutation.mutants import mutants_of
+from tests.mutation.warm import answers
+
+path, tests = Path(sys.argv[1]), sys.argv[2:]
+every = mutants_of(path.read_text())
+for name, number, said in answers(tests, {"it": path}, {"it": every}):
+    if name is None:
+        print(f"{number} tests, {len(said)} fail")
+    elif said == "anew":
+        print(every[number].what, "lives anew" if lives(path, tests, every[number], 60) else "found anew")
+    else:
+        print(every[number].what, said)
+"""
+
+SUBJECT = """
+BOUND = 3
+
+
+class Counted:
+    def twice(self, number):
+        return 2 * number
+
+    def never(self):
+        return 7
+
+    def anything(self):
+        print("said")
+        return [6]
+
+
+def below(number, seen=None):
+    if number < BOUND:
+        number += 2
+    return [each for each in (number,) if each]
+"""
+
+TESTS = """
+import pytest
+from {name} import BOUND, Counted, below
+
+
+def test_numbers():
+    assert Counted().twice(3) in Counted().anything()
+    assert below(1) == below(3) == [3]
+
+
+def test_what_fails_by_itself_is_not_asked():
+    assert below(1) is None
+
+
+def test_bounds():
+    assert BOUND < 9
+"""
+
+
+def test_a_mutant_is_put_into_the_functions_that_are_there_and_the_tests_that_come_past_it_find_it(tmp_path):
+    (tmp_path / "counted_subject.py").write_text(SUBJECT)
+    tests = tmp_path / "test_counted.py"
+    tests.write_text(TESTS.format(name="counted_subject"))
+    arguments = [sys.executable, "-c", PROGRAM, str(tmp_path / "counted_subject.py"), str(tests)]
+    done = subprocess.run(
+        arguments,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT), *sys.path])},
     )
-    program = (
-        "import msgspec, numpy, pytest\n"
-        "from tests.mutation.__main__ import ROOT, lives, mutants_of\n"
-        "path = ROOT / 'src/anystrat/runner/acknowledging.py'\n"
-        "every = {each.what: each for each in mutants_of(path.read_text())}\n"
-        "for each in (None, every['one.open_after.setdefault(shard, one.read): left out']):\n"
-        f"    print(lives(path, ({str(tests)!r},), each, 60))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "False"]
+    assert done.stdout.splitlines() == [
+        "3 tests, 1 fail",
+        "3 is 4 found anew",
+        "return 2 * number: nothing found",
+        "2 * number: Mult is FloorDiv found",
+        "2 is 3 found",
+        "7 is 8 unseen",
+        "print('said'): left out lives",
+        "return [6]: nothing found",
+        "6 is 7 found",
+        "number < BOUND: Lt is LtE found",
+        "number += 2: Add is Sub found",
+        "2 is 3 found",
+        "return [each for each in (number,) if each]: nothing found",
+    ]
 
 
 def test_the_page_names_what_lives_and_why():
-    left = [{"line": 7, "what": "0 is 1", "why": "nobody reads it"}]
+    left = [{"line": 7, "text": "total = 0", "what": "0 is 1", "seen": True, "why": "nobody reads it"}]
     module = {"mutants": 30, "tried": 10, "found": 9, "left": left}
     machine = {"processor": "one", "cores": 2, "python": "CPython", "date": "today"}
     page = report.page({"machine": machine, "seconds": 3.0, "modules": {"runner/parcel.py": module}})
-    assert "- `runner/parcel.py:7`: `0 is 1` (nobody reads it)" in page
+    assert "- `runner/parcel.py:7`: `0 is 1` in `total = 0` (nobody reads it)" in page
     assert "|  90 % |" in page

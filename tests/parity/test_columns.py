@@ -18,6 +18,7 @@ from anystrat.engine.columns.runner import BlockRunner
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import restore, snapshot
 from tests.parity.engine_case import make_engine, summary, tick_rows
+from tests.parity.interpreted import examples
 from tests.reference.generate import Case, cases
 
 # Shrinking a case of hundreds of ticks takes minutes, and the first difference is shown without it.
@@ -65,7 +66,7 @@ def test_columns_decide_what_single_ticks_decide(compiled: bool) -> None:
     compiler = numba_compiler() if compiled else None
     assert compiler is not None or not compiled
 
-    @settings(max_examples=80 if compiled else 30, phases=PHASES)
+    @settings(max_examples=examples(80 if compiled else 30), phases=PHASES)
     @given(case=cases(), data=st.data())
     def check(case: Case, data: st.DataObject) -> None:
         block = columns_of(case)

@@ -18,15 +18,14 @@ from anystrat.engine.columns.runner import BlockRunner
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import restore, snapshot
 from tests.parity.engine_case import make_engine, summary, tick_rows
+from tests.parity.interpreted import Interpreter, examples
 from tests.parity.test_columns import PHASES, columns_of, cut, plain
 from tests.reference.generate import Case, cases
 
 
 def compiled_engine(case: Case) -> Engine:
-    compiler = numba_compiler()
-    assert compiler is not None
     engine = make_engine(case)
-    engine.use_compiler(compiler)
+    engine.use_compiler(numba_compiler() or Interpreter())
     return engine
 
 
@@ -49,7 +48,7 @@ def assert_columns_say(columns: SignalColumns, outcomes: list[Outcome]) -> None:
     ]
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=examples(60), phases=PHASES)
 @given(case=cases())
 def test_a_tick_through_the_lanes_leads_to_what_the_engines_own_steps_lead_to(case: Case) -> None:
     stepping, compiled = make_engine(case), compiled_engine(case)
@@ -58,7 +57,7 @@ def test_a_tick_through_the_lanes_leads_to_what_the_engines_own_steps_lead_to(ca
     assert accounts(compiled) == accounts(stepping)
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=examples(60), phases=PHASES)
 @given(case=cases(), data=st.data())
 def test_blocks_through_the_lanes_lead_to_what_single_ticks_lead_to(case: Case, data: st.DataObject) -> None:
     # Blocks go through in pieces: of a few ticks here.
