@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 
@@ -19,13 +20,12 @@ from anystrat.engine.lane_tables import SignalLog
 from anystrat.engine.raw_signals import FillLog
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from numpy.typing import NDArray
 
     from anystrat.domain.columns import TickColumns
     from anystrat.engine.executor import StrategyExecutor
 
+_NO_PRICE: Final = Decimal(0)
 #: Within an executor's tick: what it says between the fills before and after.
 MIDDLE = 0.5
 
@@ -65,8 +65,11 @@ class TakenBlock:
             return []
         keyed = self._dropped()
         if signals or self.refused:
-            for n, entry in enumerate(entries_of(self.raw, slice(None) if signals else self._codes != 0)):
-                keyed.append((entry[0], entry[1], MIDDLE, n, self._signal(entry)))
+            entries = list(entries_of(self.raw, slice(None) if signals else self._codes != 0))
+            made = (said if isinstance(said, Dropped) else Emitted(said) for said in self.said(entries))
+            if not (fills or self.own or keyed):
+                return list(made)  # alone they are in order
+            keyed += [(e[0], e[1], MIDDLE, n, said) for n, (e, said) in enumerate(zip(entries, made, strict=True))]
         if fills:
             for n, entry in enumerate(entries_of(self.filled)):
                 keyed.append((entry[0], entry[1], entry[3], n, self._fill(entry)))
@@ -135,41 +138,46 @@ class TakenBlock:
         bucket = as_int64(floor_ratio(signal.price, self.executors[e].risk.price_bucket))
         return tick, e, 0, SIDE_CODE[signal.signal_type], signal.quantity, bucket, code, signal.confidence, 0.0
 
-    def _price(self, tick: int) -> Decimal:
-        exact = self.block.exact[tick] if self.block.exact is not None else None
-        return exact if exact is not None else to_decimal(float(self.block.price[tick]))
-
-    def _signal(self, entry: tuple[Any, ...]) -> Outcome:
-        tick, e, _, side, quantity, _, code, confidence, value = entry
-        executor = self.executors[e]
-        if not code:
-            return Emitted(self.emitted(entry))
-        reason = REASONS[code]
-        assert reason is not None
-        rule: Any = executor.processor
-        signal = SignalResult(SIDE_NAME[side], confidence, quantity, self._price(tick), *rule.describe(side, value))
-        token, ts = int(self.block.instrument_token[tick]), int(self.block.ts_ns[tick])
-        return Dropped(signal, reason, executor.strategy_id, executor.broker, token, ts)
-
-    def emitted(self, entry: tuple[Any, ...]) -> EmittedSignal:
-        """The signal of an entry of `raw`."""
-        tick, e, _, side, quantity, bucket, _, confidence, value = entry
-        executor, ts = self.executors[e], int(self.block.ts_ns[tick])
-        rule: Any = executor.processor
-        return EmittedSignal(
-            SIDE_NAME[side],
-            confidence,
-            quantity,
-            self._price(tick),
-            *rule.describe(side, value),
-            strategy_id=executor.strategy_id,
-            broker=executor.broker,
-            instrument_token=int(self.block.instrument_token[tick]),
-            ts_ns=ts,
-            id_bases=executor.id_bases,
-            price_bucket=bucket,
-            dedupe_epoch=ts // executor.risk.dedupe_window_ns,
-        )
+    def said(self, entries: Sequence[tuple[Any, ...]]) -> Iterator[EmittedSignal | Dropped]:
+        """What each of these entries of `raw` stands for."""
+        ticks = np.array([entry[0] for entry in entries], np.int64)
+        exact = self.block.exact
+        columns = (self.block.ts_ns, self.block.instrument_token, self.block.price)
+        numbers = zip(*(column[ticks].tolist() for column in columns), strict=True)
+        voices: dict[int, tuple[Any, ...]] = {}
+        before, price = -1, _NO_PRICE
+        for (tick, e, _, side, quantity, bucket, code, confidence, value), (ts, token, double) in zip(
+            entries, numbers, strict=True
+        ):
+            if tick != before:
+                known = exact[tick] if exact is not None else None
+                before, price = tick, known if known is not None else to_decimal(double)
+            voice = voices.get(e)
+            if voice is None:
+                voice = voices[e] = _voice_of(self.executors[e])
+            describe, strategy_id, broker, bases, window_ns = voice
+            why, metadata = describe(side, value)
+            if code:
+                reason = REASONS[code]
+                assert reason is not None
+                signal = SignalResult(SIDE_NAME[side], confidence, quantity, price, why, metadata)
+                yield Dropped(signal, reason, strategy_id, broker, token, ts)
+                continue
+            yield EmittedSignal(
+                SIDE_NAME[side],
+                confidence,
+                quantity,
+                price,
+                why,
+                metadata,
+                strategy_id=strategy_id,
+                broker=broker,
+                instrument_token=token,
+                ts_ns=ts,
+                id_bases=bases,
+                price_bucket=bucket,
+                dedupe_epoch=ts // window_ns,
+            )
 
     def _fill(self, entry: tuple[Any, ...]) -> Filled:
         tick, e, _, _, quantity, position, trip, price, fee, realised, average = entry
@@ -202,7 +210,9 @@ class Signals(Sequence[EmittedSignal]):
     def _made(self) -> list[EmittedSignal]:
         taken = self._taken
         kept: Any = taken.raw.code
-        keyed = [(*entry[:2], taken.emitted(entry)) for entry in entries_of(taken.raw, kept == 0)]
+        entries = list(entries_of(taken.raw, kept == 0))
+        said = (one for one in taken.said(entries) if isinstance(one, EmittedSignal))
+        keyed = [(entry[0], entry[1], one) for entry, one in zip(entries, said, strict=True)]
         own = [(tick, executor, one.signal) for tick, executor, one in taken.own if isinstance(one, Emitted)]
         if own:
             keyed = sorted([*keyed, *own], key=lambda entry: entry[:2])
@@ -228,6 +238,13 @@ class Signals(Sequence[EmittedSignal]):
 
     def __repr__(self) -> str:
         return repr(self._made)
+
+
+def _voice_of(executor: StrategyExecutor) -> tuple[Any, ...]:
+    """What its signals have in common: how they say why, their strategy, broker and ids, and what repeats one of them."""
+    rule: Any = executor.processor
+    window_ns = executor.risk.dedupe_window_ns
+    return rule.describe, executor.strategy_id, executor.broker, executor.id_bases, window_ns
 
 
 def _order(entry: tuple[int, int, float, int, Outcome]) -> tuple[int, int, float, int]:

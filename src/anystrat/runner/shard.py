@@ -88,22 +88,23 @@ class OutboxWriter:
         if not signals:
             return ()
         now = self.clock.now_ns()
-        made = []
-        for signal, (signal_id, body) in zip(signals, self.encode(signals), strict=True):
-            lifetime = self.lifetime_ns.get(signal.broker, 0)
-            made.append(
-                OutboxSignal(
-                    signal.broker,
-                    self.numbers.next(signal.broker),
-                    signal_id,
-                    signal.strategy_id,
-                    signal.instrument_token,
-                    signal.ts_ns,
-                    now + lifetime if lifetime else 0,
-                    body,
-                )
+        expires = {
+            broker: now + lifetime if (lifetime := self.lifetime_ns.get(broker, 0)) else 0
+            for broker in {signal.broker for signal in signals}
+        }
+        return tuple(
+            OutboxSignal(
+                signal.broker,
+                self.numbers.next(signal.broker),
+                signal_id,
+                signal.strategy_id,
+                signal.instrument_token,
+                signal.ts_ns,
+                expires[signal.broker],
+                body,
             )
-        return tuple(made)
+            for signal, (signal_id, body) in zip(signals, self.encode(signals), strict=True)
+        )
 
 
 class Shard:

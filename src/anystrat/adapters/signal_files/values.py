@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -26,18 +26,16 @@ def signal_ids(signals: Sequence[EmittedSignal]) -> list[str]:
     if len(signals) < _FEW:
         return [signal.signal_id for signal in signals]
 
-    def column(values: Iterable[int]) -> np.ndarray[Any, np.dtype[np.uint64]]:
-        return np.fromiter((value & _MASK for value in values), np.uint64, len(signals))
-
     fields = (
-        column(signal.instrument_token for signal in signals),
-        column(SIDE_CODE[signal.signal_type] for signal in signals),
-        column(signal.price_bucket for signal in signals),
-        column(signal.dedupe_epoch for signal in signals),
+        _unsigned([signal.instrument_token for signal in signals]),
+        _unsigned([SIDE_CODE[signal.signal_type] for signal in signals]),
+        _unsigned([signal.price_bucket for signal in signals]),
+        _unsigned([signal.dedupe_epoch for signal in signals]),
     )
+    bases = np.array([signal.id_bases for signal in signals], np.uint64)
     halves = np.empty((len(signals), 2), ">u8")
     for half in (0, 1):
-        h = column(signal.id_bases[half] for signal in signals)
+        h = bases[:, half]
         for values in fields:
             x = (h ^ values) + _ADD  # unsigned 64-bit arithmetic wraps, as the definition asks
             x = (x ^ (x >> np.uint64(30))) * _FIRST
@@ -46,6 +44,14 @@ def signal_ids(signals: Sequence[EmittedSignal]) -> list[str]:
         halves[:, half] = h
     text = halves.tobytes().hex()
     return [text[at : at + 32] for at in range(0, len(text), 32)]
+
+
+def _unsigned(values: list[int]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Modulo 2**64."""
+    try:
+        return np.array(values, np.int64).view(np.uint64)
+    except OverflowError:
+        return np.array([value & _MASK for value in values], np.uint64)
 
 
 def price_text(price: object) -> str:
