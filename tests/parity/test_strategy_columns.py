@@ -218,7 +218,7 @@ def test_a_screen_leaves_little_to_the_literal_formula() -> None:
     room = len(prices)
     fired = compiled(kernel)(prices, 0, at, np.empty(room, np.int8), np.empty(room), np.empty(room), *arguments)
     assert fired <= scores <= fired + 5
-    crossings = compiled(possible_crossings)(prices, 0, at, 10, 50, 51)
+    crossings = compiled(possible_crossings)(prices, 0, at, np.empty(len(prices)), 10, 50, 51)
     assert crossings < len(prices) / 20
 
 

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from anystrat.backtest.curves import BucketColumns, Curve, CurveColumns, curve_of, tables_of
+from anystrat.backtest.figures import Dealings
 from anystrat.backtest.marking import (
     AccountColumns,
     Books,
-    FillsIn,
     HoldingColumns,
     Passes,
-    Places,
+    StakeColumns,
+    TicksIn,
     mark_accounts,
     push_prices,
 )
 from anystrat.backtest.statistics import DAY_NS
+from anystrat.backtest.trades import DealingColumns, OpenTrade
 from anystrat.engine.columns.grouping import by_tick
+from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.state import LONG_AGO, table_type, view_of, views
 
 if TYPE_CHECKING:
@@ -39,20 +42,6 @@ _MAIN_ROOM: Final = 4_096
 _SHARED_ROOM: Final = 65_536
 _LEAST_ROOM: Final = 128
 _MOST_ROOM: Final = 2_048
-
-
-class BlockFills(NamedTuple):
-    """The fills of one block in the order of its ticks; `tick` is a place in the block. Every column of shape (n,)."""
-
-    tick: NDArray[np.int64]
-    slot: NDArray[np.int64]
-    quantity: NDArray[np.int64]
-    price: NDArray[np.float64]
-    fee: NDArray[np.float64]
-    realised: NDArray[np.float64]
-    position: NDArray[np.int64]
-    average: NDArray[np.float64]
-    round_trip: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +70,7 @@ class Account:
     days: NDArray[np.int64]
     marks: NDArray[np.float64]
     curve: Curve
+    dealings: Dealings
 
 
 class Accounts:
@@ -130,9 +120,11 @@ class Accounts:
     def _make_tables(self) -> None:
         accounts, markets = len(self.starts), len(self.engine.tokens)
         self._accounts = np.zeros(accounts, table_type(AccountColumns))
-        for name in ("equity", "mark", "peak"):
+        for name in ("rest", "mark", "peak"):
             self._accounts[name] = self.starts
         self._accounts["under_since"] = self._accounts["since"] = LONG_AGO
+        self._accounts["stake"] = -1
+        self._dealings = np.zeros(accounts, table_type(DealingColumns))
         #: The first and the last price of every instrument, 0 before it has one.
         self._first, self._last = np.zeros(markets), np.zeros(markets)
         strategies = _MAIN_ROOM if accounts == 3 else _room(accounts - 2)
@@ -145,121 +137,125 @@ class Accounts:
         names, markets = len(self.names), len(self.engine.tokens)
         self._account_of_slot = owner = self.account_of_executor[self.executor_of_slot]
         by_owner, by_market = np.lexsort((instrument, owner)), np.argsort(instrument, kind="stable")
-        passes = np.zeros(names + 2, table_type(Passes))
-        passes["account"] = np.arange(names + 2)
-        passes["last_holding"] = [
-            *np.searchsorted(owner[by_owner], range(names), side="right"),
-            2 * slots,
-            2 * slots + markets,
-        ]
-        passes["first_holding"] = [0, *passes["last_holding"][:-1]]
-        # An account of one instrument looks at no others' ticks.
-        passes["whole"] = passes["last_holding"] - passes["first_holding"] != 1
-        if markets == 1:
-            passes["whole"] = 1
-        self._holding_of_slot, self._summed_of_slot = np.empty(slots, np.int64), np.empty(slots, np.int64)
-        self._holding_of_slot[by_owner], self._summed_of_slot[by_market] = range(slots), range(slots, 2 * slots)
-        self._bought = 2 * slots
-        self._instrument_of_holding = np.concatenate([instrument[by_owner], instrument[by_market], np.arange(markets)])
-        self._holdings = np.zeros(2 * slots + markets, table_type(HoldingColumns))
+        # Of each slot in its own account, then of each in the portfolio.
+        self._holding_of = np.empty(2 * slots, np.int64)
+        self._holding_of[by_owner], self._holding_of[slots + by_market] = range(slots), range(slots, 2 * slots)
+        self._stake_of = np.full(markets, -1, np.int64)
+        account = np.concatenate([owner[by_owner], np.full(slots, names), np.full(markets, names + 1)])
+        market = np.concatenate([instrument[by_owner], instrument[by_market], np.arange(markets)])
+        first = np.flatnonzero(np.diff(account, prepend=-1) | np.diff(market, prepend=-1))
+        self._stakes = np.zeros(len(first), table_type(StakeColumns))
+        self._stakes["instrument"], self._stakes["first_holding"] = market[first], first
+        self._stakes["last_holding"] = [*first[1:], len(market)]
+        self._holdings = np.zeros(len(market), table_type(HoldingColumns))
+        self._holdings["stake"] = np.repeat(np.arange(len(first)), np.diff(first, append=len(market)))
         multipliers = self.multiplier_of_slot
         self._holdings["multiplier"] = np.concatenate([multipliers[by_owner], multipliers[by_market], np.ones(markets)])
+        self._trades = np.zeros(len(market), table_type(OpenTrade))
+        passes = np.zeros(names + 2, table_type(Passes))
+        passes["account"] = np.arange(names + 2)
+        passes["first_slot"][names] = slots
+        passes["share"][names + 1] = self.starts[-1] / max(1, markets)
+        passes["first_stake"] = np.searchsorted(account[first], range(names + 2), side="left")
+        passes["last_stake"] = np.searchsorted(account[first], range(names + 2), side="right")
         kept = [True] * names + [self._sums_up, self._portfolio]
         self._passes = passes[kept]
+        # An account of one instrument looks at no others' ticks.
+        self._alone = np.flatnonzero(self._passes["last_stake"] - self._passes["first_stake"] == 1)
+        if markets == 1:
+            self._alone = self._alone[:0]
 
-    def take(self, block: TickColumns, place: NDArray[np.int64], fills: BlockFills) -> None:
-        """Settle and mark a block. `place` is each tick's instrument row, below zero for a dropped one."""
-        row, ts, price, tick = place, block.ts_ns, block.price, fills.tick
-        accepted = np.flatnonzero(place >= 0)
-        if not len(accepted):
-            return
-        if len(accepted) < len(place):
+    def take(self, block: TickColumns, place: NDArray[np.int64], fills: NDArray[Any]) -> None:
+        """Settle and mark a block. `place` is each tick's instrument row, below zero for a dropped one.
+
+        `fills` are a table of `FillLog`: every executor's in the order of its ticks, which are places in the block.
+        """
+        row, ts, price = place, block.ts_ns, block.price
+        if len(place) and place.min() < 0:
+            accepted = np.flatnonzero(place >= 0)
             row, ts, price = place[accepted], ts[accepted], price[accepted]
-            tick = np.searchsorted(accepted, tick)
-        now = np.maximum.accumulate(ts)
-        if self.began:
-            np.maximum(now, self.now, out=now)
-        turns, ended = self._turns(now)
-        day_marks = np.zeros((len(turns), len(self.starts)))
+            fills = fills.copy()
+            fills["tick"] = np.searchsorted(accepted, fills["tick"])
+        if not len(row):
+            return
+        now = ts
+        if np.any(ts[1:] < ts[:-1]) or (self.began and ts[0] < self.now):
+            now = np.maximum.accumulate(ts)
+            np.maximum(now, self.now if self.began else now[0], out=now)
+        before = self.now if self.began else int(now[0])
         if not self.began:
             self.began, self.first_ts = True, int(now[0])
         self.now = int(now[-1])
-        self._mark(fills, tick, (row, now, price, turns, day_marks))
+        midnights, ended = _midnights(before, now)
+        day_marks = np.zeros((len(midnights), len(self.starts)))
+        self._mark(fills, TicksIn(row, ts, now, price), midnights, day_marks)
         self._days.append(ended)
         self._marks.append(day_marks)
 
-    def _turns(self, now: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(the ticks before which a UTC day ends, the days that end there)."""
-        before = self.now if self.began else int(now[0])
-        midnights = DAY_NS * np.arange(before // DAY_NS + 1, int(now[-1]) // DAY_NS + 1)
-        turns = np.unique(np.searchsorted(now, midnights))  # days without a tick end nowhere
-        return turns, np.concatenate([[before], now])[turns] // DAY_NS
-
-    def _mark(self, fills: BlockFills, tick: NDArray[np.int64], columns: tuple[NDArray[Any], ...]) -> None:
+    def _mark(
+        self, fills: NDArray[Any], ticks: TicksIn, midnights: NDArray[np.int64], day_marks: NDArray[np.float64]
+    ) -> None:
         """Let the kernels go through the accepted ticks."""
-        row, _, price, *_ = columns
-        markets = len(self._first)
+        columns: list[NDArray[Any]] = [np.asarray(column) for column in ticks]
+        size, markets, start = len(columns[0]), len(self._first), 0
         passes = self._passes.copy()
-        passes["last_tick"] = len(row)
-        new = np.flatnonzero(self._first == 0.0)
-        ends, order = np.zeros(markets + 1, np.int64), np.zeros(0, np.int64)
-        only = np.flatnonzero(passes["whole"] == 0)
-        if markets == 1:
-            ends[0] = len(row)
-        elif len(only) or len(new):
-            order = np.empty(len(row), np.int64)
-            self._by_tick(row, ends, order)
-        starts = np.concatenate([[0], ends[:-1]])
-        market = self._instrument_of_holding[passes["first_holding"][only]]
-        passes["first_tick"][only], passes["last_tick"][only] = starts[market], ends[market]
-        new = new[starts[new] < ends[new]]
-        bought = order[starts[new]] if markets > 1 else starts[new]
-        self._first[new] = price[bought]
-        into = self._fills_of(fills, tick, passes, new, bought)
-        touched = (np.zeros(markets, np.int64), np.zeros(markets, np.int64))
-        places = Places(self._instrument_of_holding, *touched, order)
-        tables = (self._accounts, self._holdings, self._curves, self._buckets, into, passes)
-        books: Any = Books._make(tables)
-        if not self._compiled:
-            kinds = (AccountColumns, HoldingColumns, CurveColumns, BucketColumns, FillsIn, Passes)
-            books = Books._make(views(kind, table) for kind, table in zip(kinds, tables, strict=True))
-            places = Places._make(view_of(np.asarray(each)) for each in places)
-            columns = tuple(map(view_of, columns))
-        self._mark_accounts(books, places, *columns)
-        if self._portfolio:
-            last = self._last if self._compiled else view_of(self._last)
-            self._push_prices(books.curves, books.buckets, len(self.starts), last, *columns[:3])
-
-    def _fills_of(
-        self,
-        fills: BlockFills,
-        tick: NDArray[np.int64],
-        passes: NDArray[Any],
-        new: NDArray[np.int64],
-        bought: NDArray[np.int64],
-    ) -> NDArray[Any]:
-        """The block's fills by account, and what the portfolio goes through: all of them; and buy-and-hold: `new` instruments."""
-        accounts, share = len(self.names), self.starts[-1] / max(1, len(self._first))
-        owner = self._account_of_slot[fills.slot]
-        order: Any = np.argsort(owner, kind="stable") if accounts > 1 else slice(None)
-        parts = [_fills_in(fills, tick, self._holding_of_slot, order)]
-        ends = [*np.cumsum(np.bincount(owner, minlength=accounts)).tolist()]
-        if self._sums_up:
-            parts.append(_fills_in(fills, tick, self._summed_of_slot, slice(None)))
-            ends.append(2 * len(tick))
-        if self._portfolio:
-            first = np.argsort(bought)
-            mine = np.zeros(len(new), table_type(FillsIn))
-            mine["tick"], mine["holding"], mine["price"] = (
-                bought[first],
-                self._bought + new[first],
-                self._first[new[first]],
+        passes["last_tick"] = size
+        fills = self._by_account(fills, passes)
+        if len(self._alone):
+            order, ends = np.empty(size, np.int64), np.zeros(markets + 1, np.int64)
+            self._by_tick(columns[0], ends, order)
+            starts, start = np.concatenate([[0], ends[:-1]]), size
+            market = self._stakes["instrument"][passes["first_stake"][self._alone]]
+            passes["first_tick"][self._alone], passes["last_tick"][self._alone] = (
+                size + starts[market],
+                size + ends[market],
             )
-            mine["quantity"] = share / mine["price"]
-            parts.append(mine)
-            ends.append((ends[-1] if ends else 0) + len(new))
-        passes["first_fill"], passes["last_fill"] = [0, *ends[:-1]][: len(ends)], ends
-        return np.concatenate(parts)
+            place_of = np.empty(size, np.int64)
+            place_of[order] = np.arange(size, 2 * size)
+            columns = [np.concatenate([column, column[order]]) for column in columns]
+            fills = fills.copy()
+            for first, last in passes[["first_fill", "last_fill"]][self._alone].tolist():
+                fills["tick"][first:last] = place_of[fills["tick"][first:last]]
+        kinds = (AccountColumns, DealingColumns, HoldingColumns, OpenTrade, StakeColumns, CurveColumns, BucketColumns)
+        tables = (
+            self._accounts,
+            self._dealings,
+            self._holdings,
+            self._trades,
+            self._stakes,
+            self._curves,
+            self._buckets,
+        )
+        seen: Any = TicksIn._make(columns), passes, self._holding_of, self._stake_of, self._first, self._last
+        if self._compiled:
+            books = Books._make((*tables, fills, *seen))
+        else:
+            shown: list[Any] = [views(kind, table) for kind, table in zip(kinds, tables, strict=True)]
+            rest = (view_of(each) for each in seen[2:])
+            ticks = TicksIn._make(view_of(column) for column in columns)
+            books = Books._make((*shown, views(FillLog, fills), ticks, views(Passes, passes), *rest))
+        self._mark_accounts(books, midnights, day_marks)
+        if self._portfolio:
+            self._push_prices(books, len(self.starts), start)
+
+    def _by_account(self, fills: NDArray[Any], passes: NDArray[Any]) -> NDArray[Any]:
+        """The block's fills by account, and once more in the order of ticks for the portfolio, where that is a sum; `passes` are told."""
+        accounts, size = len(self.names), len(fills)
+        slot, tick = fills["slot"], fills["tick"]
+        owner = self._account_of_slot[slot]
+        ends = np.cumsum(np.bincount(owner, minlength=accounts)).tolist()
+        if len(self.engine.executors) > accounts:
+            by_account = in_order(slot, tick, owner)
+        else:
+            by_account = None if np.all(owner[1:] >= owner[:-1]) else np.argsort(owner, kind="stable")
+        parts = [fills if by_account is None else fills[by_account]]
+        if self._sums_up:
+            by_tick = in_order(slot, tick)
+            parts.append(fills if by_tick is None else fills[by_tick])
+            ends.append(2 * size)
+        passes["last_fill"] = [*ends, *[ends[-1] if ends else 0] * (len(passes) - len(ends))]
+        passes["first_fill"][1:] = passes["last_fill"][:-1]
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def accounts(self) -> list[Account]:
         """Every account as it stands: the strategies', the portfolio, buy-and-hold."""
@@ -268,15 +264,16 @@ class Accounts:
         if self.began:
             days = np.append(days, self.now // DAY_NS)
             marks = np.vstack([marks, self._accounts["mark"]])
-        names = [f"{strategy} on {broker}" if broker != "paper" else strategy for strategy, broker in self.names]
+        names = [name_of(strategy, broker) for strategy, broker in self.names]
         rows = [*range(len(names)), len(names) if self._sums_up else 0, len(names) + 1]
+        marks = np.ascontiguousarray(marks.T)
         return [
-            self._account(a, name, days, marks[:, a].copy())
+            self._account(a, name, days, marks[a])
             for a, name in zip(rows, [*names, "portfolio", "buy and hold"], strict=True)
         ]
 
     def _account(self, a: int, name: str, days: NDArray[np.int64], marks: NDArray[np.float64]) -> Account:
-        row = {key: self._accounts[key][a].item() for key in AccountColumns._fields}
+        row: dict[str, Any] = dict(zip(AccountColumns._fields, self._accounts[a].item(), strict=True))
         if row["since"] != LONG_AGO:
             elapsed = self.now - row["since"]
             row["gross_time"] += row["gross"] * elapsed
@@ -310,7 +307,15 @@ class Accounts:
             days,
             marks,
             curve_of(self._curves, self._buckets, a),
+            self._dealt(a),
         )
+
+    def _dealt(self, a: int) -> Dealings:
+        """What account `a` did; buy-and-hold has no fills."""
+        row = dict(zip(DealingColumns._fields, self._dealings[a].item(), strict=True))
+        for name in [name for name in row if name.endswith("_error")]:
+            row[name.removesuffix("_error")] += row.pop(name)
+        return Dealings(**row)
 
     def prices(self, i: int) -> Curve:
         """The curve of prices of instrument row `i`."""
@@ -323,23 +328,37 @@ class Accounts:
     @property
     def positions(self) -> NDArray[np.int64]:
         """The position of every slot now."""
-        return self._holdings["position"][self._holding_of_slot].astype(np.int64)
+        return self._holdings["position"][self._holding_of[: len(self.multiplier_of_slot)]].astype(np.int64)
 
     @property
     def worths(self) -> NDArray[np.float64]:
-        """What the position of every slot is worth now."""
-        worth: NDArray[np.float64] = self._holdings["worth"][self._holding_of_slot]
+        """What the position of every slot is worth now: it is all of its account's stake."""
+        worth: NDArray[np.float64] = self._stakes["worth"][
+            self._holdings["stake"][self._holding_of[: len(self.multiplier_of_slot)]]
+        ]
         return worth
 
 
-def _fills_in(
-    fills: BlockFills, tick: NDArray[np.int64], holding_of_slot: NDArray[np.int64], order: Any
-) -> NDArray[Any]:
-    into = np.zeros(len(tick), table_type(FillsIn))
-    into["tick"], into["holding"] = tick[order], holding_of_slot[fills.slot[order]]
-    for name in ("quantity", "price", "fee"):
-        into[name] = getattr(fills, name)[order]
-    return into
+def name_of(strategy: str, broker: str) -> str:
+    """What the account of a strategy on a broker is called."""
+    return f"{strategy} on {broker}" if broker != "paper" else strategy
+
+
+def in_order(*keys: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The order by the last of these keys, then by the one before it, and so on; None where that is how they come."""
+    same = np.ones(max(0, len(keys[0]) - 1), np.bool_)
+    later = ~same
+    for key in reversed(keys):
+        later = later | (same & (key[1:] > key[:-1]))
+        same = same & (key[1:] == key[:-1])
+    return None if np.all(later | same) else np.lexsort(keys)
+
+
+def _midnights(before: int, now: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(where UTC days end that had a tick, each with a tick later: times; those days)."""
+    midnights = DAY_NS * np.arange(before // DAY_NS + 1, int(now[-1]) // DAY_NS + 1)
+    turns, which = np.unique(np.searchsorted(now, midnights), return_index=True)  # days without a tick end nowhere
+    return midnights[which], np.where(turns > 0, now[turns - 1], before) // DAY_NS
 
 
 def _room(curves: int) -> int:

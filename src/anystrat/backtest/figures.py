@@ -6,13 +6,9 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from anystrat.backtest import statistics
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from anystrat.backtest.accounts import Account
 
 #: With fewer daily marks than this, a figure that is stretched over a year says more about the stretching.
@@ -71,28 +67,36 @@ class Figures:
 
     def to_dict(self) -> dict[str, Any]:
         """All of them by name, NaN and infinity as None."""
-        found = ((each.name, getattr(self, each.name)) for each in fields(self))
+        found = ((name, getattr(self, name)) for name in NAMES)
         return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in found}
+
+
+NAMES: Final = tuple(each.name for each in fields(Figures))
 
 
 @dataclass(frozen=True, slots=True)
 class Dealings:
-    """An account's fills and trades, shape (n,) and (m,): money that was traded, fees, slippage; profits and durations."""
+    """What an account's fills and round trips came to, in money; `duration` is the nanoseconds of all trades."""
 
-    traded: NDArray[np.float64]
-    fees: NDArray[np.float64]
-    slippage: NDArray[np.float64]
-    profits: NDArray[np.float64]
-    durations: NDArray[np.int64]
+    fills: int = 0
+    traded: float = 0.0
+    fees: float = 0.0
+    slippage: float = 0.0
+    trades: int = 0
+    wins: int = 0
+    won: float = 0.0
+    losses: int = 0
+    lost: float = 0.0
+    best: float = 0.0
+    worst: float = 0.0
+    duration: int = 0
 
 
-def figures_of(account: Account, dealings: Dealings, periods: int) -> Figures:
+def figures_of(account: Account, periods: int) -> Figures:
     """All figures of an account; every formula is in `statistics`."""
-    marks, profits = len(account.marks), dealings.profits
+    marks, done = len(account.marks), account.dealings
     returns = statistics.returns_of(account.marks, account.start)
     growth = statistics.cagr(account.end, account.start, marks, periods)
-    traded, fees, slippage = (_total(part) for part in (dealings.traded, dealings.fees, dealings.slippage))
-    wins, losses = profits[profits > 0.0], profits[profits < 0.0]
     return Figures(
         start=account.start,
         end=account.end,
@@ -113,29 +117,25 @@ def figures_of(account: Account, dealings: Dealings, periods: int) -> Figures:
         recovered=account.recovered,
         time_in_market=account.time_in_market,
         exposure=account.exposure,
-        traded=traded,
-        turnover=traded / account.mean_equity if account.mean_equity > 0.0 else math.nan,
-        fees=fees,
-        slippage=slippage,
-        costs=fees + slippage,
-        fills=len(dealings.traded),
-        trades=len(profits),
-        hit_rate=statistics.hit_rate(profits),
-        profit_factor=statistics.profit_factor(profits),
-        average_win=_mean(wins),
-        average_loss=_mean(losses),
-        best_trade=float(profits.max()) if len(profits) else math.nan,
-        worst_trade=float(profits.min()) if len(profits) else math.nan,
-        expectancy=_mean(profits),
-        average_trade_ns=_mean(dealings.durations),
+        traded=done.traded,
+        turnover=done.traded / account.mean_equity if account.mean_equity > 0.0 else math.nan,
+        fees=done.fees,
+        slippage=done.slippage,
+        costs=done.fees + done.slippage,
+        fills=done.fills,
+        trades=done.trades,
+        hit_rate=statistics.hit_rate(done.wins, done.trades),
+        profit_factor=statistics.profit_factor(done.won, done.lost),
+        average_win=_mean(done.won, done.wins),
+        average_loss=_mean(done.lost, done.losses),
+        best_trade=done.best if done.trades else math.nan,
+        worst_trade=done.worst if done.trades else math.nan,
+        expectancy=_mean(done.won + done.lost, done.trades),
+        average_trade_ns=_mean(done.duration, done.trades),
         marks=marks,
         periods=periods,
     )
 
 
-def _total(values: NDArray[np.float64]) -> float:
-    return math.fsum(values.tolist())
-
-
-def _mean(values: NDArray[Any]) -> float:
-    return float(np.mean(values)) if len(values) else math.nan
+def _mean(total: float, of: int) -> float:
+    return total / of if of else math.nan

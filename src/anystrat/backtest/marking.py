@@ -1,14 +1,12 @@
 """Accounts marked to market at every tick, exactly, a block at a time.
 
-An account's equity is the sum of everything that was paid and received and of what its positions are worth. It is kept
-as a double and the error of that double (Neumaier's summation), and a position's worth is replaced, never moved by the
-difference of two prices: after a million ticks it is still cash + Σ position · price · multiplier, to the last bit or two.
-What a fill cost is taken from the fill alone, so that costs of any kind pass through here unseen. Accounts go through a block
-one after another, each with its state in local variables, and while one holds nothing it goes from fill to fill. Written in
-the part of Python that Numba compiles unchanged.
-
-Sources: Neumaier, Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen, ZAMM 54 (1974); the error of a sum
-is that of Knuth, The Art of Computer Programming 2, section 4.2.2, theorem B.
+An account's worth is the sum of everything that was paid and received and of what its positions are worth. All of it but
+the position of the instrument whose ticks go by is kept as a double and the error of that double (Neumaier's summation), and a
+position's worth is replaced, never moved by the difference of two prices: after a million ticks it is still cash +
+Σ position · price · multiplier, to the last bit or two. What a fill cost is taken from the fill alone, so that costs of any
+kind pass through here unseen. Accounts go through a block one after another, each with its state in local variables: from fill
+to fill while one holds nothing, and through a run of one instrument's ticks without a look at anything else. Written in the
+part of Python that Numba compiles unchanged.
 """
 
 from __future__ import annotations
@@ -16,6 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anystrat.backtest.curves import BucketColumns, CurveColumns, push
+from anystrat.backtest.trades import DealingColumns, OpenTrade, added, deal
+from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.state import LONG_AGO, Floats, Ints
 
 if TYPE_CHECKING:
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 
 
 class AccountColumns(NamedTuple):
-    """A row an account. `equity` + `error` is its worth now, `mark` the same as one double.
+    """A row an account. `mark` is its worth now; `rest` + `error` is that without what stake `stake` (-1: none) is worth.
 
-    `open` counts its positions, `gross` is their absolute worth. `under_since` is when it fell below its `peak`, or
-    `LONG_AGO` at a peak. The `*_time` are integrals over nanoseconds up to `since`, which is `LONG_AGO` before the first tick.
+    `open` counts its positions, `gross` is their absolute worth, `rest_gross` that of the other stakes. `under_since` is when it
+    fell below its `peak`, or `LONG_AGO` at a peak. The `*_time` are integrals over nanoseconds up to `since`, which is `LONG_AGO` before the first tick.
     """
 
-    equity: Floats
+    rest: Floats
     error: Floats
     mark: Floats
     gross: Floats
+    rest_gross: Floats
+    stake: Ints
     open: Ints
     peak: Floats
     under_since: Ints
@@ -51,230 +53,282 @@ class AccountColumns(NamedTuple):
 
 
 class HoldingColumns(NamedTuple):
-    """A row a holding: a position in one instrument, and what it is worth."""
+    """A row a holding: a position in one instrument, which is part of an account's `stake` there."""
 
+    stake: Ints
     multiplier: Floats
     position: Floats
+
+
+class StakeColumns(NamedTuple):
+    """A row an account's stake in one instrument: all of its holdings there.
+
+    It is worth `units` · price, `gross_units` · price in absolute terms; `worth` and `gross` are that at the latest tick.
+    """
+
+    instrument: Ints
+    first_holding: Ints
+    last_holding: Ints
+    units: Floats
+    gross_units: Floats
     worth: Floats
+    gross: Floats
 
 
-class FillsIn(NamedTuple):
-    """A block's fills, those of each account in the order of its ticks; `tick` counts the accepted ticks."""
+class TicksIn(NamedTuple):
+    """A block's accepted ticks in their order, and, where an account needs them, once more by instrument.
 
-    tick: Ints
-    holding: Ints
-    quantity: Floats
+    `row` is the instrument's row, `ts` a tick's own time, and `now` the latest so far, which ascends within each part.
+    """
+
+    row: Ints
+    ts: Ints
+    now: Ints
     price: Floats
-    fee: Floats
 
 
 class Passes(NamedTuple):
-    """A row for each account that goes through a block: its holdings, its fills and the ticks that it may care for, as ranges.
+    """A row for each account that goes through a block: its stakes, its fills and the ticks that it cares for, as ranges.
 
-    `whole` is whether those are all ticks; otherwise they are `places.order[first_tick:last_tick]`.
+    The holding of slot `s` is `holding_of[first_slot + s]`. With a `share` it buys every instrument for that much at its first tick.
     """
 
     account: Ints
-    first_holding: Ints
-    last_holding: Ints
+    share: Floats
+    first_slot: Ints
+    first_stake: Ints
+    last_stake: Ints
     first_fill: Ints
     last_fill: Ints
     first_tick: Ints
     last_tick: Ints
-    whole: Ints
 
 
 class Books(NamedTuple):
-    """All that a block is marked with. Curves: one an account, then one an instrument."""
+    """All that a block is marked with. Curves: one an account, then one an instrument. `trades` are what is open, a row a holding.
+
+    `fills` are those of each account in the order of its ticks; their `tick` is a place in `ticks`.
+    `first` and `last` are each instrument's first and last price, 0 before it has one. `stake_of` is, of an instrument row, the stake of the account that is under way, for `mark_accounts` to fill in: -1 between.
+    """
 
     accounts: AccountColumns
+    dealings: DealingColumns
     holdings: HoldingColumns
+    trades: OpenTrade
+    stakes: StakeColumns
     curves: CurveColumns
     buckets: BucketColumns
-    fills: FillsIn
+    fills: FillLog
+    ticks: TicksIn
     passes: Passes
+    holding_of: Ints
+    stake_of: Ints
+    first: Floats
+    last: Floats
 
 
-class Places(NamedTuple):
-    """Where things are; every column of shape (n,).
-
-    Of a holding: its `instrument`; an account has its holdings in ascending order of these. Of an instrument: its `first` and
-    `last` holding of the account that is under way, for `mark_accounts` to fill in. `order` lists the accepted ticks by instrument.
-    """
-
-    instrument: Ints
-    first: Ints
-    last: Ints
-    order: Ints
-
-
-def mark_accounts(
-    books: Books,
-    places: Places,
-    row: NDArray[Any],
-    now: NDArray[Any],
-    price: NDArray[Any],
-    turns: NDArray[Any],
-    day_marks: NDArray[np.float64],
-) -> None:
+def mark_accounts(books: Books, midnights: NDArray[Any], day_marks: NDArray[np.float64]) -> None:
     """Settle the fills of the accepted ticks, and mark every account at each tick at which it is worth something else.
 
-    `row`, `now` and `price` are the accepted ticks: instrument rows, ascending times, prices. A UTC day ends before each of the
-    ticks `turns`, and `day_marks` (days, accounts) takes the marks at its end.
+    UTC days end at the times `midnights`, each of which has a tick later, and `day_marks` (days, accounts) takes the marks at their ends.
     """
     for r in range(len(books.passes.account)):
-        for h in range(books.passes.first_holding[r], books.passes.last_holding[r]):
-            i = places.instrument[h]
-            if places.last[i] == 0:
-                places.first[i] = h
-            places.last[i] = h + 1
-        mark_account(books, places, r, row, now, price, turns, day_marks)
-        for h in range(books.passes.first_holding[r], books.passes.last_holding[r]):
-            i = places.instrument[h]
-            places.first[i] = places.last[i] = 0
+        for s in range(books.passes.first_stake[r], books.passes.last_stake[r]):
+            books.stake_of[books.stakes.instrument[s]] = s
+        deal_all(books, r)
+        mark_account(books, r, midnights, day_marks)
+        for s in range(books.passes.first_stake[r], books.passes.last_stake[r]):
+            books.stake_of[books.stakes.instrument[s]] = -1
+
+
+def deal_all(books: Books, r: int) -> None:
+    """Count what an account's fills come to."""
+    fills, a = books.fills, books.passes.account[r]
+    for f in range(books.passes.first_fill[r], books.passes.last_fill[r]):
+        h = books.holding_of[books.passes.first_slot[r] + fills.slot[f]]
+        n = fills.tick[f]
+        deal(
+            books.dealings,
+            a,
+            books.trades,
+            h,
+            books.ticks.ts[n],
+            fills.quantity[f],
+            fills.price[f],
+            fills.fee[f],
+            books.holdings.multiplier[h],
+            books.ticks.price[n],
+        )
 
 
 def mark_account(  # noqa: C901, PLR0912, PLR0915  what a function of its own would do leaves local variables for memory
-    books: Books,
-    places: Places,
-    r: int,
-    row: NDArray[Any],
-    now: NDArray[Any],
-    price: NDArray[Any],
-    turns: NDArray[Any],
-    day_marks: NDArray[np.float64],
+    books: Books, r: int, midnights: NDArray[Any], day_marks: NDArray[np.float64]
 ) -> None:
     """One account through the block."""
-    accounts, holdings, fills, curves, buckets = (
+    accounts, stakes, fills, ticks, curves, buckets = (
         books.accounts,
-        books.holdings,
+        books.stakes,
         books.fills,
+        books.ticks,
         books.curves,
         books.buckets,
     )
     a = books.passes.account[r]
     if accounts.since[a] == LONG_AGO:
-        accounts.since[a] = now[0]
-        push(curves, buckets, a, now[0], accounts.mark[a], 0.0)
-    equity, error, mark = accounts.equity[a], accounts.error[a], accounts.mark[a]
-    gross, held, since = accounts.gross[a], accounts.open[a], accounts.since[a]
-    gross_time, equity_time, market_time = accounts.gross_time[a], accounts.equity_time[a], accounts.market_time[a]
+        accounts.since[a] = ticks.now[0]
+        push(curves, buckets, a, ticks.now[0], accounts.mark[a], 0.0)
+    rest, error, mark = accounts.rest[a], accounts.error[a], accounts.mark[a]
+    gross, rest_gross, stake = accounts.gross[a], accounts.rest_gross[a], accounts.stake[a]
+    held, since, market_time = accounts.open[a], accounts.since[a], accounts.market_time[a]
+    gross_time, equity_time = accounts.gross_time[a], accounts.equity_time[a]
     peak, under_since = accounts.peak[a], accounts.under_since[a]
     drawdown, amount = accounts.drawdown[a], accounts.drawdown_amount[a]
     f, last_fill = books.passes.first_fill[r], books.passes.last_fill[r]
     p, last_tick = books.passes.first_tick[r], books.passes.last_tick[r]
-    whole = books.passes.whole[r] != 0
+    share, first_slot = books.passes.share[r], books.passes.first_slot[r]
     k = curves.base[a] + curves.used[a] - 1
     low, high, worst, until = buckets.low[k], buckets.high[k], buckets.worst[k], curves.until[a]
-    day = 0
+    day, days = 0, len(midnights)
+    # What comes before is neither in another bucket nor on another day.
+    limit = until if days == 0 else min(until, midnights[0])
     while True:
-        if held == 0:
-            if f == last_fill:
-                break
-            # Without a position nothing changes before the next fill.
-            if whole:
-                p = fills.tick[f]
-            while not whole and places.order[p] < fills.tick[f]:
-                p += 1
+        next_fill = fills.tick[f] if f < last_fill else last_tick
+        if held == 0 and share == 0.0:
+            p = next_fill  # without a position nothing changes before it
         if p == last_tick:
             break
-        n = p if whole else places.order[p]
-        p += 1
-        while day < len(turns) and turns[day] <= n:
-            day_marks[day, a] = mark
-            day += 1
-        elapsed = now[n] - since
-        at = price[n]
-        changed = False
-        before_gross, before_mark, before_since, was_held = gross, mark, since, held
-        while f < last_fill and fills.tick[f] == n:
-            h = fills.holding[f]
-            before = holdings.position[h]
-            after = before + fills.quantity[f]
-            holdings.position[h] = after
-            held += (1 if after != 0 else 0) - (1 if before != 0 else 0)
-            equity, error = added(equity, error, -fills.quantity[f] * fills.price[f] * holdings.multiplier[h])
-            equity, error = added(equity, error, -fills.fee[f])
-            changed = True
-            f += 1
-        i = row[n]
-        for h in range(places.first[i], places.last[i]):
-            before_worth = holdings.worth[h]
-            if holdings.position[h] == 0 and before_worth == 0.0:
-                continue
-            worth = holdings.position[h] * at * holdings.multiplier[h]
-            holdings.worth[h] = worth
-            equity, error = added(equity, error, worth)
-            equity, error = added(equity, error, -before_worth)
-            gross += abs(worth) - abs(before_worth)
-            changed = True
-        if not changed:
+        s = books.stake_of[ticks.row[p]]
+        buys = share > 0.0 and stakes.units[s] == 0.0
+        if p != next_fill and not buys and (s < 0 or stakes.gross_units[s] == 0.0):
+            p += 1
             continue
-        if elapsed > 0:
-            gross_time += before_gross * elapsed
-            equity_time += before_mark * elapsed
-            if was_held > 0:
-                market_time += elapsed
-            since = now[n]
-        # Sums of changes end near zero; an account without a position is at zero.
-        if held == 0 or gross < 0.0:
-            gross = 0.0
-        mark = equity + error
-        depth = 0.0
-        if mark >= peak:
-            if under_since != LONG_AGO:
-                surface(accounts, a, under_since, now[n])
-                under_since = LONG_AGO
-            peak = mark
-        else:
-            if under_since == LONG_AGO:
-                under_since = now[n]
-            if peak > 0.0:
-                depth = (peak - mark) / peak
-            if depth > drawdown:
-                drawdown = depth
-                accounts.drawdown_from[a] = under_since
-                accounts.drawdown_to[a] = now[n]
-            amount = max(amount, peak - mark)
-        if since < until:
-            low, high, worst = min(low, mark), max(high, mark), max(worst, depth)
-        else:
-            buckets.low[k], buckets.high[k], buckets.worst[k], buckets.last[k] = low, high, worst, before_mark
-            buckets.ts[k] = before_since
-            push(curves, buckets, a, since, mark, depth)
-            k = curves.base[a] + curves.used[a] - 1
-            low, high, worst, until = buckets.low[k], buckets.high[k], buckets.worst[k], curves.until[a]
+        elapsed = ticks.now[p] - since
+        gross_time += gross * elapsed
+        equity_time += mark * elapsed
+        if held > 0:
+            market_time += elapsed
+        before_since = since
+        since = ticks.now[p]
+        if s != stake:
+            if stake >= 0:
+                rest, error = added(rest, error, stakes.worth[stake])
+                rest_gross += stakes.gross[stake]
+            rest, error = added(rest, error, -stakes.worth[s])
+            rest_gross -= stakes.gross[s]
+            stake = s
+        if buys:
+            held += 1
+            stakes.units[s] = stakes.gross_units[s] = share / ticks.price[p]
+            rest, error = added(rest, error, -stakes.units[s] * ticks.price[p])
+        if p == next_fill:
+            while f < last_fill and fills.tick[f] == p:
+                h = books.holding_of[first_slot + fills.slot[f]]
+                before = books.holdings.position[h]
+                after = before + fills.quantity[f]
+                books.holdings.position[h] = after
+                held += (1 if after != 0 else 0) - (1 if before != 0 else 0)
+                rest, error = added(rest, error, -fills.quantity[f] * fills.price[f] * books.holdings.multiplier[h])
+                rest, error = added(rest, error, -fills.fee[f])
+                f += 1
+            weigh(books, s)
+            next_fill = fills.tick[f] if f < last_fill else last_tick
+        units, gross_units = stakes.units[s], stakes.gross_units[s]
+        # Sums of changes end near zero; an account without another position is at zero.
+        if rest_gross < 0.0 or held == 0:
+            rest_gross = 0.0
+        stop = next_fill if gross_units != 0.0 else p + 1
+        i, began, worth = ticks.row[p], since, 0.0
+        while p < stop and ticks.row[p] == i:
+            at, before_mark = ticks.price[p], mark
+            elapsed = ticks.now[p] - since
+            gross_time += gross * elapsed
+            equity_time += mark * elapsed
+            if elapsed > 0:
+                before_since = since
+                since = ticks.now[p]
+            worth = units * at
+            gross = rest_gross + gross_units * at
+            mark = rest + (worth + error)
+            fall = peak - mark
+            if fall <= 0.0:
+                if under_since != LONG_AGO:
+                    surface(accounts, a, under_since, since)
+                    under_since = LONG_AGO
+                peak, fall = mark, 0.0
+            elif under_since == LONG_AGO:
+                under_since = since
+            if since >= limit:
+                while day < days and midnights[day] <= since:
+                    day_marks[day, a] = before_mark
+                    day += 1
+                if since >= until:
+                    buckets.low[k], buckets.high[k], buckets.worst[k], buckets.last[k] = low, high, worst, before_mark
+                    buckets.ts[k] = before_since
+                    push(curves, buckets, a, since, mark, 0.0)
+                    k = curves.base[a] + curves.used[a] - 1
+                    low, high, worst, until = buckets.low[k], buckets.high[k], buckets.worst[k], curves.until[a]
+                limit = until if day == days else min(until, midnights[day])
+            low, high = min(low, mark), max(high, mark)
+            if fall > amount:
+                amount = fall
+            # A division a tick would be half of all the time: where this does not hold, the quotient is no larger either.
+            if fall >= worst * peak and peak > 0.0:
+                depth = fall / peak
+                worst = max(worst, depth)
+                if depth > drawdown:
+                    drawdown = depth
+                    accounts.drawdown_from[a] = under_since
+                    accounts.drawdown_to[a] = since
+            p += 1
+        if held > 0:
+            market_time += since - began
+        stakes.worth[s] = worth
+        stakes.gross[s] = gross - rest_gross
     buckets.low[k], buckets.high[k], buckets.worst[k], buckets.last[k], buckets.ts[k] = low, high, worst, mark, since
-    while day < len(turns):
+    while day < days:
         day_marks[day, a] = mark
         day += 1
-    accounts.equity[a], accounts.error[a], accounts.mark[a] = equity, error, mark
-    accounts.gross[a], accounts.open[a], accounts.since[a] = gross, held, since
-    accounts.gross_time[a], accounts.equity_time[a], accounts.market_time[a] = gross_time, equity_time, market_time
+    accounts.rest[a], accounts.error[a], accounts.mark[a] = rest, error, mark
+    accounts.gross[a], accounts.rest_gross[a], accounts.stake[a] = gross, rest_gross, stake
+    accounts.open[a], accounts.since[a], accounts.market_time[a] = held, since, market_time
+    accounts.gross_time[a], accounts.equity_time[a] = gross_time, equity_time
     accounts.peak[a], accounts.under_since[a] = peak, under_since
     accounts.drawdown[a], accounts.drawdown_amount[a] = drawdown, amount
 
 
-def push_prices(
-    curves: CurveColumns,
-    buckets: BucketColumns,
-    first: int,
-    last: NDArray[Any],
-    row: NDArray[Any],
-    now: NDArray[Any],
-    price: NDArray[Any],
-) -> None:
-    """Enter the accepted ticks into the curves of their instruments, of which `first` is the first; `last` is each one's price."""
-    for n in range(len(row)):
-        push(curves, buckets, first + row[n], now[n], price[n], 0.0)
-        last[row[n]] = price[n]
+def weigh(books: Books, s: int) -> None:
+    """Work out what a stake's holdings are together."""
+    units = gross_units = 0.0
+    for h in range(books.stakes.first_holding[s], books.stakes.last_holding[s]):
+        part = books.holdings.position[h] * books.holdings.multiplier[h]
+        units += part
+        gross_units += abs(part)
+    books.stakes.units[s] = units
+    books.stakes.gross_units[s] = gross_units
 
 
-def added(total: float, error: float, amount: float) -> tuple[float, float]:
-    """(total, error) with `amount` added, and what the double cannot hold kept in the error."""
-    after = total + amount
-    taken = after - total
-    return after, error + ((total - (after - taken)) + (amount - taken))
+def push_prices(books: Books, first: int, start: int) -> None:
+    """Enter ticks, those from `start` on, into the curves of their instruments, of which `first` is the first.
+
+    Quickest where an instrument's ticks stand together.
+    """
+    curves, buckets, ticks = books.curves, books.buckets, books.ticks
+    n = start
+    while n < len(ticks.row):
+        i = ticks.row[n]
+        c = first + i
+        if books.first[i] == 0.0:
+            books.first[i] = ticks.price[n]
+        push(curves, buckets, c, ticks.now[n], ticks.price[n], 0.0)
+        k, until = curves.base[c] + curves.used[c] - 1, curves.until[c]
+        low, high = buckets.low[k], buckets.high[k]
+        n += 1
+        while n < len(ticks.row) and ticks.row[n] == i and ticks.now[n] < until:
+            low, high = min(low, ticks.price[n]), max(high, ticks.price[n])
+            n += 1
+        buckets.low[k], buckets.high[k] = low, high
+        buckets.ts[k] = ticks.now[n - 1]
+        buckets.last[k] = books.last[i] = ticks.price[n - 1]
 
 
 def surface(accounts: AccountColumns, a: int, since: int, now: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from anystrat.backtest import statistics
 from anystrat.backtest.breakdowns import by_instrument, by_month, calibrated
-from anystrat.backtest.figures import Dealings, Figures, figures_of
+from anystrat.backtest.figures import Figures, figures_of
 from anystrat.backtest.frame import Frame
 from anystrat.backtest.page import page_of
 from anystrat.backtest.picture import Picture, picture_of
@@ -66,13 +66,8 @@ class BacktestResult:
         self.facts = facts or RunFacts()
         self._recorder = recorder
         self._engine = recorder.engine
-        self._fills = recorder.fills()
-        self._signals = recorder.signals()
-        books = recorder.accounts
-        self._multiplier = books.multiplier_of_slot
-        slot, quantity, price, fee = (self._fills[name] for name in ("slot", "quantity", "price", "fee"))
-        self._trades, _ = trades_of(slot, quantity, price, fee, self._multiplier, recorder.compiler)
-        self.accounts: list[Account] = books.accounts()
+        self._multiplier = recorder.accounts.multiplier_of_slot
+        self.accounts: list[Account] = recorder.accounts.accounts()
         self.periods = periods or statistics.periods_of(self.portfolio.days)
 
     # -- who is who -----------------------------------------------------------------------------------------------
@@ -149,37 +144,20 @@ class BacktestResult:
 
     def figures_of(self, a: int) -> Figures:
         """The figures of account `a`."""
-        if a == len(self.accounts) - 2:
-            fills: Any = slice(None)
-            trades: Any = slice(None)
-        else:
-            fills, trades = (of_account[a] for of_account in self._of_accounts)
-        return figures_of(self.accounts[a], self._dealings(fills, trades), self.periods)
+        return figures_of(self.accounts[a], self.periods)
 
     @cached_property
-    def _of_accounts(self) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-        """The fills and the trades of each account, buy-and-hold with none, in their order."""
-        whose = self.account_of_slot()
-        found = []
-        for slot in (self._fills["slot"], self._trades["slot"]):
-            owner = whose[slot]
-            ends = np.cumsum(np.bincount(owner, minlength=len(self.accounts)))
-            found.append(np.split(np.argsort(owner, kind="stable"), ends[:-1]))
-        return found[0], found[1]
-
-    def _dealings(self, fills: Any, trades: Any) -> Dealings:
-        return Dealings(
-            self._traded[fills],
-            self._fills["fee"][fills],
-            self._slippage[fills],
-            self._trades["profit"][trades],
-            self._durations[trades],
-        )
+    def _fills(self) -> dict[str, NDArray[Any]]:
+        return self._recorder.fills()
 
     @cached_property
-    def _durations(self) -> NDArray[np.int64]:
-        ts, done = self._fills["ts_ns"], self._trades
-        return ts[done["closed"]] - ts[done["opened"]]  # type: ignore[no-any-return]  # an array
+    def _signals(self) -> dict[str, NDArray[Any]]:
+        return self._recorder.signals()
+
+    @cached_property
+    def _trades(self) -> NDArray[Any]:
+        slot, quantity, price, fee = (self._fills[name] for name in ("slot", "quantity", "price", "fee"))
+        return trades_of(slot, quantity, price, fee, self._multiplier, self._recorder.compiler)[0]
 
     @cached_property
     def _traded(self) -> NDArray[np.float64]:

@@ -51,6 +51,77 @@ class OpenTrade(NamedTuple):
     fees: Floats
 
 
+class DealingColumns(NamedTuple):
+    """A row an account: what its fills and its round trips came to, in money; sums with what their doubles cannot hold beside them.
+
+    `won` and `lost` are of trades with a profit above and below zero, `duration` is the nanoseconds of all trades.
+    """
+
+    fills: Ints
+    traded: Floats
+    traded_error: Floats
+    fees: Floats
+    fees_error: Floats
+    slippage: Floats
+    slippage_error: Floats
+    trades: Ints
+    wins: Ints
+    won: Floats
+    won_error: Floats
+    losses: Ints
+    lost: Floats
+    lost_error: Floats
+    best: Floats
+    worst: Floats
+    duration: Ints
+
+
+def added(total: float, error: float, amount: float) -> tuple[float, float]:
+    """(total, error) with `amount` added, and what the double cannot hold kept in the error.
+
+    Sources: Neumaier, Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen, ZAMM 54 (1974); the error of a
+    sum is that of Knuth, The Art of Computer Programming 2, section 4.2.2, theorem B.
+    """
+    after = total + amount
+    taken = after - total
+    return after, error + ((total - (after - taken)) + (amount - taken))
+
+
+def leave(still: OpenTrade, s: int, signed: int, price: float, fee: float, multiplier: float) -> int:
+    """Let a fill reduce what is open on `s`: by how much. The round trip ended where nothing is left."""
+    held = still.position[s]
+    if held == 0 or (held > 0) == (signed > 0):
+        return 0
+    ending = min(abs(held), abs(signed))
+    move = price - still.average[s] if held > 0 else still.average[s] - price
+    still.gross[s] += move * ending * multiplier
+    still.fees[s] += fee * ending / abs(signed)
+    still.left[s] += ending
+    still.left_value[s] += price * ending
+    still.position[s] = held + (ending if held < 0 else -ending)
+    return ending
+
+
+def enter(still: OpenTrade, s: int, opened: int, signed: int, entering: int, price: float, fee: float) -> None:
+    """Open `entering` units of a fill of `signed` ones on `s`, or add them; on a flip, the fee is shared by quantity."""
+    if still.position[s] == 0:
+        still.opened[s] = opened
+        still.entered[s] = 0
+        still.entered_value[s] = 0.0
+        still.left[s] = 0
+        still.left_value[s] = 0.0
+        still.gross[s] = 0.0
+        still.fees[s] = 0.0
+        still.average[s] = price
+    else:
+        size = abs(still.position[s])
+        still.average[s] = (still.average[s] * size + price * entering) / (size + entering)
+    still.position[s] += entering if signed > 0 else -entering
+    still.entered[s] += entering
+    still.entered_value[s] += price * entering
+    still.fees[s] += fee * entering / abs(signed)
+
+
 def pair_up(
     slot: Ints,
     quantity: Ints,
@@ -60,56 +131,69 @@ def pair_up(
     trades: TradeColumns,
     still: OpenTrade,
 ) -> int:
-    """Walk over fills in their order; how many round trips were written to `trades`. What is open stays in `still`.
-
-    On a flip, the fee is shared between the trade that ends and the one that begins, by quantity.
-    """
+    """Walk over fills in their order; how many round trips were written to `trades`. What is open stays in `still`."""
     n = 0
     for f in range(len(slot)):
         s = slot[f]
         signed = quantity[f]
-        held = still.position[s]
-        ending = 0
-        if (held > 0 and signed < 0) or (held < 0 and signed > 0):
-            ending = min(abs(held), abs(signed))
-            move = price[f] - still.average[s] if held > 0 else still.average[s] - price[f]
-            still.gross[s] += move * ending * multiplier[s]
-            still.fees[s] += fee[f] * ending / abs(signed)
-            still.left[s] += ending
-            still.left_value[s] += price[f] * ending
-            still.position[s] = held + (ending if held < 0 else -ending)
-            if still.position[s] == 0:
-                trades.opened[n] = still.opened[s]
-                trades.closed[n] = f
-                trades.slot[n] = s
-                trades.side[n] = 1 if held > 0 else -1
-                trades.quantity[n] = still.entered[s]
-                trades.entry[n] = still.entered_value[s] / still.entered[s]
-                trades.exit[n] = still.left_value[s] / still.left[s]
-                trades.profit[n] = still.gross[s] - still.fees[s]
-                trades.fees[n] = still.fees[s]
-                trades.value[n] = still.entered_value[s] * multiplier[s]
-                n += 1
+        ending = leave(still, s, signed, price[f], fee[f], multiplier[s])
+        if ending > 0 and still.position[s] == 0:
+            trades.opened[n] = still.opened[s]
+            trades.closed[n] = f
+            trades.slot[n] = s
+            trades.side[n] = -1 if signed > 0 else 1
+            trades.quantity[n] = still.entered[s]
+            trades.entry[n] = still.entered_value[s] / still.entered[s]
+            trades.exit[n] = still.left_value[s] / still.left[s]
+            trades.profit[n] = still.gross[s] - still.fees[s]
+            trades.fees[n] = still.fees[s]
+            trades.value[n] = still.entered_value[s] * multiplier[s]
+            n += 1
         entering = abs(signed) - ending
-        if entering == 0:
-            continue
-        if still.position[s] == 0:
-            still.opened[s] = f
-            still.entered[s] = 0
-            still.entered_value[s] = 0.0
-            still.left[s] = 0
-            still.left_value[s] = 0.0
-            still.gross[s] = 0.0
-            still.fees[s] = 0.0
-            still.average[s] = price[f]
-        else:
-            size = abs(still.position[s])
-            still.average[s] = (still.average[s] * size + price[f] * entering) / (size + entering)
-        still.position[s] += entering if signed > 0 else -entering
-        still.entered[s] += entering
-        still.entered_value[s] += price[f] * entering
-        still.fees[s] += fee[f] * entering / abs(signed)
+        if entering > 0:
+            enter(still, s, f, signed, entering, price[f], fee[f])
     return n
+
+
+def deal(
+    dealings: DealingColumns,
+    a: int,
+    still: OpenTrade,
+    s: int,
+    ts: int,
+    signed: int,
+    price: float,
+    fee: float,
+    multiplier: float,
+    tick_price: float,
+) -> None:
+    """Count a fill among what account `a` did, and the round trip that it ends. `opened` in `still` are times here."""
+    size = abs(signed)
+    dealings.fills[a] += 1
+    dealings.traded[a], dealings.traded_error[a] = added(
+        dealings.traded[a], dealings.traded_error[a], size * price * multiplier
+    )
+    dealings.fees[a], dealings.fees_error[a] = added(dealings.fees[a], dealings.fees_error[a], fee)
+    dealings.slippage[a], dealings.slippage_error[a] = added(
+        dealings.slippage[a], dealings.slippage_error[a], signed * (price - tick_price) * multiplier
+    )
+    ending = leave(still, s, signed, price, fee, multiplier)
+    if ending > 0 and still.position[s] == 0:
+        profit = still.gross[s] - still.fees[s]
+        if dealings.trades[a] == 0:
+            dealings.best[a] = dealings.worst[a] = profit
+        dealings.trades[a] += 1
+        dealings.duration[a] += ts - still.opened[s]
+        dealings.best[a] = max(dealings.best[a], profit)
+        dealings.worst[a] = min(dealings.worst[a], profit)
+        if profit > 0.0:
+            dealings.wins[a] += 1
+            dealings.won[a], dealings.won_error[a] = added(dealings.won[a], dealings.won_error[a], profit)
+        elif profit < 0.0:
+            dealings.losses[a] += 1
+            dealings.lost[a], dealings.lost_error[a] = added(dealings.lost[a], dealings.lost_error[a], profit)
+    if size > ending:
+        enter(still, s, ts, signed, size - ending, price, fee)
 
 
 def trades_of(

@@ -19,7 +19,7 @@ from anystrat.domain.configuration import (
 )
 from anystrat.domain.endpoints import MemoryFeatures, RedisFeatureStore
 from anystrat.domain.errors import CalendarRefused, ConfigurationError, ModelRefused, Problem, UnknownName
-from anystrat.domain.protocols import FeatureStore, MLCapable, StrategyProcessor
+from anystrat.domain.protocols import FeatureStore, MLCapable, StrategyProcessor, fulfils
 from anystrat.engine.engine import Engine
 from anystrat.strategies.catalog import BuildContext, Catalog, Kind, ModelShelf
 
@@ -132,7 +132,7 @@ def _say_once(said: list[Any], what: LeftOut | Degraded) -> None:
 
 def model_failure(processor: StrategyProcessor) -> str | None:
     """Why the processor's model does not load; None where it loads or where there is none."""
-    if not isinstance(processor, MLCapable):
+    if not fulfils(processor, MLCapable):
         return None
     try:
         if processor.load_model():

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from anystrat.backtest.accounts import name_of
+from anystrat.backtest.figures import figures_of
 from anystrat.backtest.recorder import Recorder
 from anystrat.backtest.replay import Speed, replay
-from anystrat.backtest.result import BacktestResult
+from anystrat.backtest.statistics import periods_of
 from anystrat.bootstrap import Wiring, build_engine, default_wiring, kernel_compiler, open_ticks, session_clock
 from anystrat.config import change_to, configuration_variants
 from anystrat.domain.errors import ConfigurationError
@@ -21,8 +23,10 @@ from anystrat.sweeps.trial import Trial
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from anystrat.backtest.accounts import Account
     from anystrat.domain.columns import TickColumns
     from anystrat.domain.configuration import Configuration, StrategyConfig
+    from anystrat.engine.engine import Engine
 
 _BLOCK_ROWS: Final = 131_072
 
@@ -112,8 +116,7 @@ class TrialRunner:
         engine = build_engine(configured, wiring, sessions=session_clock(configured))
         if wiring.left_out:
             return Trial(variant.settings, refused=wiring.left_out[0].reason)
-        result = self._result(engine, portfolio=True)
-        return _trial(variant.settings, result, len(result.accounts) - 2)
+        return _trial(variant.settings, self._accounts(engine, alone=False)[-2], self.periods)
 
     def _run_together(self, variants: list[_Variant]) -> list[Trial]:
         """Every variant is a strategy of its own, with an account of its own: strategies do not see each other."""
@@ -124,30 +127,28 @@ class TrialRunner:
         seeds = {name: variant.rows[0].strategy_id for name, variant in zip(names, variants, strict=True)}
         engine = build_engine(configured, wiring, sessions=session_clock(configured), seeded_as=seeds)
         lost = {each.strategy_id: each.reason for each in wiring.left_out}
-        accounts: dict[str, int] = {}
-        result = None
+        accounts: dict[str, Account] = {}
         if len(lost) < len(names):
-            result = self._result(engine, portfolio=False)
-            for one in engine.executors:
-                accounts.setdefault(one.strategy_id, len(accounts))
+            accounts = {account.name: account for account in self._accounts(engine, alone=True)[:-2]}
         return [
             Trial(variant.settings, refused=lost[name])
-            if name in lost or result is None
-            else _trial(variant.settings, result, accounts[name])
+            if name in lost
+            else _trial(variant.settings, accounts[name_of(name, variant.rows[0].active_brokers[0])], self.periods)
             for name, variant in zip(names, variants, strict=True)
         ]
 
-    def _result(self, engine: Any, *, portfolio: bool) -> BacktestResult:
-        recorder = Recorder(engine, cash=self._setup.cash, portfolio=portfolio)
+    def _accounts(self, engine: Engine, *, alone: bool) -> list[Account]:
+        """The accounts after all ticks; `alone`: the strategies', without their sum."""
+        recorder = Recorder(engine, cash=self._setup.cash, accounts_alone=alone)
         replay(engine, self._blocks, speed=Speed.COLUMNS, compiler=kernel_compiler, recorder=recorder)
-        result = BacktestResult(recorder, {}, periods=self._setup.days_per_year)
-        self.days, self.periods = result.portfolio.days, result.periods
-        return result
+        accounts = recorder.accounts.accounts()
+        self.days = accounts[-1].days
+        self.periods = self._setup.days_per_year or periods_of(self.days)
+        return accounts
 
 
-def _trial(settings: Settings, result: BacktestResult, a: int) -> Trial:
-    account = result.accounts[a]
-    return Trial(settings, result.figures_of(a).to_dict(), account.marks, account.start)
+def _trial(settings: Settings, account: Account, periods: int) -> Trial:
+    return Trial(settings, figures_of(account, periods).to_dict(), account.marks, account.start)
 
 
 def _said(error: ConfigurationError) -> str:

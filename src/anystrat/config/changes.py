@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from anystrat.config.environment import with_value_at
 from anystrat.config.node import Node, Origin, node_from_value, path_text
@@ -17,6 +17,7 @@ from anystrat.config.risk import RISK_KEYS, SIZING_KEYS
 from anystrat.config.yaml_reader import read_yaml
 from anystrat.domain.errors import ConfigurationError, Problem, nearest_name
 
+T = TypeVar("T")
 #: What a setting of a row can begin with.
 ROW_PLACES: Final = (
     "parameters",
@@ -82,24 +83,27 @@ class Changes:
                 root = with_value_at(root, list(change.steps), change.value)
         return root
 
-    def to_row(self, node: Node, default_id: str, check: Callable[[Node, Problems], object]) -> Node:
-        """A row with the settings that are meant for it. `check(row, problems)` adds what would be wrong with one."""
+    def to_row(self, node: Node, default_id: str, check: Callable[[Node, Problems], T]) -> tuple[Node, T | None]:
+        """A row with the settings that are meant for it, and what `check` made of it where all of them are right.
+
+        `check(row, problems)` adds what would be wrong with one.
+        """
         named = node.entries.get("id")
         strategy_id = str(named.value) if named is not None else default_id
         self._ids.append(strategy_id)
         if self.strategies is not None and strategy_id not in self.strategies:
-            return node
+            return node, None
         own = [change for change in self.changes if not change.top]
         whole = node
         for change in own:
             whole = with_value_at(whole, list(change.steps), change.value)
         trial = Problems()
-        check(whole, trial)
+        made = check(whole, trial)
         if not trial.found:
             for change in own:
                 self._taken.add(change)
                 self._note(strategy_id, node, change)
-            return whole
+            return whole, made
         for change in own:
             changed = with_value_at(node, list(change.steps), change.value)
             trial = Problems()
@@ -113,7 +117,7 @@ class Changes:
             self._taken.add(change)
             self._note(strategy_id, node, change)
             node = changed
-        return node
+        return node, None
 
     def finish(self, problems: Problems) -> None:
         """Add what was meant for nobody: a setting that no row takes, a strategy that is not there."""

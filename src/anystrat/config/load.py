@@ -17,7 +17,7 @@ from anystrat.config.fields import fields_of
 from anystrat.config.gather import FoundRow, RowGatherer
 from anystrat.config.node import Node, Origin, node_from_value
 from anystrat.config.problems import Problems
-from anystrat.config.rows import RowReader
+from anystrat.config.rows import Known, RowReader
 from anystrat.config.sessions import read_sessions
 from anystrat.config.shapes import checked
 from anystrat.config.yaml_reader import read_yaml_file
@@ -99,13 +99,14 @@ def configuration_variants(source: Path | Mapping[str, Any], catalog: Catalog) -
     else:
         home, root = _home(source), _root(source, gathered, found)
     settled: list[tuple[Configuration, Node]] = []
+    known: Known = {}
 
     def variant(changes: Changes) -> Configuration:
         problems = Problems()
         problems.extend(found.found)
         gatherer = RowGatherer(environ, problems)
         gatherer.files += gathered.files
-        assembly = _Assembly(catalog, environ, ENDPOINTS, problems, gatherer, changes=changes)
+        assembly = _Assembly(catalog, environ, ENDPOINTS, problems, gatherer, changes=changes, known=known)
         of_rows = not any(change.top for change in changes.changes)
         if of_rows and settled:
             return assembly.with_other_rows(*settled[0])
@@ -193,6 +194,7 @@ class _Assembly:
     gatherer: RowGatherer
     strategies_required: bool = True
     changes: Changes | None = None
+    known: Known = field(default_factory=dict)
     root: Node = field(init=False)
     _ids: dict[str, Node] = field(default_factory=dict)
 
@@ -388,12 +390,14 @@ class _Assembly:
                 node or root, ("strategies",), "required, and not there", found="", allowed="a list of rows"
             )
             return ()
-        reader = RowReader(self.catalog, brokers, self.problems)
+        reader = RowReader(self.catalog, brokers, self.problems, self.known)
         rows = []
         for found in self.gatherer.rows(node, ("strategies",)):
+            row = None
             if self.changes is not None:
-                found = self._changed(found, brokers, self.changes)  # noqa: PLW2901  the row as it is to be read
-            row = reader.read(found.node, found.path, default_id=found.default_id)
+                found, row = self._changed(found, brokers, self.changes)  # noqa: PLW2901  the row as it is to be read
+            if row is None:
+                row = reader.read(found.node, found.path, default_id=found.default_id)
             self._unique(found)
             if row is not None:
                 rows.append(row)
@@ -401,11 +405,15 @@ class _Assembly:
             self.changes.finish(self.problems)
         return tuple(rows)
 
-    def _changed(self, found: FoundRow, brokers: Collection[str], changes: Changes) -> FoundRow:
-        def check(node: Node, problems: Problems) -> None:
-            RowReader(self.catalog, brokers, problems).read(node, found.path, default_id=found.default_id)
+    def _changed(
+        self, found: FoundRow, brokers: Collection[str], changes: Changes
+    ) -> tuple[FoundRow, StrategyConfig | None]:
+        def check(node: Node, problems: Problems) -> StrategyConfig | None:
+            reader = RowReader(self.catalog, brokers, problems, self.known)
+            return reader.read(node, found.path, default_id=found.default_id)
 
-        return FoundRow(changes.to_row(found.node, found.default_id, check), found.path, found.default_id)
+        node, made = changes.to_row(found.node, found.default_id, check)
+        return FoundRow(node, found.path, found.default_id), made
 
     def _unique(self, found: FoundRow) -> None:
         node = found.node.entries.get("id") or (found.node.with_value(found.default_id) if found.default_id else None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, TypeVar
 
 from annotated_types import MinLen
 
@@ -13,13 +13,17 @@ from anystrat.config.isolation import read_isolation
 from anystrat.config.node import Node
 from anystrat.config.parameters import SHARED_KEYS, strategy_parameters
 from anystrat.config.problems import Problems
-from anystrat.config.risk import RISK_KEYS, risk_limits
+from anystrat.config.risk import RISK_KEYS, SIZING_KEYS, risk_limits
 from anystrat.config.shapes import Steps, checked
 from anystrat.domain.configuration import RiskLimits, StrategyConfig
 from anystrat.domain.parameters import Doc, Ge, Le
 from anystrat.strategies.catalog import Catalog
 
 _Token = Annotated[int, Ge(0), Le(2**63 - 1)]
+T = TypeVar("T")
+#: What was read from nodes without a problem, with the nodes, so that others cannot take their places in memory.
+Known = dict[tuple[object, ...], tuple[list[Node | None], Any]]
+_MOST_KNOWN: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,15 @@ class RowShape:
 
 @dataclass(frozen=True, slots=True)
 class RowReader:
-    """Reads rows against a catalogue. `brokers` are the names that are declared; None where nobody declares any."""
+    """Reads rows against a catalogue. `brokers` are the names that are declared; None where nobody declares any.
+
+    `known` is for whoever reads many rows that are alike: what two of them have from the same nodes is read once.
+    """
 
     catalog: Catalog
     brokers: Collection[str] | None
     problems: Problems
+    known: Known = field(default_factory=dict)
 
     def read(self, node: Node, path: Steps = (), *, default_id: str = "") -> StrategyConfig | None:
         """The row, or None after adding everything that is wrong with it. `default_id` serves a row without `id`."""
@@ -62,13 +70,22 @@ class RowReader:
         if (given := entries.pop("isolate", None)) is not None:
             isolation = read_isolation(given, (*path, "isolate"), self.problems)
         validator = self._validator_in(entries, parameters, path)
-        row = checked(RowShape, node.with_value(entries), path, self.problems, more_keys=_APART, explain=_belongs)
+        whole = node.with_value(entries)
+        row = self._once(
+            RowShape,
+            entries.values(),
+            lambda: checked(RowShape, whole, path, self.problems, more_keys=_APART, explain=_belongs),
+        )
         limits = RiskLimits()
         checked_parameters = None
         if not parameters.is_mapping:
             self.problems.add(parameters, (*path, "parameters"), "must be a mapping")
         else:
-            limits = risk_limits(parameters, (*path, "parameters"), self.problems)
+            limits = self._once(
+                RiskLimits,
+                map(parameters.entries.get, ("risk", *SIZING_KEYS)),
+                lambda: risk_limits(parameters, (*path, "parameters"), self.problems),
+            )
             checked_parameters = self._parameters(entries.get("strategy_type"), parameters, path)
         if row is None:
             return None
@@ -89,6 +106,21 @@ class RowReader:
             bars=bars,
             isolation=isolation,
         )
+
+    def _once(self, kind: type[Any], nodes: Iterable[Node | None], read: Callable[[], T]) -> T:
+        """What `read` makes of these nodes, or made of them before."""
+        found = list(nodes)
+        key = (kind, *map(id, found))
+        if key in self.known:
+            made: T = self.known[key][1]
+            return made
+        before = len(self.problems.found)
+        made = read()
+        if len(self.problems.found) == before:
+            if len(self.known) == _MOST_KNOWN:
+                self.known.clear()
+            self.known[key] = found, made
+        return made
 
     @staticmethod
     def _present(node: Node) -> dict[str, Node]:

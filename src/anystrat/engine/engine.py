@@ -44,7 +44,7 @@ from anystrat.domain.events import (
 from anystrat.domain.lifecycle import State as Life
 from anystrat.domain.lifecycle import Trigger
 from anystrat.domain.outcomes import Emitted, Noted, Outcome, TickDrop, TickDropped
-from anystrat.domain.protocols import CompilerAware
+from anystrat.domain.protocols import CompilerAware, fulfils
 from anystrat.domain.seeds import derived_seed
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Rings, Window
@@ -222,7 +222,7 @@ class Engine:
             self._hand_compiler(executor.processor)
 
     def _hand_compiler(self, processor: StrategyProcessor) -> None:
-        if self._compiler is not None and isinstance(processor, CompilerAware):
+        if self._compiler is not None and fulfils(processor, CompilerAware):
             processor.use_compiler(self._compiler)
 
     def use_inference(self, inference: InferencePort | None) -> None:

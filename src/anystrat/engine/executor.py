@@ -13,7 +13,14 @@ from anystrat.domain.configuration import FillTiming, PaperCosts, PortfolioState
 from anystrat.domain.errors import ConfigurationError, Problem
 from anystrat.domain.lifecycle import State
 from anystrat.domain.outcomes import REASONS
-from anystrat.domain.protocols import DeadlineAware, ModelSwappable, PriceRule, SignalValidator, StrategyProcessor
+from anystrat.domain.protocols import (
+    DeadlineAware,
+    ModelSwappable,
+    PriceRule,
+    SignalValidator,
+    StrategyProcessor,
+    fulfils,
+)
 from anystrat.domain.signal_id import id_bases
 from anystrat.engine.answers import LARGEST_QUANTITY
 from anystrat.engine.sizing import sizing_of
@@ -88,10 +95,11 @@ class StrategyExecutor:
         self.risk_multiplier: Decimal | None = None if config.risk.risk_multiplier == 1 else config.risk.risk_multiplier
         periods = int(sizing_of(config.risk).get("deviation_periods", 0))
         self.need = max(_history_length(config.strategy_id, processor), periods + 1)
-        self.decide: Decide | None = processor.decide if isinstance(processor, PriceRule) else None
-        timed = isinstance(processor, DeadlineAware) and processor.inference_deadline_ns is not None
-        self.deadline: DeadlineAware | None = processor if timed and isinstance(processor, DeadlineAware) else None
-        self.models: ModelSwappable | None = processor if isinstance(processor, ModelSwappable) else None
+        self.decide: Decide | None = processor.decide if fulfils(processor, PriceRule) else None
+        self.deadline: DeadlineAware | None = None
+        if fulfils(processor, DeadlineAware) and processor.inference_deadline_ns is not None:
+            self.deadline = processor
+        self.models: ModelSwappable | None = processor if fulfils(processor, ModelSwappable) else None
         #: Whether a live run asks its strategy in a process of its own, and what that may take; None: it does not.
         self.isolation = config.isolation
         #: What its processor's randomness comes from; None where it takes no seed.

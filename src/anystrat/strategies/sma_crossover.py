@@ -136,7 +136,7 @@ def sma_crossover_fired(
     """See `ColumnRule.fired`; `shortest` is 0 or 1. Where `possible_crossings` is not sure the literal kernel decides."""
     # With exact prices even a window of equal doubles may hold a crossing.
     flat = slow + 1 if shortest else len(prices) + 1
-    candidates = possible_crossings(prices, first, at, fast, slow, flat)
+    candidates = possible_crossings(prices, first, at, value, fast, slow, flat)
     count = 0
     for k in range(candidates):
         end = at[k] + 1
@@ -153,67 +153,91 @@ def sma_crossover_fired(
 
 
 def possible_crossings(
-    prices: Sequence[float], first: int, at: MutableSequence[int], fast: int, slow: int, flat: int
+    prices: Sequence[float],
+    first: int,
+    at: MutableSequence[int],
+    sums: MutableSequence[float],
+    fast: int,
+    slow: int,
+    flat: int,
 ) -> int:
     """Write to `at` the ticks from `first` on that may be crossings by exact prices; how many. None that is is left out.
 
-    Left out too are those with `flat` equal prices in a row. Running sums of distances from a base price tell the sign of
-    d = slow·Σfast - fast·Σslow on most ticks; the base falls out of d. They only screen: where the sign is sure, and the
-    same as on the tick before, there is no crossing. Every `stretch` ticks they begin anew from the prices themselves.
+    Left out too are those with `flat` equal prices in a row. `sums` is room for the running sum of the distances from a base
+    price; differences of two of them tell the sign of d = slow·Σfast - fast·Σslow on most ticks, as the base falls out of d.
+    They only screen: where the sign is sure, and the same as on the tick before, there is no crossing. Every `stretch` ticks
+    they begin anew from the prices themselves; without the room to, every tick may be one.
 
-    Let u = 2^-53, x = p - base, X the largest |x| of the stretch, P the largest price. Roundings, each of at most u
-    times the magnitude that is rounded: a price is within uP of its decimal (its double is the nearest; 4uP is allowed
-    for), and x within another uX; with 2·slow·fast weights altogether that moves d by at most 2·slow·fast·(4uP + uX).
-    A running sum of n terms begins with n additions, each of at most `stretch` ticks adds a rounded difference of two
-    terms, no partial sum is beyond (n+1)X: with K = slow + stretch + 16 the sums err by less than K(n+2)uX; times the
-    other's length, both together by less than 2K(fast+2)(slow+2)uX. Two products and a difference add less than
-    6·slow·fast·uX. `bound` is at least twice all of this, which covers its own roundings. 1e-280 covers underflow; where
-    something could overflow, no sign is sure.
+    Let u = 2^-53, x = p - base, X the largest |x| of the stretch, P the largest price, n = slow + stretch the number of
+    sums. Roundings, each of at most u times the magnitude that is rounded: a price is within uP of its decimal (its double is
+    the nearest; 4uP is allowed for), and x within another uX; with 2·slow·fast weights altogether that moves d by at most
+    2·slow·fast·(4uP + uX). No sum is beyond nX, so that the n additions before one of them move it by at most n²uX; a difference
+    of two by twice that and its own rounding, 2nuX; times the other's length, both together by at most
+    (slow + fast)(2n² + 2n)uX. Two products and a difference add less than 6·slow·fast·uX. `bound` is at least twice all
+    of this, which covers its own roundings. 1e-280 covers underflow; where something could overflow, no sign is sure.
     """
     count = 0
     size = len(prices)
-    stretch = max(256, 4 * slow)
-    unit = (fast + 2.0) * (slow + 2.0) * 2.220446049250313e-16
-    k = float(slow + stretch + 20)
+    begin = max(first, slow) - 1
+    # The walk begins one tick early, to know the sign before.
+    stretch = min(max(1024, 4 * slow), len(sums) - slow - 1)
+    if stretch < 1:
+        for i in range(begin + 1, size):
+            at[count] = i
+            count += 1
+        begin = size
+    n = float(slow + stretch)
     fast_weight = float(fast)
     slow_weight = float(slow)
-    # The walk begins one tick early, to know the sign before.
-    begin = max(first, slow) - 1
-    same = equal_before(prices, begin + 1, flat)
+    weights = fast_weight * slow_weight * 2.220446049250313e-16
+    unit = (fast_weight + slow_weight) * n * (n + 1.0) * 2.220446049250313e-16
     while begin < size - 1:
         base = prices[begin]
-        slow_sum = 0.0
-        for price in prices[begin - slow + 1 : begin + 1]:
-            slow_sum += price - base
-        fast_sum = 0.0
-        for price in prices[begin - fast + 1 : begin + 1]:
-            fast_sum += price - base
         stop = min(size, begin + 1 + stretch)
-        reach = reach_of(prices, begin - slow + 1, stop, base)
-        bound = unit * (2.0 * k * reach + 8.0 * (base + reach)) + 1e-280
-        if not (slow + 2.0) * (slow + 2.0) * (base + reach) < 1e300:
+        total = 0.0
+        sums[0] = 0.0
+        k = 0
+        for price in prices[begin + 1 - slow : stop]:
+            k += 1
+            total += price - base
+            sums[k] = total
+        reach = reach_of(prices, begin + 1 - slow, stop, base)
+        bound = 2.0 * unit * reach + weights * (8.0 * (base + reach) + 8.0 * reach) + 1e-280
+        if not n * n * (base + reach) < 1e300:
             bound = math.inf
-        d = slow_weight * fast_sum - fast_weight * slow_sum
+        d = slow_weight * (sums[slow] - sums[slow - fast]) - fast_weight * (sums[slow] - sums[0])
         before = int(d > bound) - int(d < -bound)
-        entering = prices[begin + 1 : stop]
-        leaving_fast = prices[begin + 1 - fast : stop - fast]
-        leaving_slow = prices[begin + 1 - slow : stop - slow]
-        last = base
+        latest = sums[slow + 1 : k + 1]
+        fast_ago = sums[slow + 1 - fast : k + 1 - fast]
+        slow_ago = sums[1 : k + 1 - slow]
         for i in range(stop - begin - 1):
-            price = entering[i]
-            same = same + 1 if price == last else 1
-            last = price
-            x = price - base
-            fast_sum += x - (leaving_fast[i] - base)
-            slow_sum += x - (leaving_slow[i] - base)
-            d = slow_weight * fast_sum - fast_weight * slow_sum
+            total = latest[i]
+            d = slow_weight * (total - fast_ago[i]) - fast_weight * (total - slow_ago[i])
             now = int(d > bound) - int(d < -bound)
             # Without branches: which way they go is as hard to foresee as the market.
             at[count] = begin + 1 + i
-            count += ((now == 0) | (now != before)) & (same < flat)
+            count += (now == 0) | (now != before)
             before = now
         begin = stop - 1
-    return count
+    return not_flat(prices, at, count, flat)
+
+
+def not_flat(prices: Sequence[float], at: MutableSequence[int], count: int, flat: int) -> int:
+    """Keep of the ticks `at[:count]` those with fewer than `flat` equal prices in a row; how many."""
+    kept = 0
+    same = 0
+    last = -1
+    for k in range(count):
+        i = at[k]
+        if same > 0 and i == last + 1:
+            same = same + 1 if prices[i] == prices[last] else 1
+        else:
+            same = equal_before(prices, i + 1, flat)
+        last = i
+        if same < flat:
+            at[kept] = i
+            kept += 1
+    return kept
 
 
 def exact_crossover_side(prices: Sequence[Decimal], fast: int, slow: int) -> int:

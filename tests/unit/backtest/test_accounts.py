@@ -15,6 +15,8 @@ from anystrat.backtest.accounts import Account
 from anystrat.backtest.recorder import Recorder
 from anystrat.backtest.replay import Speed
 from anystrat.domain.outcomes import Filled, TickDropped
+from anystrat.engine.columns.block import fresh
+from anystrat.engine.raw_signals import FillLog
 
 DAY_NS = 86_400_000_000_000
 CASH = 1_000_000.0
@@ -205,15 +207,9 @@ def test_a_million_price_moves_leave_no_trace_in_the_account():
     price = np.round(np.random.default_rng(3).uniform(0.01, 9_999.0, 40_000), 2)
     price[-1] = price[0] = 100.0
     block = one_block(range(len(price)), [1] * len(price), price)
-    fills = {
-        "tick": [0], "slot": [0], "quantity": [7], "price": [100.0], "fee": [0.0], "realised": [0.0],
-        "position": [7], "average": [100.0], "round_trip": [0],
-    }  # fmt: skip
-    from anystrat.backtest.accounts import BlockFills
-
-    recorder.accounts.take(
-        block, np.zeros(len(price), np.int64), BlockFills(**{k: np.array(v) for k, v in fills.items()})
-    )
+    fills = fresh(FillLog, 1)
+    fills["quantity"], fills["price"], fills["position"], fills["average"] = 7, 100.0, 7, 100.0
+    recorder.accounts.take(block, np.zeros(len(price), np.int64), fills)
     assert recorder.accounts.accounts()[0].end == CASH
 
 
@@ -240,7 +236,7 @@ def test_without_the_portfolio_the_strategies_accounts_are_the_same():
     blocks = ticks(count=1_500)
     _, whole, _ = recorded(blocks, cash=CASH)
     engine = engine_of()
-    alone = Recorder(engine, cash=CASH, portfolio=False)
+    alone = Recorder(engine, cash=CASH, accounts_alone=True)
     for block in blocks:
         found = [(k, outcomes) for k, row in enumerate(block.rows()) if (outcomes := engine.step(row))]
         alone.stepped(block, found)

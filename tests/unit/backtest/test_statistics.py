@@ -66,8 +66,8 @@ def test_a_figure_that_is_not_defined_is_no_number():
     assert math.isnan(statistics.calmar(0.1, 0.0))
     assert math.isnan(statistics.cagr(1.0, 1.0, 0, 252))
     nothing = np.zeros(0)
-    assert math.isnan(statistics.hit_rate(nothing))
-    assert math.isnan(statistics.profit_factor(nothing))
+    assert math.isnan(statistics.hit_rate(0, 0))
+    assert math.isnan(statistics.profit_factor(0.0, 0.0))
     assert len(statistics.drawdowns(nothing, 1.0)) == len(statistics.returns_of(nothing, 1.0)) == 0
 
 
@@ -96,11 +96,10 @@ def test_marks_at_weekends_make_a_year_of_365_days():
     assert statistics.periods_of(week[:0]) == 252
 
 
-def test_hit_rate_and_profit_factor_count_nothing_as_no_win():
-    profits = np.array([3.0, -1.0, 0.0, -1.0])
-    assert statistics.hit_rate(profits) == 0.25
-    assert statistics.profit_factor(profits) == 1.5
-    assert math.isnan(statistics.profit_factor(np.array([1.0])))
+def test_the_hit_rate_is_of_all_trades_and_the_profit_factor_needs_a_loss():
+    assert statistics.hit_rate(1, 4) == 0.25
+    assert statistics.profit_factor(3.0, -2.0) == 1.5
+    assert math.isnan(statistics.profit_factor(1.0, 0.0))
 
 
 def test_the_interval_of_a_share_is_that_of_wilson():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from anystrat.domain.columns import Answered
-from anystrat.domain.protocols import BatchCapable, ColumnRule, CompilerAware, SharesInference
+from anystrat.domain.protocols import BatchCapable, ColumnRule, CompilerAware, SharesInference, fulfils
 from anystrat.strategies.inference import NOTHING_ASKED, ask_together
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def can_batch(executor: StrategyExecutor) -> bool:
     batchable = getattr(processor, "batchable", None)
     if batchable is not None and not batchable():
         return False
-    return isinstance(processor, ColumnRule | BatchCapable)
+    return fulfils(processor, ColumnRule) or fulfils(processor, BatchCapable)
 
 
 class Evaluator:
@@ -91,11 +91,11 @@ class Evaluator:
 
     def prepare(self, executor: StrategyExecutor) -> None:
         """Hand the compiler to processors that have loops of their own; learn once what each one can do."""
-        if self._compiler is not None and isinstance(executor.processor, CompilerAware):
+        if self._compiler is not None and fulfils(executor.processor, CompilerAware):
             executor.processor.use_compiler(self._compiler)
-        if isinstance(executor.processor, ColumnRule):
+        if fulfils(executor.processor, ColumnRule):
             self._rules.add(executor.row)
-        elif isinstance(executor.processor, SharesInference) and executor.processor.shares_inference:
+        elif fulfils(executor.processor, SharesInference) and executor.processor.shares_inference:
             self._sharing.add(executor.row)
 
     def is_rule(self, executor: StrategyExecutor) -> bool:
@@ -171,7 +171,8 @@ class Evaluator:
             if run is None:
                 run = self._compiler(kernel) if self._compiler is not None else kernel
                 self._kernels[kernel] = run
-            found.make_room(len(prices) - first)
+            # A rule may work on the whole history there.
+            found.make_room(len(prices) + 1)
             count = run(
                 prices,
                 first,

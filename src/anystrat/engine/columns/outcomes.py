@@ -48,7 +48,7 @@ def outcomes_of(engine: Engine, result: BlockResult, *, reasons: bool = False, f
 def signals_of(engine: Engine, result: BlockResult) -> SignalColumns:
     """The block's signals and drops as columns: those of the strategies that were evaluated over columns."""
     order = result.order  # of one column at a time: a gather of whole rows takes ten times as long
-    fired = {name: result.tables.fired[name][order] for name in _OF_SIGNALS}
+    fired = {name: np.asarray(getattr(result.tables.fired, name))[order] for name in _OF_SIGNALS}
     tick = result.tables.grouped["tick"][fired["position"]]
     ts = result.block.ts_ns[tick]
     executor = result.executor[order]
@@ -141,19 +141,19 @@ class _Maker:
         made: list[tuple[int, int, int, int, Outcome]] = []
         for k in result.order.tolist():
             executor = self._engine.executors[int(result.executor[k])]
-            p = int(fired["position"][k])
+            p = fired.position[k]
             tick = int(result.tables.grouped["tick"][p])
             made.append((tick, executor.row, _SIGNAL, 0, self._outcome(executor, k, p, tick)))
         return made
 
     def _outcome(self, executor: StrategyExecutor, k: int, p: int, tick: int) -> Outcome:
         result, fired = self._result, self._result.tables.fired
-        side, confidence = int(fired["side"][k]), float(fired["confidence"][k])
-        quantity, price = int(fired["quantity"][k]), self._price(tick)
+        side, confidence = int(fired.side[k]), float(fired.confidence[k])
+        quantity, price = int(fired.quantity[k]), self._price(tick)
         ts = int(result.tables.grouped["ts"][p])
         token = int(result.block.instrument_token[tick])
         reasoning, metadata = self._why(executor, k, p) if self._reasons else ("", None)
-        code = int(fired["code"][k])
+        code = int(fired.code[k])
         assert code != NOT_EVALUATED
         reason = REASONS[code]
         if reason is not None:
@@ -172,7 +172,7 @@ class _Maker:
                 instrument_token=token,
                 ts_ns=ts,
                 id_bases=executor.id_bases,
-                price_bucket=int(fired["bucket"][k]),
+                price_bucket=int(fired.bucket[k]),
                 dedupe_epoch=ts // executor.risk.dedupe_window_ns,
             )
         )
@@ -180,7 +180,7 @@ class _Maker:
     def _why(self, executor: StrategyExecutor, k: int, p: int) -> tuple[str, Mapping[str, Any] | None]:
         rule = executor.processor
         if executor.decide is not None:
-            return rule.describe(int(self._result.tables.fired["side"][k]), float(self._result.value[k]))  # type: ignore[attr-defined, no-any-return]
+            return rule.describe(int(self._result.tables.fired.side[k]), float(self._result.value[k]))  # type: ignore[attr-defined, no-any-return]
         answer = rule.process_tick(*self._result.past.seen(p, executor.need))
         return (answer.reasoning, answer.metadata) if answer is not None else ("", None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from anystrat.engine.columns.block import (
     MoveColumns,
     QueueColumns,
     fresh,
+    nothing_fired,
 )
 from anystrat.engine.columns.evaluation import Evaluator, can_batch
 from anystrat.engine.columns.gate import DONE, NEED_PENDING_ROOM, NOT_EVALUATED, run_gate
@@ -40,6 +41,7 @@ from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.state import views
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from decimal import Decimal
 
     from numpy.typing import NDArray
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 _SESSION_BITS = {REGULAR: 0, PREOPEN: PREOPEN_BIT, CLOSED: CLOSED_BIT}
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class BlockResult:
     """What a block came to, in columns; `outcomes.py` makes objects of them when somebody asks.
 
@@ -67,10 +69,15 @@ class BlockResult:
     tables: BlockTables
     executor: NDArray[np.int64]
     value: NDArray[np.float64]
-    order: NDArray[np.int64]
+    in_order: Callable[[], NDArray[np.int64]]
     scalar: list[tuple[int, list[Outcome]]]
     past: Past
     drops_by_place: bool
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Worked out for who asks: not everybody wants to know what came before what."""
+        return self.in_order()
 
 
 class _Part(NamedTuple):
@@ -161,10 +168,10 @@ class BlockRunner:
             self._count_drops(place)
         tables = self._gate(tables)
         instruments["last_price"][rows] = tables.price[tables.instruments["last"][rows] - 1]
-        order = self._ordered(tables, len(block))
         past = Past(block, tables, self._exact_history(tables, rows))
         self._tails.take(block, flags, rows, tables)
-        return BlockResult(block, place, tables, owner, value, order, scalar, past, not self.one_by_one)
+        in_order = partial(self._ordered, tables, len(block))
+        return BlockResult(block, place, tables, owner, value, in_order, scalar, past, not self.one_by_one)
 
     def _sessions(
         self, block: TickColumns, place: NDArray[np.int64], flags: NDArray[np.int8]
@@ -225,7 +232,7 @@ class BlockRunner:
         instrument["ticks"] += counts
         nothing = fresh(FillLog, 0)
         tables = BlockTables(
-            fresh(FiredColumns, 0),
+            nothing_fired(),
             fresh(ExecutorRange, len(self.engine.executors)),
             ranges,
             grouped,
@@ -285,12 +292,10 @@ class BlockRunner:
                 order[low:high] = low + np.argsort(ticks[low:high], kind="stable")
             columns, slots = [column[order] for column in columns], slots[order]
         position, side, confidence, quantity, value = columns
-        fired = fresh(FiredColumns, len(owner))
-        fired["position"], fired["slot"], fired["side"] = position, slots, side
-        fired["confidence"], fired["quantity"] = confidence, quantity
-        fired["bucket"] = self._buckets(block, tables, owner, position)
-        fired["code"] = NOT_EVALUATED
-        return tables._replace(fired=fired), owner, value.copy()
+        bucket, code = self._buckets(block, tables, owner, position), np.full(len(owner), NOT_EVALUATED)
+        # What was found lies in memory that the next block is written to.
+        mine: Any = (position, slots, side.astype(np.int64), confidence.copy(), quantity.copy(), bucket, code)
+        return tables._replace(fired=FiredColumns._make(mine)), owner, value.copy()
 
     def _settled(
         self, block: TickColumns, tables: BlockTables, parts: list[_Part], prices: dict[int, NDArray[np.float64]]
@@ -377,8 +382,8 @@ class BlockRunner:
         while True:
             saved = {name: table.copy() for name, table in state.tables.items()}
             tables = tables._replace(
-                fills=fresh(FillLog, len(tables.fired) + int(state.tables["slot"]["pending_count"].sum())),
-                moves=fresh(MoveColumns, 2 * len(tables.fired) + 4 * state.executors),
+                fills=fresh(FillLog, len(tables.fired.code) + int(state.tables["slot"]["pending_count"].sum())),
+                moves=fresh(MoveColumns, 2 * len(tables.fired.code) + 4 * state.executors),
                 queue=fresh(QueueColumns, state.slots),
                 sizes=np.zeros(3, np.int64),
             )
@@ -392,8 +397,8 @@ class BlockRunner:
             state.widen(pending=status == NEED_PENDING_ROOM)
 
     def _ordered(self, tables: BlockTables, size: int) -> NDArray[np.int64]:
-        judged = np.flatnonzero(tables.fired["code"] != NOT_EVALUATED)
-        tick = tables.grouped["tick"][tables.fired["position"][judged]]
+        judged = np.flatnonzero(np.asarray(tables.fired.code) != NOT_EVALUATED)
+        tick = tables.grouped["tick"][np.asarray(tables.fired.position)[judged]]
         if not np.any(tick[1:] < tick[:-1]):
             return judged
         order = np.empty(len(judged), np.int64)
@@ -430,7 +435,7 @@ class BlockRunner:
         none = np.zeros(0, np.int64)
         scalar = notes + self._stepped(block)
         past = Past(block, tables, {})
-        return BlockResult(block, place, tables, none, np.zeros(0), none, scalar, past, drops_by_place=False)
+        return BlockResult(block, place, tables, none, np.zeros(0), lambda: none, scalar, past, drops_by_place=False)
 
     def _stepped(self, block: TickColumns) -> list[tuple[int, list[Outcome]]]:
         found = []
