@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,13 @@ def signals(paths: Sequence[Path]) -> dict[str, str]:
     return found
 
 
+def run_in_workers(workers: int) -> tuple[int, dict[str, Any]]:
+    catalog = default_catalog()
+    asked = Asked(Path("run.yaml"), Settings(quiet=True), None, "scalar", 10.0, None, False)
+    configured = load_configuration(Path("run.yaml"), catalog)
+    return run_workers(asked, catalog, configured, None, workers, first_wait_sec=0.01)
+
+
 @pytest.fixture
 def replayed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -84,12 +92,22 @@ def replayed(tmp_path, monkeypatch):
 def test_workers_of_which_one_is_killed_send_what_a_replay_gives(tmp_path, replayed, workers):
     assert len(replayed) > 30
     (tmp_path / "armed").touch()
-    catalog = default_catalog()
-    asked = Asked(Path("run.yaml"), Settings(quiet=True), None, "scalar", 10.0, None, False)
-    configured = load_configuration(Path("run.yaml"), catalog)
-    code, report = run_workers(asked, catalog, configured, None, workers, first_wait_sec=0.01)
+    code, report = run_in_workers(workers)
     assert code == 0
     assert not (tmp_path / "armed").exists()
     assert signals(sorted(tmp_path.glob("out.worker-*.jsonl"))) == replayed
     # Every row of the file is in the accounts of one worker: what nobody watches and what is no tick, too.
     assert (report["ticks"]["received"], report["ticks"]["dropped"]) == (240, {"malformed": 1, "unrouted": 34})
+
+
+def test_commands_look_at_all_workers_or_at_the_one_that_is_named(tmp_path, replayed, capsys):
+    assert run_in_workers(2)[0] == 0
+    assert main(["status", "run.yaml"]) == 0
+    assert "240 received" in capsys.readouterr().out
+    assert main(["journal", "info", "run.yaml"]) == 2
+    assert "every worker has a journal: name one, --part 0 or 1" in capsys.readouterr().err
+    codes = [main(["explain", "run.yaml", "--live", "--strategy", "pair", "--part", part]) for part in "01"]
+    assert sorted(codes) == [0, 1]
+    assert "pair on out, instrument " in capsys.readouterr().out
+    assert main(["run", "run.yaml", "-q"]) == 3
+    assert "anystrat run --workers 2" in capsys.readouterr().err

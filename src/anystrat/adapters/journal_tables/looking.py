@@ -15,7 +15,7 @@ from anystrat.adapters.journal_tables import rows
 from anystrat.adapters.journal_tables.inspection import NotOurs
 from anystrat.adapters.journal_tables.selection import Contents, Selection
 from anystrat.domain.inputs import Input, count_of, decoded_inputs
-from anystrat.domain.journal import Fate, JournalRefused, OutboxEntry
+from anystrat.domain.journal import Fate, JournalRefused, OutboxEntry, ShardRecord
 
 
 class JournalLook(ABC):
@@ -96,6 +96,11 @@ class JournalLook(ABC):
                 for at, count, data in page:
                     yield from self._decoded(shard, at, count, data)
                 first = page[-1][0] + page[-1][1]
+
+    def record(self, shard: int) -> ShardRecord | None:
+        """A shard as it was committed last, with what is needed to stand there; None: nothing of it was."""
+        with self._refusing():
+            return self._selection.shard(shard)
 
     def verify(self) -> dict[str, int]:
         """Read everything down to the last value, beyond what opening does; how much there was."""
