@@ -65,7 +65,9 @@ class Bars:
         age = now.age_ns
         if engine.arrived_ns is not None and age != TOO_OLD:
             age = engine.arrived_ns - ts
-        moment = Moment(now.instrument, window, bar, engine.session_code(now.instrument, ts, out), age, engine.killed)
+        moment = Moment(
+            now.instrument, window, bar, engine.tick_steps.session_code(now.instrument, ts, out), age, engine.killed
+        )
         book = engine.state.book
         if book.executor.state[e] == _WARMUP and window.count >= executor.need:
             self._supervision.move(executor, Trigger.WINDOW_FULL, ts, out, bar.instrument_token)

@@ -1,66 +1,44 @@
 """The engine: `step(event) -> outcomes`, in the contract's order of steps.
 
-A tick walks through `_tick` from top to bottom: accepted or dropped, then for each executor that watches its instrument
-fills, warm-up, timers, evaluation, sizing, checks, emission. Drivers (the synchronous service, replay, the live runner)
+A tick goes through a compiled lane (`live`, `lanes`) or through `tick_steps`, which lead to the same; all else goes through
+`other_events`. Drivers (the synchronous service, replay, the live runner)
 feed events in and read outcomes; nothing else reaches the engine, so that the same events give the same outcomes.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Generator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anystrat.domain.compiling import Binder
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, StrategyConfig
-from anystrat.domain.errors import OutsideCalendar
 from anystrat.domain.events import (
-    EVALUATION_LOST,
-    INFERENCE_MISSED,
     Arrived,
-    Command,
-    Conflated,
-    DeliveryFailed,
-    EvaluationLost,
     Event,
-    FeedFresh,
-    FeedGap,
-    FeedStale,
-    HistoryLoaded,
-    InferenceMissed,
-    ModelEvent,
-    Operation,
-    ProcessReady,
-    Reconfigured,
-    RecordedEvent,
-    TickQuarantined,
-    TimerDue,
 )
 from anystrat.domain.lifecycle import State as Life
 from anystrat.domain.lifecycle import Trigger
-from anystrat.domain.outcomes import Emitted, Noted, Outcome, TickDrop, TickDropped
+from anystrat.domain.outcomes import Emitted, Outcome
 from anystrat.domain.protocols import CompilerAware, fulfils
 from anystrat.domain.seeds import derived_seed
 from anystrat.domain.tick import MarketTick, TickRow, row_of
 from anystrat.domain.window import Rings, Window
 from anystrat.engine.account import AccountGuard
 from anystrat.engine.bar_steps import Bars
-from anystrat.engine.checks import CLOSED, MINUTE_NS, REGULAR
-from anystrat.engine.columns.grouping import DROP_OF_PLACE
 from anystrat.engine.deadlines import Deadlines
-from anystrat.engine.decision import SESSION_CODE, TOO_OLD, Decisions, Moment, session_of
+from anystrat.engine.decision import Decisions
 from anystrat.engine.executor import Kind, StrategyExecutor, charges_of, limits_of
 from anystrat.engine.lane_tables import ARRIVED, BUCKET_TICK, CONTROLS, KILLED, STEPS, TICKS
 from anystrat.engine.live import Lane, Live
 from anystrat.engine.live_blocks import Blocks
-from anystrat.engine.models import swap_models
-from anystrat.engine.state import EARLIEST, LATEST, LONG_AGO, NEVER, State, view_of
+from anystrat.engine.other_events import OtherEvents
+from anystrat.engine.state import LONG_AGO, NEVER, State, view_of
 from anystrat.engine.supervision import Supervision
+from anystrat.engine.tick_steps import TickSteps
 from anystrat.engine.watched import Evaluation, WatchedDecisions
 
 if TYPE_CHECKING:
@@ -107,9 +85,11 @@ class Engine:
         self._supervision = Supervision(self.state)
         #: What all executors together are held to; None: nothing.
         self.account = AccountGuard(account, self.state, self.control) if account is not None else None
-        self._decisions = Decisions(self.state, self._supervision, self.account)
+        self.decisions = Decisions(self.state, self._supervision, self.account)
         #: The bars that some strategy gets.
         self.bars = Bars(self, self._supervision)
+        self.tick_steps = TickSteps(self, self._supervision)
+        self._events = OtherEvents(self, self._supervision)
         self.executors: list[StrategyExecutor] = []
         self.strategy_ids: set[str] = set()
         self.windows: list[Window] = []
@@ -118,11 +98,10 @@ class Engine:
         self._feed_stale = False
         self.outside_calendar: set[int] = set()
         self.tick_drops: Counter[str] = Counter()
-        self._instrument: dict[int, int] = {}
+        #: An instrument's row, by its token.
+        self.rows: dict[int, int] = {}
         #: An instrument's executors, each with its slot there, in the order of rows and brokers.
         self.watchers: list[list[tuple[StrategyExecutor, int]]] = []
-        self._timed: list[bool] = []
-        self._timed_rows: list[int] = []
         self._lender: Callable[[], None] | None = None
         #: The instruments whose ticks compiled code can be given just so, for `take`.
         self.lanes: dict[int, Lane] = {}
@@ -189,18 +168,16 @@ class Engine:
         return executor
 
     def _instrument_row(self, token: int, need: int) -> int:
-        row = self._instrument.get(token)
+        row = self.rows.get(token)
         if row is None:
             row = self.state.add_instrument()
-            self._instrument[token] = row
+            self.rows[token] = row
             self.tokens.append(token)
             self.windows.append(self.rings.window(need, token))
             self.watchers.append([])
             spec = self.instruments.get(token)
             timed = spec is not None and spec.calendar is not None and self.sessions is not None
-            self._timed.append(timed)
-            if timed:
-                self._timed_rows.append(row)
+            self.tick_steps.add_instrument(row, timed=timed)
         elif self.windows[row].capacity < need:
             self.windows[row] = self.rings.widened(self.windows[row], need)
         return row
@@ -251,12 +228,12 @@ class Engine:
     @property
     def losses(self) -> ToCome:
         """Evaluations that were lost with a strategy's process, as a replay is told of them."""
-        return self._decisions.losses
+        return self.decisions.losses
 
     @property
     def deadlines(self) -> Deadlines:
         """What is known of inferences that come too late."""
-        return self._decisions.deadlines
+        return self.decisions.deadlines
 
     def look_again(self) -> None:
         """Tables and windows were written to from outside: what compiled code knows of them no longer holds."""
@@ -325,37 +302,10 @@ class Engine:
                 return self.live.step(event, lane, age_ns)
         self.control[STEPS] += not isinstance(event, Arrived)
         if isinstance(event, TickRow):
-            self._tick(event, out, age_ns)
+            self.tick_steps.take(event, self.decisions, out, age_ns)
         else:
-            self._event(event, out)
+            self._events.take(event, self.decisions, out)
         return out
-
-    def _event(self, event: RecordedEvent, out: list[Outcome]) -> None:
-        """Take what is no tick."""
-        if isinstance(event, Command):
-            self._command(event, out)
-        elif isinstance(event, TimerDue):
-            self.bars.close_by(event.ts_ns, self._decisions, out)
-            for executor in self.executors:
-                self._supervision.run_timer(executor, event.ts_ns, out)
-        elif isinstance(event, DeliveryFailed):
-            self._supervision.delivery_failed(event, self.executors, out)
-        elif isinstance(event, ModelEvent):
-            swap_models(event, self.executors, out)
-        elif isinstance(event, InferenceMissed | EvaluationLost | ProcessReady):
-            self._told(event, out)
-        elif isinstance(event, Conflated):
-            details = {"instrument": event.instrument_token, "ticks": event.ticks}
-            out.append(Noted("conflated", event.ts_ns, None, details))
-        elif isinstance(event, TickQuarantined):
-            self._drop_tick(TickDrop.QUARANTINED, event.row, out)
-        elif isinstance(event, HistoryLoaded):
-            self._history(event, out)
-        elif isinstance(event, Reconfigured):
-            rows = {"added": event.added, "removed": event.removed, "changed": event.changed}
-            out.append(Noted("reconfigured", event.ts_ns, None, {how: list(ids) for how, ids in rows.items()}))
-        else:
-            self._feed(event, out)
 
     def take(self, tick: MarketTick | TickRow, *, fills: bool = True) -> Sequence[Outcome]:
         """Push one public tick through: `step`, but for the paper fills where `fills` says that nobody wants them."""
@@ -386,13 +336,9 @@ class Engine:
         """
         self.settle()
         self.control[STEPS] += 1
-        plain, watched = self._decisions, WatchedDecisions(self.state, self._supervision, self.account, clock)
+        watched = WatchedDecisions(self.state, self._supervision, self.account, clock)
         out: list[Outcome] = []
-        self._decisions = watched
-        try:
-            self._tick(row, out, age_ns)
-        finally:
-            self._decisions = plain
+        self.tick_steps.take(row, watched, out, age_ns)
         return out, watched.evaluations
 
     @property
@@ -442,15 +388,11 @@ class Engine:
         if self._lender is not None:
             self._lender()
 
-    def timed_rows(self) -> list[int]:
-        """The rows of the instruments whose session depends on the time."""
-        return self._timed_rows
-
     def step_row(self, row: TickRow) -> list[Outcome]:
         """`step` for a tick by whoever may hold the windows."""
         self.control[STEPS] += 1
         out: list[Outcome] = []
-        self._tick(row, out, 0)
+        self.tick_steps.take(row, self.decisions, out, 0)
         return out
 
     @contextmanager
@@ -463,195 +405,3 @@ class Engine:
             yield
         finally:
             self.watchers = everyone
-
-    # -- one tick -------------------------------------------------------------------------------------------------
-
-    def _tick(self, row: TickRow, out: list[Outcome], age_ns: int) -> None:
-        if not EARLIEST < row.ts_ns < LATEST:
-            self._drop_tick(TickDrop.MALFORMED, row, out)
-            return
-        i = self._instrument.get(row.instrument_token)
-        if i is None:
-            self._drop_tick(TickDrop.UNROUTED, row, out)
-            return
-        price, ts = row.price, row.ts_ns
-        if not 0.0 < price < math.inf:
-            self._drop_tick(TickDrop.BAD_PRICE, row, out)
-            return
-        book = self.state.book
-        if ts < book.instrument.last_ts[i]:
-            self._drop_tick(TickDrop.OUT_OF_ORDER, row, out)
-            return
-        session = self.session_code(i, ts, out)
-        if self.arrived_ns is not None:
-            age_ns = self.arrived_ns - ts
-        moment = Moment(i, self.windows[i], row, session, TOO_OLD if self.feed_stale else age_ns, self.killed)
-        if self.account is not None:
-            self.account.at(ts)
-        self.control[TICKS] += 1
-        book.instrument.last_ts[i] = ts
-        book.instrument.last_price[i] = price
-        book.instrument.ticks[i] += 1
-        if moment.fillable and book.instrument.minute[i] != (minute := ts // MINUTE_NS):
-            book.instrument.minute[i] = minute
-            book.instrument.minute_open[i] = price
-        moment.window.push(row)
-        self._watch(self.watchers[i], moment, out)
-
-    def _watch(self, watchers: Sequence[tuple[StrategyExecutor, int]], moment: Moment, out: list[Outcome]) -> None:
-        """Take these watchers of the instrument through the tick that is in its window now."""
-        book, row, blocked, count = self.state.book, moment.row, not moment.fillable, moment.window.count
-        ts = row.ts_ns
-        for executor, s in watchers:
-            e = executor.row
-            bars = executor.bars is not None
-            before, after = self.bars.closing(executor, moment) if bars else (None, None)
-            if before is not None:
-                self.bars.take(executor, s, before, moment, self._decisions, out)
-                book = self.state.book
-            if not blocked and book.slot.pending_count[s]:
-                self._decisions.fill_waiting(executor, s, row, out)
-            state = book.executor.state[e]
-            if bars:
-                if ts >= book.executor.due[e]:
-                    self._supervision.run_timer(executor, ts, out, row.instrument_token)
-                if after is not None:
-                    self.bars.take(executor, s, after, moment, self._decisions, out)
-                    book = self.state.book
-                continue
-            if state == _WARMUP and count >= executor.need:
-                self._supervision.move(executor, Trigger.WINDOW_FULL, ts, out, row.instrument_token)
-                state = book.executor.state[e]
-            if ts >= book.executor.due[e]:
-                self._supervision.run_timer(executor, ts, out, row.instrument_token)
-                state = book.executor.state[e]
-            if state == _ACTIVE and count >= executor.need:
-                self._decisions.evaluate(executor, s, moment, out)
-                book = self.state.book
-
-    # -- what compiled lanes leave to the engine --------------------------------------------------------------------
-
-    def own_steps(
-        self, watchers: Sequence[tuple[StrategyExecutor, int]], i: int, tick: MarketTick | TickRow, flags: int, age: int
-    ) -> Iterator[tuple[int, Outcome]]:
-        """Take these watchers through the accepted tick; what each of them said, after its row."""
-        self.control[STEPS] += 1
-        window = self.windows[i]
-        if window.memo:
-            window.memo.clear()
-        row = tick if isinstance(tick, TickRow) else row_of(tick)
-        if self.arrived_ns is not None:
-            age = self.arrived_ns - row.ts_ns
-        moment = Moment(i, window, row, session_of(flags), age, self.killed)
-        for watcher in watchers:
-            out: list[Outcome] = []
-            self._watch((watcher,), moment, out)
-            for outcome in out:
-                yield watcher[0].row, outcome
-
-    def dropped(self, place: int, tick: MarketTick | TickRow) -> list[Outcome]:
-        """Count a tick that was not accepted, by its place (see `columns.grouping`)."""
-        out: list[Outcome] = []
-        self._drop_tick(DROP_OF_PLACE[place], tick if isinstance(tick, TickRow) else row_of(tick), out)
-        return out
-
-    def acceptable(self, i: int, row: TickRow) -> bool:
-        """Whether the tick will be accepted."""
-        ts = row.ts_ns
-        return EARLIEST < ts < LATEST and 0.0 < row.price < math.inf and ts >= self.state.book.instrument.last_ts[i]
-
-    def _drop_tick(self, reason: TickDrop, row: TickRow, out: list[Outcome]) -> None:
-        self.tick_drops[reason.value] += 1
-        out.append(TickDropped(reason, row))
-
-    def session_code(self, i: int, ts: int, out: list[Outcome]) -> int:
-        """The session of instrument row `i` at `ts`. Where its calendar does not know, it is closed, and noted once."""
-        if not self._timed[i] or self.sessions is None:
-            return REGULAR
-        token = self.tokens[i]
-        try:
-            return SESSION_CODE[self.sessions.session(token, ts)]
-        except OutsideCalendar as error:
-            if token not in self.outside_calendar:
-                self.outside_calendar.add(token)
-                details = {"instrument": token, "taken_as": "closed", "reason": str(error)}
-                out.append(Noted("outside_calendar", ts, None, details))
-            return CLOSED
-
-    # -- other events ---------------------------------------------------------------------------------------------
-
-    def _history(self, event: HistoryLoaded, out: list[Outcome]) -> None:
-        i = self._instrument.get(event.instrument_token)
-        if i is None or not event.times:
-            return
-        self.settle()
-        window, book = self.windows[i], self.state.book
-        if window.count:
-            return
-        feeds = self.bars.of_row(i)
-        for ts, text in zip(event.times, event.prices, strict=True):
-            exact = Decimal(text)
-            row = TickRow(event.instrument_token, ts, float(exact), exact)
-            window.push(row)
-            for feed in feeds:
-                feed.take(row)
-        self._moved()
-        if event.times[-1] >= book.instrument.last_ts[i]:
-            book.instrument.last_ts[i] = event.times[-1]
-            book.instrument.last_price[i] = float(event.prices[-1])
-        for executor, _ in self.watchers[i]:
-            held = self.bars.window_of(executor, i).count
-            if book.executor.state[executor.row] == _WARMUP and held >= executor.need:
-                self._supervision.move(executor, Trigger.WINDOW_FULL, event.times[-1], out, event.instrument_token)
-
-    def _told(self, event: InferenceMissed | EvaluationLost | ProcessReady, out: list[Outcome]) -> None:
-        """What only a live run finds out: on a tick that is still to come, on a bar that a timer closes, or now."""
-        if isinstance(event, ProcessReady):
-            self._supervision.process_ready(event, self.executors)
-            return
-        i = self._instrument.get(event.instrument_token)
-        if i is None or event.tick < self.state.book.instrument.ticks[i]:
-            kind = EVALUATION_LOST if isinstance(event, EvaluationLost) else INFERENCE_MISSED
-            details = {"event": kind, "instrument": event.instrument_token, "tick": event.tick}
-            out.append(Noted("misplaced_event", event.ts_ns, event.strategy_id, details))
-        elif isinstance(event, EvaluationLost):
-            self.losses.tell(event.strategy_id, event.broker, event.instrument_token, event.tick, event.why)
-        else:
-            self.deadlines.expect(event)
-
-    def _feed(self, event: Arrived | FeedGap | FeedStale | FeedFresh, out: list[Outcome]) -> None:
-        """What the feed itself has to say."""
-        if isinstance(event, Arrived):
-            self.arrived_ns = event.wall_ns
-        elif isinstance(event, FeedGap):
-            self.settle()
-            tokens = self.tokens if event.instrument_tokens is None else event.instrument_tokens
-            known = [self._instrument[token] for token in tokens if token in self._instrument]
-            for i in known if event.rewarm else ():
-                self.windows[i].clear()
-                for feed in self.bars.of_row(i):
-                    feed.clear()
-            self._moved()
-            out.append(Noted("feed_gap", event.ts_ns, None, {"instruments": len(known), **event.details}))
-        elif isinstance(event, FeedStale):
-            self.feed_stale = not event.pause
-            if event.pause:
-                self._supervision.feed_stale(self.executors, event.ts_ns, out)
-            out.append(Noted("feed_stale", event.ts_ns, None, dict(event.details)))
-        else:
-            self.feed_stale = False
-            self._supervision.feed_fresh(self.executors, event.ts_ns, out)
-            out.append(Noted("feed_fresh", event.ts_ns))
-
-    def _command(self, command: Command, out: list[Outcome]) -> None:
-        if command.operation in (Operation.KILL, Operation.UNKILL):
-            self.killed = command.operation is Operation.KILL
-            if self.account is not None:
-                self.account.pressed &= self.killed
-            out.append(Noted(f"{command.operation.value}ed", command.ts_ns))
-        elif command.operation in (Operation.REDUCE_ONLY, Operation.OPEN_AGAIN):
-            if self.account is not None:
-                self.account.reduce_only = command.operation is Operation.REDUCE_ONLY
-            out.append(Noted(command.operation.value, command.ts_ns, None, {"account": self.account is not None}))
-        else:
-            self._supervision.command(command, self.executors, out)

@@ -134,7 +134,7 @@ class Live:
         """Find everything where it is now, and open the doors."""
         self.find()
         engine = self._engine
-        timed = set(engine.timed_rows())
+        timed = set(engine.tick_steps.timed_rows)
         for i in self._worth_it:
             self.rows[engine.tokens[i]] = i, engine.windows[i].keep
             if i not in timed:
@@ -262,8 +262,8 @@ class Live:
         cells = self._cells or self._bind()
         out: list[Outcome] = []
         flags = row.flags
-        if row.instrument_token not in self.lanes and engine.acceptable(i, row):
-            flags |= SESSION_FLAG[engine.session_code(i, row.ts_ns, out)]
+        if row.instrument_token not in self.lanes and engine.tick_steps.acceptable(i, row):
+            flags |= SESSION_FLAG[engine.tick_steps.session_code(i, row.ts_ns, out)]
         if flags:
             engine.control[FLAGS] = flags
         if age_ns:
@@ -289,9 +289,10 @@ class Live:
 
         Paper `fills` are left out if nobody wants them.
         """
+        engine = self._engine
         if status < 0:
-            return self._engine.dropped(status, tick)
-        control = self._engine.control
+            return engine.tick_steps.dropped(status, tick)
+        control = engine.control
         listed, filled = control[LISTED], control[FILLS] if fills else 0
         made = self._signals(tick, control[SIGNALS])
         signals: list[Outcome] = [(each if isinstance(each, Dropped) else Emitted(each)) for each in made]
@@ -307,7 +308,7 @@ class Live:
         ]
         if listed:
             which = [self.watchers[k] for k in self.listed[:listed].tolist()]
-            for executor, outcome in self._engine.own_steps(which, i, tick, flags, age_ns):
+            for executor, outcome in engine.tick_steps.own_steps(which, i, tick, flags, age_ns, engine.decisions):
                 keyed.append((executor, _MIDDLE, outcome))
         keyed.sort(key=_order)
         return [outcome for _, _, outcome in keyed]

@@ -153,11 +153,13 @@ class Blocks:
 
     def _own_steps(self, live: Live, first: int, j: int, rows: list[TickRow] | None) -> list[tuple[int, int, Outcome]]:
         """What the lanes left to the engine on tick `j` of the piece from `first` on, the current one of its window."""
+        engine = self._engine
         i = int(self._place[j - first])
-        row = rows[j] if rows is not None else self._engine.windows[i].row(0)
-        watchers = [live.watchers[k] for k in live.listed[: self._engine.control[LISTED]].tolist()]
+        row = rows[j] if rows is not None else engine.windows[i].row(0)
+        watchers = [live.watchers[k] for k in live.listed[: engine.control[LISTED]].tolist()]
         flags = int(self._flags[j - first])
-        return [(j, *each) for each in self._engine.own_steps(watchers, i, row, flags, 0)]
+        steps = engine.tick_steps.own_steps(watchers, i, row, flags, 0, engine.decisions)
+        return [(j, *each) for each in steps]
 
     def _one_by_one(self, block: TickColumns) -> TakenBlock:
         engine = self._engine
@@ -215,7 +217,7 @@ class Blocks:
 
     def _flags_of(self, block: TickColumns, rows: Sequence[TickRow] | None) -> NDArray[np.int64] | int | None:
         """The ticks' flags, or those that all of them have; None where the block has to go tick by tick."""
-        timed = self._engine.timed_rows()
+        timed = self._engine.tick_steps.timed_rows
         if rows is None and not timed and block.halted is None and block.auction is None:
             return NUMBERS_ALONE
         if rows is not None:

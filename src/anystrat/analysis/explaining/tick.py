@@ -184,7 +184,7 @@ class _Trial:
             return ()  # a validator of the user's own came first
         engine = self.twin.engine
         row = self.row if self.executor.bars is None or self.asked is None else row_of(self.asked)
-        session = engine.session_code(self._instrument, row.ts_ns, [])
+        session = engine.tick_steps.session_code(self._instrument, row.ts_ns, [])
         age = self.age_ns if engine.arrived_ns is None else engine.arrived_ns - row.ts_ns
         market = Market(row, _SESSION.get(session, Session.CLOSED), age)
         return Gauges(engine, self.twin.executor(self.place), market, signal).all(dropped)

@@ -178,10 +178,10 @@ class BlockRunner:
     ) -> list[tuple[int, list[Outcome]]]:
         """Enter the sessions of accepted ticks into `flags`; where a calendar does not know, that is noted."""
         notes: list[tuple[int, list[Outcome]]] = []
-        timed = self.engine.timed_rows()
+        timed = self.engine.tick_steps.timed_rows
         for j in np.flatnonzero(np.isin(place, timed)).tolist() if timed else ():
             said: list[Outcome] = []
-            flags[j] |= _SESSION_BITS[self.engine.session_code(int(place[j]), int(block.ts_ns[j]), said)]
+            flags[j] |= _SESSION_BITS[self.engine.tick_steps.session_code(int(place[j]), int(block.ts_ns[j]), said)]
             if said:
                 notes.append((j, said))
         return notes
