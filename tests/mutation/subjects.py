@@ -33,7 +33,12 @@ _GROUPS: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("tests/unit/runner/delivery",): tuple(f"runner/delivery/{name}.py" for name in _DELIVERY),
     ("tests/unit/strategies/test_policies.py",): tuple(f"strategies/policies/{name}.py" for name in _POLICIES),
-    ("tests/unit/engine", "tests/parity/test_columns.py"): (
+    (
+        "tests/unit/engine",
+        "tests/parity/test_columns.py",
+        "tests/parity/test_reference.py",
+        "tests/parity/test_deadlines.py",
+    ): (
         *(f"engine/{name}.py" for name in ("decision", "checks", "executor", "state", "snapshot", "account", "fills")),
         *(
             f"engine/{name}.py"

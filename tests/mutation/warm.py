@@ -18,7 +18,7 @@ from tests.mutation.mutants import Mutant
 from tests.mutation.swapping import Functions, NotInPlace
 
 #: The quickest tests that come past its line, as many as take so long: one that lives would take all.
-_SECONDS = 2.0
+_SECONDS = 3.0
 #: What a mutant may take of memory: one that never stops collecting is found too.
 _BYTES = 1 << 30
 #: pytest, without what is of no use to a program that reads no output; what needs a server or much time is not asked.

@@ -22,6 +22,7 @@ from anystrat.engine.columns.runner import BlockRunner
 from anystrat.engine.engine import Engine
 from anystrat.engine.snapshot import restore, snapshot
 from anystrat.testing.inference import ScriptedInference
+from tests.parity.interpreted import examples
 
 
 class Model:
@@ -102,7 +103,7 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 LATE = st.sets(st.integers(0, 400), max_size=60)
 
 
-@settings(max_examples=20, phases=PHASES)
+@settings(max_examples=examples(20), phases=PHASES)
 @given(seed=st.integers(0, 1000), late=LATE)
 def test_a_replay_goes_without_on_the_very_same_ticks(seed: int, late: set[int]) -> None:
     block = ticks(seed, 80)
@@ -119,7 +120,7 @@ def test_a_replay_goes_without_on_the_very_same_ticks(seed: int, late: set[int])
     assert replayed.deadlines.dump() == []
 
 
-@settings(max_examples=20, phases=PHASES)
+@settings(max_examples=examples(20), phases=PHASES)
 @given(seed=st.integers(0, 1000), late=LATE, cuts=st.lists(st.integers(0, 80), max_size=4))
 def test_blocks_say_the_same_with_their_misses_before_them(seed: int, late: set[int], cuts: list[int]) -> None:
     block = ticks(seed, 80)

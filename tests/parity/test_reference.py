@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.parity.engine_case import make_engine, signals_and_drops, summary, tick_rows
+from tests.parity.interpreted import examples
 from tests.reference import naive
 from tests.reference.generate import Case, cases
 
@@ -32,7 +33,7 @@ def _first_difference(found: list[dict[str, Any]], expected: list[dict[str, Any]
     return ""
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 @given(case=cases())
 def test_the_engine_decides_what_the_naive_reading_of_the_contract_decides(case: Case) -> None:
     expected = naive.run(case.config, case.ticks, models=case.models, sessions=case.sessions)
@@ -51,7 +52,7 @@ def test_the_engine_decides_what_the_naive_reading_of_the_contract_decides(case:
             assert _same(found[key][field], theirs[key][field]), (key, field, found[key][field], theirs[key][field])
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(case=cases(), cut=st.floats(0, 1))
 def test_a_run_that_is_snapshotted_thrown_away_and_restored_goes_on_identically(case: Case, cut: float) -> None:
     from anystrat.engine.snapshot import restore, snapshot

@@ -10,7 +10,7 @@ import pytest
 
 from anystrat.domain.configuration import InstrumentSpec, PaperCosts, RiskLimits, Session, StrategyConfig
 from anystrat.domain.events import Operation
-from anystrat.domain.outcomes import Dropped
+from anystrat.domain.outcomes import Dropped, Emitted
 from anystrat.domain.signal import SignalResult
 from anystrat.engine.engine import Engine
 
@@ -497,3 +497,93 @@ def test_checks_and_drops_see_the_sized_quantity() -> None:
     dropped = rig.out[-1]
     assert isinstance(dropped, Dropped)
     assert dropped.signal.quantity == 51
+
+
+# ------------------------------------------------------------------------------------------------- several strategies
+
+
+@pytest.mark.parametrize(("first", "second"), [("BUY", "SELL"), ("SELL", "BUY")])
+def test_a_flip_of_a_single_unit_is_one(first: str, second: str) -> None:
+    rig = Rig(risk=RiskLimits(min_flip_ns=100 * SECOND))
+    assert rig.tick(0, 100, first, 1) == "emitted"
+    rig.tick(1, 101)
+    assert rig.tick(2, 102, second, 2) == "position_guard"
+    assert rig.tick(3, 103, second, 1) == "emitted"  # to zero, which is no flip
+
+
+def test_a_hold_is_counted_and_told() -> None:
+    rig = Rig()
+    assert rig.tick(0, 100, "HOLD", 0) == "held"
+    assert rig.executor.counters()["holds"] == 1
+
+
+@pytest.mark.parametrize(
+    ("costs", "side", "price"),
+    [
+        ({}, "BUY", 100.0),
+        ({"fill_at": "quote"}, "BUY", 103.0),
+        ({"fill_at": "quote"}, "SELL", 98.0),
+        ({"impact_bps": 100.0}, "BUY", 101.0),
+        ({"impact_bps": 100.0}, "SELL", 99.0),
+    ],
+)
+def test_a_fill_is_at_what_the_costs_say(costs: dict[str, Any], side: str, price: float) -> None:
+    rig = Rig(costs=PaperCosts(**costs))
+    rig.tick(0, 100, side, 10)
+    rig.tick(1, 100, bid=98.0, ask=103.0, volume=10.0)
+    (filled,) = rig.fills
+    assert filled.price == pytest.approx(price)
+
+
+def test_an_exposure_that_a_single_order_brings_counts_its_multiplier() -> None:
+    spec = {1: InstrumentSpec(1, multiplier=Decimal(4))}
+    rig = Rig(risk=RiskLimits(max_exposure=1_000.0), instruments=spec)
+    assert rig.tick(0, 100, "BUY", 3) == "exposure"
+    assert rig.tick(0, 100, "BUY", 2) == "emitted"
+
+
+def test_everything_of_a_strategy_is_its_own_wherever_it_stands_in_the_tables() -> None:
+    engine = Engine({token: InstrumentSpec(token, multiplier=Decimal(token)) for token in (1, 2, 3)})
+    said: dict[str, Any] = {}
+
+    def speaking(name: str) -> Scripted:
+        return Scripted(
+            lambda tick, _: said.get(name) and SignalResult(said[name][0], 0.9, said[name][1], tick.last_price)
+        )
+
+    executors = {
+        name: engine.register(StrategyConfig(name, "scripted", None, tokens, risk=risk), "paper", speaking(name))
+        for name, tokens, risk in (
+            ("a", (1,), RiskLimits()),
+            ("b", (2, 3), RiskLimits(max_exposure=2_000.0, max_signals_per_min=2)),
+            ("c", (1, 3), RiskLimits(cooldown_ns=5 * SECOND)),
+        )
+    }
+
+    def on(second: float, token: int, price: float, **signals: tuple[str, int]) -> list[str]:
+        said.clear()
+        said.update(signals)
+        out = engine.step(scripted_tick(second, price, token))
+        return [
+            f"{each.strategy_id} {each.reason}" if isinstance(each, Dropped) else f"{each.signal.strategy_id} emitted"
+            for each in out
+            if isinstance(each, Dropped | Emitted)
+        ]
+
+    assert on(0, 3, 100, b=("BUY", 4), c=("BUY", 1)) == ["b emitted", "c emitted"]
+    assert on(0, 2, 100, b=("BUY", 5)) == ["b exposure"]  # what waits on 3 is 1200, and 1000 more
+    assert on(0, 2, 100, b=("BUY", 4)) == ["b emitted"]
+    assert on(1, 3, 110, b=("SELL", 1), c=("BUY", 1)) == ["b rate_limited", "c cooldown"]
+    assert on(1, 2, 90, b=("SELL", 1)) == ["b rate_limited"]
+    assert on(2, 1, 50, a=("SELL", 7), c=("SELL", 2)) == ["a emitted", "c emitted"]
+    assert on(3, 1, 40) == []
+    assert [executor.counters()["drops"] for executor in executors.values()] == [
+        {},
+        {"exposure": 1, "rate_limited": 2},
+        {"cooldown": 1},
+    ]
+    assert [executor.portfolio.positions for executor in executors.values()] == [{1: -7}, {2: 4, 3: 4}, {1: -2, 3: 1}]
+    assert [executor.unrealised for executor in executors.values()] == [0.0, 0.0, 0.0]
+    engine.step(scripted_tick(4, 42.0, 1))
+    assert [executor.unrealised for executor in executors.values()] == [-14.0, 0.0, -4.0]
+    assert [executor.market_value for executor in executors.values()] == [-294.0, 90 * 4 * 2 + 110 * 4 * 3, 330 - 84]

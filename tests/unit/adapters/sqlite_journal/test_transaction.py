@@ -5,8 +5,9 @@ from __future__ import annotations
 import apsw
 import pytest
 
-from anystrat.adapters.sqlite_journal import transaction
-from anystrat.adapters.sqlite_journal.transaction import Room, Transactions
+from anystrat.adapters.journal_tables import room as room_module
+from anystrat.adapters.journal_tables.room import Room
+from anystrat.adapters.sqlite_journal.transaction import Transactions
 
 
 class Connection:
@@ -39,8 +40,8 @@ class Connection:
 
 @pytest.fixture
 def room(tmp_path, monkeypatch):
-    monkeypatch.setattr(transaction, "_AGAIN_SEC", 0.001)
-    made = Room(tmp_path / "journal.db")
+    monkeypatch.setattr(room_module, "_AGAIN_SEC", 0.001)
+    made = Room("journal.db", str(tmp_path))
     made.be_patient()
     return made
 
@@ -96,11 +97,11 @@ def test_where_nobody_waits_for_room_the_error_is_raised_and_nothing_stays(at, r
 
 
 def test_nobody_waits_before_somebody_says_so(tmp_path):
-    assert Room(tmp_path / "journal.db").wait() is False
+    assert Room("journal.db", str(tmp_path)).wait() is False
 
 
 def test_who_gives_up_while_it_is_waited_ends_the_waiting(room, monkeypatch):
-    monkeypatch.setattr(transaction, "_AGAIN_SEC", 60)
+    monkeypatch.setattr(room_module, "_AGAIN_SEC", 60)
     monkeypatch.setattr(room._given_up, "wait", lambda _: True)
     connection = Connection([2])
     with pytest.raises(apsw.FullError):
