@@ -50,18 +50,17 @@ class RayPool(Generic[T]):
         except ImportError as error:
             raise MissingExtra("a sweep on a Ray cluster", "ray") from error
         self._ray: Any = ray
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         try:
-            if address == LOCAL:
-                self._ray.init(num_cpus=workers, include_dashboard=False, **quiet)
-            else:
-                _knock(address)
-                self._ray.init(address=address, **quiet)
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            self._connect(address, workers)
+        except Exception as error:  # Ray raises bare ones too
             said = str(error).strip().splitlines()
+            what = said[0] if said else type(error).__name__
+            if address == LOCAL:
+                raise RayRefused(
+                    f"--ray {LOCAL}: Ray did not start on this machine ({what}); leave --ray out for processes without it"
+                ) from error
             raise RayRefused(
-                f"--ray {address}: no cluster answers there ({said[0] if said else type(error).__name__}); start one with "
-                f"`ray start --head`, or write --ray {LOCAL}"
+                f"--ray {address}: no cluster answers there ({what}); start one with `ray start --head`, or write --ray {LOCAL}"
             ) from error
         self.workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
@@ -74,6 +73,18 @@ class RayPool(Generic[T]):
 
         remote = self._ray.remote(Worker)
         self._idle = [remote.remote() for _ in range(self.workers)]
+
+    def _connect(self, address: str, workers: int | None) -> None:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        if address != LOCAL:
+            _knock(address)
+            self._ray.init(address=address, **quiet)
+            return
+        try:
+            self._ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+        except Exception:  # noqa: BLE001  it gives itself thirty seconds, too few on a machine that is busy just then
+            self._ray.shutdown()
+            self._ray.init(num_cpus=workers, include_dashboard=False, **quiet)
 
     def submit(self, argument: Any) -> Future[T]:
         """Have it done by an idle worker; there has to be one."""

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import anystrat
-from anystrat.adapters.ray_pool import RayRefused
+from anystrat.adapters.ray_pool import RayPool, RayRefused
 from anystrat.adapters.study_file import StudyError
 from anystrat.bootstrap import Wiring, default_catalog, default_wiring
 from anystrat.bootstrap.sweep_trials import Setup, TrialRunner
@@ -202,6 +202,19 @@ def test_a_ray_cluster_finds_what_one_process_does(tmp_path: Path):
     alone = anystrat.sweep(*files, over=over)
     spread = anystrat.sweep(*files, over=over, ray="local", workers=1)
     assert all(map(same, alone.all, spread.all))
+
+
+def test_a_start_of_ray_that_took_too_long_is_tried_again_and_then_said(monkeypatch: pytest.MonkeyPatch):
+    ray, tried = pytest.importorskip("ray"), []
+
+    def init(**_: object) -> None:
+        tried.append(True)
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002  as Ray does
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(RayRefused, match=r"--ray local: Ray did not start .*timed out.*; leave --ray out"):
+        RayPool("local", 1, print, print, None)
+    assert len(tried) == 2
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path):
