@@ -134,7 +134,7 @@ def _times(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
     if kind == "M":
         return values.astype("datetime64[ns]").astype(np.int64)
     if kind in "iu" and name == TS_NS:
-        return values.astype(np.int64)
+        return _as(np.int64, values)
     if kind in "OUT":
         stamps = StampReader()
         return np.array([_time(name, value, stamps) for value in values.tolist()], np.int64)
@@ -161,9 +161,14 @@ def _time(name: str, value: Any, stamps: StampReader) -> int:
     raise TickFileError(f"the column {name!r} holds {value!r} ({type(value).__name__}); expected times")
 
 
+def _as(kind: type[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """The values as compiled code takes them: copied only where they are of another type, scattered or read-only."""
+    return np.require(values, kind, ["C_CONTIGUOUS", "WRITEABLE", "ENSUREARRAY"])
+
+
 def _whole(values: NDArray[Any]) -> NDArray[np.int64]:
     if values.dtype.kind in "iu":
-        return values.astype(np.int64)
+        return _as(np.int64, values)
     try:
         whole = np.array([int(value) for value in values.tolist()], np.int64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -175,7 +180,7 @@ def _whole(values: NDArray[Any]) -> NDArray[np.int64]:
 
 def _prices(values: NDArray[Any]) -> tuple[NDArray[np.float64], list[Decimal | None] | None]:
     if values.dtype.kind in "fiub":
-        return values.astype(np.float64), None
+        return _as(np.float64, values), None
     pairs = [_price(value) for value in values.tolist()]
     exact = [decimal for _, decimal in pairs]
     return np.array([price for price, _ in pairs], np.float64), exact if any(one is not None for one in exact) else None

@@ -128,6 +128,8 @@ class Accounts:
         #: The first and the last price of every instrument, 0 before it has one.
         self._first, self._last = np.zeros(markets), np.zeros(markets)
         strategies = _MAIN_ROOM if accounts == 3 else _room(accounts - 2)
+        if not self._portfolio:
+            strategies = _LEAST_ROOM
         rooms = [strategies] * (accounts - 2) + [_MAIN_ROOM] * 2 + [_room(markets)] * markets
         self._curves, self._buckets = tables_of(rooms)
 

@@ -1,7 +1,7 @@
 """Curves of any length in bounded room: every bucket keeps its lowest, its highest and its last value, so that no spike is lost.
 
 A curve has room for so many buckets. They begin as short as time can be told; where the room is used up, neighbours
-are merged until a quarter of it is free, and their length doubles. A stretch without a change has no bucket: a value
+are merged until a quarter of it is free, and their length doubles as often as that takes. A stretch without a change has no bucket: a value
 holds until the next one. Written in the part of Python that Numba compiles unchanged.
 """
 
@@ -55,8 +55,7 @@ class Curve(NamedTuple):
 def push(curves: CurveColumns, buckets: BucketColumns, c: int, ts: int, value: float, worst: float) -> None:
     """Enter a value at `ts`, which is no earlier than the last one."""
     if ts >= curves.until[c] and curves.used[c] == curves.room[c]:
-        while curves.used[c] > curves.room[c] * 3 // 4:
-            halve(curves, buckets, c)
+        coarsen(curves, buckets, c, shift_that_fits(curves, buckets, c))
     k = curves.base[c] + curves.used[c] - 1
     if ts < curves.until[c]:
         buckets.ts[k] = ts
@@ -76,9 +75,24 @@ def push(curves: CurveColumns, buckets: BucketColumns, c: int, ts: int, value: f
     curves.until[c] = ((ts >> curves.shift[c]) + 1) << curves.shift[c]
 
 
-def halve(curves: CurveColumns, buckets: BucketColumns, c: int) -> None:
-    """Double the length of a curve's buckets, and merge those that now are one."""
-    shift = curves.shift[c] + 1
+def shift_that_fits(curves: CurveColumns, buckets: BucketColumns, c: int) -> int:
+    """The least shift above a curve's own at which its buckets would take no more than three quarters of its room."""
+    low, high = curves.shift[c] + 1, 63
+    start = curves.base[c]
+    while low < high:
+        middle = (low + high) // 2
+        used = 1
+        for k in range(start + 1, start + curves.used[c]):
+            used += 1 if buckets.first[k - 1] >> middle != buckets.first[k] >> middle else 0
+        if used > curves.room[c] * 3 // 4:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def coarsen(curves: CurveColumns, buckets: BucketColumns, c: int, shift: int) -> None:
+    """Let a curve's buckets be `2^shift` long, and merge those that now are one."""
     base = curves.base[c]
     kept = 0
     for k in range(base, base + curves.used[c]):

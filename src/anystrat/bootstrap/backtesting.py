@@ -224,6 +224,9 @@ def tokens_of(blocks: Iterable[TickColumns]) -> list[int]:
     seen: set[int] = set()
     for block in blocks:
         token = block.instrument_token
+        if len(token) and token.min() == token.max():
+            seen.add(int(token[0]))
+            continue
         # Often one instrument's ticks stand together.
         turns = np.flatnonzero(token[1:] != token[:-1]) + 1
         seen.update(token[:1].tolist(), np.unique(token[turns]).tolist())

@@ -107,12 +107,15 @@ def test_a_trial_among_others_is_the_trial_alone_to_the_last_bit(trials: list[di
         assert same(found, alone)
 
 
-def test_a_trial_is_what_a_backtest_of_its_settings_is():
-    (found,) = runner(only=("trend",)).run([{"parameters.fast_periods": 5}])
-    row = CONFIG["strategies"][0] | {"parameters": {"fast_periods": 5, "slow_periods": 9}}
-    result = anystrat.backtest(CONFIG | {"strategies": [row]}, anystrat.TickColumns(*_columns()))
-    assert found.figures == result.stats.to_dict()
-    assert found.marks.tolist() == result.portfolio.marks.tolist()
+@settings(max_examples=4)
+@given(fasts=st.lists(st.integers(1, 8), min_size=1, max_size=3, unique=True))
+def test_a_trial_is_what_a_backtest_of_its_settings_is_to_the_last_bit(fasts: list[int]):
+    trials = runner(only=("trend",)).run([{"parameters.fast_periods": fast} for fast in fasts])
+    for fast, found in zip(fasts, trials, strict=True):
+        row = CONFIG["strategies"][0] | {"parameters": {"fast_periods": fast, "slow_periods": 9}}
+        result = anystrat.backtest(CONFIG | {"strategies": [row]}, anystrat.TickColumns(*_columns()))
+        assert found.figures == result.stats.to_dict()
+        assert found.marks.tolist() == result.portfolio.marks.tolist()
 
 
 def test_variants_of_a_strategy_of_chance_draw_the_same_numbers():

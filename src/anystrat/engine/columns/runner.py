@@ -406,6 +406,9 @@ class BlockRunner:
         return judged[order]
 
     def _count_drops(self, place: NDArray[np.int64]) -> None:
+        if len(place) and place.min() >= 0:
+            self.engine.ticks += len(place)
+            return
         self.engine.ticks += int(np.count_nonzero(place >= 0))
         for code, reason in DROP_OF_PLACE.items():
             many = int(np.count_nonzero(place == code))
