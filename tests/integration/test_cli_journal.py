@@ -171,7 +171,10 @@ def test_reset_forgets_the_state_only_when_asked_twice(project: Project, journal
     assert asked.code == 2
     assert "would forget the state of 2 shards after 3 inputs, and keep 5 signals" in asked.out
     assert len(project.run("journal", "info", "--json").json["shards"]) == 2
+    mark = journal.with_name("journal.db.mark")
+    mark.write_bytes(b"a tick that the run before died of")
     assert "forgot" in project.run("journal", "reset", "--yes").out
+    assert not mark.exists()
     report = project.run("journal", "info", "--json").json
     assert (report["shards"], report["fingerprint"]) == ([], None)
     assert report["brokers"]["out"]["signals"] == 5

@@ -62,12 +62,8 @@ def open_marks(configuration: Configuration) -> MarkStore | None:
     """
     from anystrat.adapters.mark_file import MarkFile
 
-    options = None if configuration.journal is None else configuration.journal.options
-    if isinstance(options, SqliteJournal):
-        return MarkFile(options.path.with_name(options.path.name + ".mark"))
-    if isinstance(options, PostgresJournal):
-        return MarkFile(configuration.directory / "state" / f"{options.schema}.mark")
-    return None
+    place = journal_of(configuration)
+    return None if place is None else MarkFile(place.marks)
 
 
 def kept(settings: JournalSettings | None) -> tuple[int, int]:
@@ -84,6 +80,14 @@ class JournalPlace:
 
     options: SqliteJournal | PostgresJournal
     access: Path
+
+    @property
+    def marks(self) -> Path:
+        """Where its run marks what it evaluates."""
+        options = self.options
+        if isinstance(options, SqliteJournal):
+            return options.path.with_name(options.path.name + ".mark")
+        return self.access.parent / "state" / f"{options.schema}.mark"
 
     def __str__(self) -> str:
         options = self.options
@@ -129,9 +133,17 @@ def revive_dead_letters(place: Path | JournalPlace, chosen: Mapping[str, Sequenc
     return asyncio.run(_with_open(place, revived))
 
 
-def reset_journal(place: Path | JournalPlace) -> None:
-    """Forget the state of all shards and their inputs; the outbox and the kill switch stay. Raises as `revive_dead_letters`."""
-    asyncio.run(_with_open(place, lambda journal: journal.reset()))
+def reset_journal(place: JournalPlace) -> None:
+    """Forget the state of all shards, their inputs, and which ticks are suspected; the outbox and the kill switch stay.
+
+    Raises as `revive_dead_letters`.
+    """
+
+    async def forgotten(journal: TableJournal) -> None:
+        await journal.reset()
+        place.marks.unlink(missing_ok=True)  # while the journal is held: no run is about to mark anything
+
+    asyncio.run(_with_open(place, forgotten))
 
 
 def _options(place: Path | JournalPlace) -> SqliteJournal | PostgresJournal:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from tests.contract.journal_places import signal, step
 
-from anystrat.bootstrap.journals import kept, look_into_journal, open_journal, reset_journal, revive_dead_letters
+from anystrat.bootstrap.journals import (
+    journal_in,
+    kept,
+    look_into_journal,
+    open_journal,
+    reset_journal,
+    revive_dead_letters,
+)
 from anystrat.domain.configuration import JournalSettings, Secret
 from anystrat.domain.endpoints import MemoryJournal, PostgresJournal, SqliteJournal
 from anystrat.domain.errors import ConfigurationError
@@ -73,7 +80,7 @@ def test_a_reset_keeps_the_outbox_and_takes_another_configuration(tmp_path: Path
     run(open_journal(settings))
     with pytest.raises(JournalRefused, match="another configuration"):
         run(open_journal(settings), "other")
-    reset_journal(path)
+    reset_journal(journal_in(path))
     with look_into_journal(path) as found:
         assert found.shards == {}
         assert found.kept_inputs() == {}
