@@ -32,7 +32,9 @@ _GROUPS: dict[tuple[str, ...], tuple[str, ...]] = {
         *(f"adapters/{name}.py" for name in ("journal_memory", "journal_fates", "journal_book")),
     ),
     ("tests/unit/runner/delivery",): tuple(f"runner/delivery/{name}.py" for name in _DELIVERY),
-    ("tests/unit/strategies/test_policies.py",): tuple(f"strategies/policies/{name}.py" for name in _POLICIES),
+    ("tests/unit/strategies/test_policies.py", "tests/unit/strategies/test_measure.py"): tuple(
+        f"strategies/policies/{name}.py" for name in _POLICIES
+    ),
     (
         "tests/unit/engine",
         "tests/parity/test_columns.py",
@@ -82,6 +84,62 @@ KNOWN: dict[str, dict[tuple[str, str], str]] = {
         ("connection.close()", "connection.close(): left out"): "it closes itself when nobody has it any more",
         ("connection.config(library().SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)", "1 is 2"): "either is yes",
         ("connection.close(True)", "True is False"): "no statement is under way",
+    },
+    "engine/decision.py": {
+        ("return min(quantity, LARGEST_QUANTITY + 1)", "1 is 2"): "either is beyond the largest",
+        (
+            "tick = self._state.book.instrument.ticks[moment.instrument] if timed or executor.isolation is not None else 0",
+            "0 is 1",
+        ): "nobody reads it where nothing is timed or isolated",
+    },
+    "engine/checks.py": {
+        (
+            "nearer = abs(after) < abs(position)",
+            "abs(after) < abs(position): Lt is LtE",
+        ): "a quantity of 0 was refused before, and a flip to the same size is no case of this branch",
+        (
+            "if limits.max_exposure[e] < math.inf:",
+            "limits.max_exposure[e] < math.inf: Lt is LtE",
+        ): "no sum is above an infinite limit: the branch saves time",
+    },
+    "engine/snapshot.py": {
+        ("engine.settle()", "engine.settle(): left out"): "without a compiler nothing is held back",
+        (
+            'for window, (numbers, rows) in zip(engine.windows, content["windows"], strict=True):',
+            "True is False",
+        ): "the fingerprint says already that there are as many",
+        (
+            'for executor, (error_times, own_drops) in zip(engine.executors, content["executors"], strict=True):',
+            "True is False",
+        ): "the fingerprint says already that there are as many",
+        (
+            'for feed, (numbers, rows, held) in zip(engine.bars.feeds.values(), content.get("bars", []), strict=True):',
+            "True is False",
+        ): "the fingerprint says already that there are as many",
+        ("window.clear()", "window.clear(): left out"): "an engine that takes a snapshot over has seen no tick",
+        ("feed.clear()", "feed.clear(): left out"): "an engine that takes a snapshot over has seen no tick",
+    },
+    "engine/recent.py": {
+        ("at = (bucket ^ (bucket >> 5) ^ (bucket >> 11) ^ (side << 3)) & mask", what): "any hash finds what it put"
+        for what in ("5 is 6", "11 is 12", "3 is 4")
+    }
+    | {
+        (
+            "if book.recent.side[k] != 0 and ts - book.recent.ts[k] < limits.dedupe[e]:",
+            "ts - book.recent.ts[k] < limits.dedupe[e]: Lt is LtE",
+        ): "one that is as old as the window is kept a while longer, and is no duplicate either way",
+        (
+            "if 2 * (book.slot.recent_count[s] + 1) <= book.recent_room:",
+            "2 is 3",
+        ): "the table is cleared up sooner: it holds the same",
+    },
+    "engine/state.py": {
+        ('"rate_ts": np.zeros(0, np.int64),', "0 is 1"): "it grows as executors come",
+    },
+    "runner/quarantine.py": {
+        ("self._tried[same] += 1", "1 is 2"): "equal ticks are told apart either way",
+        ("if len(left) < len(found):", "len(left) < len(found): Lt is LtE"): "with as many left it is the same list",
+        ("return any(last > self.up_to.get(name, -1) for name, last in watermarks.items())", "1 is 2"): _OFFSETS,
     },
     "runner/committer.py": {
         ("self._room.set()", "self._room.set(): left out"): "at the start: it is cleared before anybody waits for it",

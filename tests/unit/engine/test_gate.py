@@ -587,3 +587,19 @@ def test_everything_of_a_strategy_is_its_own_wherever_it_stands_in_the_tables() 
     engine.step(scripted_tick(4, 42.0, 1))
     assert [executor.unrealised for executor in executors.values()] == [-14.0, 0.0, -4.0]
     assert [executor.market_value for executor in executors.values()] == [-294.0, 90 * 4 * 2 + 110 * 4 * 3, 330 - 84]
+
+
+def test_many_emissions_of_several_instruments_are_each_remembered_until_they_are_old() -> None:
+    rig = Rig(tokens=(1, 2), risk=RiskLimits(dedupe_window_ns=100 * SECOND))
+    for k in range(60):
+        for token in (1, 2):
+            assert rig.tick(k, 100 + k, "BUY", 1, token=token) == "emitted"
+    for k in range(60):
+        assert [rig.tick(60, 100 + k, "BUY", 1, token=token) for token in (1, 2)] == ["duplicate"] * 2
+        assert rig.tick(60, 100 + k, "SELL", 1, token=2) == "emitted"
+    for k in range(60):
+        expected = "emitted" if k <= 30 else "duplicate"
+        assert [rig.tick(130, 100 + k, "BUY", 1, token=token) for token in (1, 2)] == [expected] * 2
+    assert rig.tick(161, 100, "SELL", 1, token=1) == "emitted"
+    assert rig.tick(159, 159, "SELL", 1, token=2) == "duplicate"
+    assert rig.tick(160, 159, "SELL", 1, token=2) == "emitted"

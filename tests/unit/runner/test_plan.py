@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anystrat.domain.configuration import Sharding, StrategyConfig
 from anystrat.domain.isolation import Isolation
-from anystrat.runner.plan import in_shard, plan_shards
+from anystrat.runner.plan import in_shard, named_shards, plan_shards, spread_over_workers
 
 TOKENS = st.lists(st.integers(0, 60), min_size=1, max_size=6, unique=True).map(tuple)
 ROWS = st.lists(st.tuples(TOKENS, st.booleans(), st.booleans()), max_size=8)
@@ -85,3 +85,50 @@ def test_what_isolated_strategies_watch_is_in_the_last_shard_and_nothing_else_is
     assert {token for token, shard in plan.shard_of.items() if shard == count - 1} == connected
     assert set(plan_shards(rows, 1).shard_of.values()) <= {0}
     assert len(set(plan_shards(rows, count, together=True).shard_of.values())) == 1
+
+
+SHARDS = {1: 1, 2: 2, 3: 1, 4: 2, 5: 2, 6: 0, 7: 3, 8: 2}
+WORKERS = {1: 1, 2: 0, 3: 1, 4: 2, 5: 1, 6: 0, 7: 2, 8: 1}
+
+
+def singles(*tokens):
+    return [StrategyConfig(f"s{token}", "momentum", None, (token,)) for token in tokens]
+
+
+def test_a_shard_is_the_same_in_every_version_for_journals_hold_what_each_has_had():
+    assert plan_shards(singles(*range(1, 9)), 4).shard_of == SHARDS
+    assert spread_over_workers(singles(*range(1, 9)), 3) == WORKERS
+
+
+def test_rows_of_single_instruments_connect_nothing_and_others_all_of_theirs():
+    tokens = tuple(range(1, 9))
+    together = plan_shards([StrategyConfig("s", "momentum", None, tokens)], 4)
+    assert set(together.shard_of.values()) == {plan_shards(singles(1), 4).shard_of[1]}
+    alone = plan_shards([StrategyConfig("s", "momentum", None, tokens, per_instrument=True)], 4)
+    assert alone.shard_of == plan_shards(singles(*tokens), 4).shard_of
+
+
+def test_with_limits_over_the_whole_account_isolation_moves_nothing_apart():
+    rows = [*singles(*range(1, 9)), StrategyConfig("x", "momentum", None, (3,), isolation=Isolation())]
+    assert plan_shards(rows, 4, together=True).shard_of == dict.fromkeys(range(1, 9), SHARDS[1])
+    two = plan_shards(rows, 2)
+    assert two.shard_of == {token: int(token == 3) for token in range(1, 9)}
+
+
+def test_what_nobody_watches_has_a_shard_too_beside_what_somebody_does():
+    plan = plan_shards(singles(2, 4), 4)
+    every = np.arange(1, 9)
+    assert plan.of(every).tolist() == [SHARDS[token] for token in range(1, 9)]
+    assert plan_shards([], 4).of(every).tolist() == plan.of(every).tolist()
+    assert plan_shards(singles(2), 1).of(every).tolist() == [0] * 8
+
+
+def test_a_plan_tells_of_its_sizes():
+    plan = plan_shards(singles(*range(1, 9)), 4)
+    sizes = [list(SHARDS.values()).count(shard) for shard in range(4)]
+    assert plan.sizes == tuple(sizes)
+    assert plan.skew == max(sizes) / 2
+    assert plan_shards([], 4).skew == 1.0
+    assert named_shards(plan) == [f"{shard}: {size} instruments" for shard, size in enumerate(sizes)]
+    assert "_tokens" not in repr(plan)
+    assert "_shards" not in repr(plan)

@@ -22,7 +22,7 @@ from anystrat.domain.inputs import decoded_inputs
 from anystrat.domain.notices import DiedWithin, PartFailed, Quarantined
 from anystrat.engine.engine import Engine
 from anystrat.runner.driver import StrategyEnds
-from anystrat.runner.quarantine import Quarantine
+from anystrat.runner.quarantine import _FEW, Quarantine
 from anystrat.strategies.catalog import StrategyType
 from anystrat.testing.loop import simulate
 from anystrat.testing.ticks import columns, row
@@ -355,3 +355,72 @@ def test_a_process_that_is_killed_by_a_tick_three_times_goes_on_at_its_fourth_st
         "ts_ns": 10**18 + 2, "instrument_token": 1, "price": "666", "deaths": 3, "partition": "file"
     }  # fmt: skip
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+class TestMarks:
+    """The marks by themselves: what the next process is told of this one."""
+
+    def marked(self, marks=None, watermarks=({},)):
+        said = []
+        marks = Marks() if marks is None else marks
+        found = Quarantine(marks, said.append)
+        found.open(list(watermarks))
+        return found, marks, said
+
+    def dies_on(self, marks, block):
+        """A process that dies of the block's ticks, all at once or one by one where it was told to look."""
+        found, _, said = self.marked(marks)
+        suspects = found.suspects(0, "p", {})
+        steps = found.one_by_one(0, block, "p", {"p": 1}, suspects) if suspects else found.watched(0, block, {"p": 1})
+        next(iter(steps))
+        return found, said
+
+    def test_a_death_is_counted_once_however_often_it_is_looked_at(self):
+        marks = Marks()
+        self.dies_on(marks, walk([100]))
+        assert [len(self.marked(marks)[2]) for _ in range(3)] == [1, 0, 0]
+
+    def test_deaths_of_one_tick_are_added_up_in_one_mark(self):
+        marks = Marks()
+        for deaths in (1, 2, 3):
+            self.dies_on(marks, walk([100]))
+            found, _, said = self.marked(marks)
+            assert [(each.ticks, each.deaths) for each in found.suspects(0, "p", {})] == [(1, deaths)]
+            assert [each.deaths for each in said] == [deaths]
+
+    def test_a_tick_that_nothing_is_known_of_begins_at_its_first_death(self):
+        marks = Marks()
+        self.dies_on(marks, walk([100]))
+        found, _, _ = self.marked(marks)
+        next(iter(found.one_by_one(0, walk([101]), "p", {"p": 2}, found.suspects(0, "p", {}))))
+        assert [each.deaths for each in self.marked(marks)[2]] == [1]
+
+    @pytest.mark.parametrize(("many", "counts"), [(_FEW, True), (_FEW + 1, False)])
+    def test_deaths_among_a_few_ticks_are_each_ones_and_among_many_nobodys(self, many, counts):
+        marks = Marks()
+        block = walk(range(100, 100 + many))
+        self.dies_on(marks, block)
+        _, said = self.dies_on(marks, block)
+        assert [each.ticks for each in said] == [many]
+        assert [(each.ticks, each.deaths) for each in self.marked(marks)[2]] == [(1, 2 if counts else 1)]
+
+    def test_marks_of_shards_that_are_no_more_are_forgotten(self):
+        marks = Marks()
+        self.dies_on(marks, walk([100]))
+        found, _, said = self.marked(marks, [])
+        assert len(said) == 1
+        assert found.suspects(0, "p", {}) == []
+
+    def test_a_timer_that_ended_leaves_no_mark(self):
+        found, marks, _ = self.marked()
+        nothing = marks.data
+        assert found.begins(0, {"p": 1})
+        assert marks.data != nothing
+        found.ended()
+        assert marks.data == nothing
+
+    def test_closing_closes_where_they_are_kept(self):
+        found, marks, _ = self.marked()
+        marks.close = lambda: marks.kept.append("closed")
+        found.close()
+        assert marks.kept == ["closed"]

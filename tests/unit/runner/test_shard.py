@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import numpy as np
 import pytest
 
 from anystrat.adapters.signal_files.jsonl import signal_bodies
@@ -19,6 +20,8 @@ from anystrat.domain.events import (
     ModelSwapped,
     Operation,
     Reconfigured,
+    TickQuarantined,
+    TimerDue,
 )
 from anystrat.domain.inputs import decoded_inputs
 from anystrat.domain.journal import OutboxSignal
@@ -380,3 +383,55 @@ def test_where_a_process_may_be_waited_for_the_engine_works_beside_the_loop():
         began.clear()
         assert handled(shard, parcel(ticks(100))).step.count == 1
         assert [each if each == "watched" else ... for each in began] == expected
+
+
+class Suspecting:
+    """A quarantine that suspects the ticks of partition `q`, and notes what it is asked."""
+
+    def __init__(self):
+        self.log = []
+
+    def suspects(self, shard, partition, watermarks):
+        return ["the process died of it"] if partition == "q" else []
+
+    def watched(self, shard, block, moved):
+        self.log.append(("watched", block.price.tolist()))
+        yield block
+
+    def one_by_one(self, shard, block, partition, moved, suspects):
+        self.log.append((suspects, dict(moved)))
+        for place in range(len(block)):
+            yield block.taken(np.array([place]))
+        yield TickQuarantined(START_NS, 1, "666", 3)
+
+    def begins(self, shard, watermarks):
+        self.log.append(("begins", watermarks))
+        return len(self.log) == 1
+
+    def ended(self):
+        self.log.append("ended")
+
+
+def test_what_waits_goes_before_ticks_that_are_suspected_and_those_go_one_by_one():
+    shard = shard_of(quarantine=Suspecting())
+    suspected = Parcel(None, ticks(101, 102, at=1), "q", 7)
+    step = handled(shard, parcel(ticks(100), 3), suspected, parcel(ticks(103, at=3), 4)).step
+    found = [each.price.tolist() if hasattr(each, "price") and len(each) else each for each in inputs_of(step)[:3]]
+    assert found == [[100.0], [101.0], [102.0]]
+    assert isinstance(inputs_of(step)[3], TickQuarantined)
+    assert inputs_of(step)[4].price.tolist() == [103.0]
+    assert shard._quarantine.log == [
+        ("watched", [100.0]),
+        (["the process died of it"], {"p": 3, "q": 7}),
+        ("watched", [103.0]),
+    ]
+
+
+def test_a_timer_is_marked_while_it_runs_and_one_that_is_suspected_does_not_run():
+    quarantine = Suspecting()
+    shard = shard_of(quarantine=quarantine)
+    shard.watermarks = {"p": 2}
+    first = handled(shard, Parcel(event=TimerDue(START_NS))).step
+    second = handled(shard, Parcel(event=TimerDue(START_NS))).step
+    assert quarantine.log == [("begins", {"p": 2}), "ended", ("begins", {"p": 2})]
+    assert (inputs_of(first), inputs_of(second)) == ([TimerDue(START_NS)], [])

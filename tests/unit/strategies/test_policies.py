@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,7 @@ from anystrat.domain.protocols import DecisionPolicy
 from anystrat.domain.signal import SIDE_CODE, SignalResult
 from anystrat.strategies.indicators import rsi, volatility
 from anystrat.strategies.policies import POLICIES
-from anystrat.strategies.policies.answer import numbers_of
+from anystrat.strategies.policies.answer import Decided, Pairs, numbers_of, told
 from anystrat.strategies.policies.confirm import Confirm, ConfirmParameters, confirm_core
 from anystrat.strategies.policies.guardrail import Guardrail, GuardrailParameters, guardrail_core
 from anystrat.strategies.policies.majority import Majority, MajorityParameters, majority_core
@@ -385,3 +386,45 @@ def test_no_signal_and_its_numbers():
     assert numbers_of(None) == (0, 0.0, 0)
     for side, code in SIDE_CODE.items():
         assert numbers_of(SignalResult(side, 0.5, 7, RULES_PRICE)) == (code, 0.5, 7)
+
+
+MANY = [
+    Majority(MajorityParameters(min_ml_conf=0.6)),
+    Confirm(ConfirmParameters()),
+    Sizer(SizerParameters()),
+    Guardrail(GuardrailParameters(rsi_periods=3)),
+    ThresholdEscalation(ThresholdEscalationParameters(vol_threshold=0.01)),
+    ProbabilityWeighted(ProbabilityWeightedParameters()),
+]
+
+
+@pytest.mark.parametrize("policy", MANY, ids=[type(policy).__name__ for policy in MANY])
+def test_the_loop_over_many_ticks_says_of_each_what_the_policy_says_of_it_alone(context, policy):
+    rng = random.Random(5)
+    prices = [100.0]
+    for _ in range(160):
+        prices.append(prices[-1] * (1 + rng.choice((0.001, 0.03)) * rng.uniform(-1, 1)))
+    pairs = [
+        (rules_signal(one, rng.random(), 100), ml_signal(other, rng.random()))
+        for one, other in itertools.product(SIDES, SIDES)
+        for _ in range(6)
+    ]
+    need, many = policy.get_required_history_length(), len(pairs)
+    first = len(prices) - many
+    columns = Pairs(*map(list, zip(*((*numbers_of(one), *numbers_of(other)) for one, other in pairs), strict=True)))
+    decided = Decided([9] * many, [9.0] * many, [9] * many)
+    loop, arguments = policy.decisions()
+    assert loop(columns, decided, prices, first, *arguments) is None
+    alone = [
+        numbers_of(policy.decide(one, other, context(prices[first + k + 1 - need : first + k + 1])))
+        for k, (one, other) in enumerate(pairs)
+    ]
+    assert list(zip(*decided, strict=True)) == alone
+    assert len(set(decided.side)) == 3
+
+
+def test_what_both_said_is_told_in_words():
+    assert told(rules_signal("BUY", 0.5), ml_signal("HOLD", 0.5)) == "rules say BUY, ML says nothing"
+    assert told(None, ml_signal("SELL", 0.5)) == "rules say nothing, ML says SELL"
+    said = Confirm(ConfirmParameters()).measure(rules_signal("BUY", 0.5), ml_signal("SELL", 0.5), {})
+    assert said.note == "rules say BUY, ML says SELL; it takes the same side of both"

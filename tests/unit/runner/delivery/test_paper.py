@@ -58,3 +58,28 @@ def test_a_drain_settles_what_is_accepted() -> None:
         await asyncio.wait_for(scene.task, 1.0)
 
     paper(story)
+
+
+def test_a_drain_waits_no_longer_than_it_may() -> None:
+    async def story(scene: Scene) -> None:
+        scene.journal.settle = lambda _: asyncio.sleep(1_000)  # type: ignore[method-assign,assignment]
+        scene.run()
+        await scene.accept(3)
+        began = asyncio.get_running_loop().time()
+        await scene.delivery.drain(1.0)
+        assert asyncio.get_running_loop().time() == began + 1.0
+
+    paper(story)
+
+
+def test_of_nothing_nothing_is_taken_over_and_a_kill_switch_has_nothing_to_hold_back() -> None:
+    async def story(scene: Scene) -> None:
+        scene.run()
+        await scene.delivery.accept([])
+        scene.delivery.kill()
+        scene.delivery.unkill()
+        scene.delivery.recall()
+        await scene.accept(2)
+        await scene.until(lambda: scene.delivery.health().acked == 2)
+
+    paper(story)
