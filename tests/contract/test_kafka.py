@@ -16,13 +16,16 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from tests.contract.sink_cases import signal, signals
 from tests.kafka_cluster import KafkaCluster
 
+from anystrat.adapters import kafka_history
 from anystrat.adapters.kafka_client import KafkaSettingsRefused
+from anystrat.adapters.kafka_history import KafkaTicks
 from anystrat.adapters.offload import on_the_spot
 from anystrat.adapters.sink_kafka import KafkaSink
 from anystrat.adapters.source_kafka import KafkaFeed
 from anystrat.domain.configuration import Secret
 from anystrat.domain.delivery import SinkUnavailable, Verdict
 from anystrat.domain.endpoints import KafkaBroker, KafkaSource
+from anystrat.domain.errors import HistoryRefused
 from anystrat.domain.intake import NoticeKind, SourceFailed, SourceNotice, SourceUnauthorised, TickBatch
 from anystrat.domain.journal import OutboxSignal
 from anystrat.domain.parameters import ParameterError
@@ -116,6 +119,53 @@ def test_a_partition_that_goes_to_somebody_else_is_fenced_and_nothing_of_it_is_l
             assert all(offsets == [1, 2, 3, 4, 5, 6] for offsets in first.offsets.values())
 
     asyncio.run(main())
+
+
+def prices(history: KafkaTicks, token: int, count: int) -> list[int]:
+    return [int(each.last_price) - 100 for each in history.last_ticks(token, count)]
+
+
+def test_the_history_of_partitions_is_read_backwards_and_the_run_begins_where_it_ends(
+    kafka_server, monkeypatch
+) -> None:
+    monkeypatch.setattr(kafka_history, "_FIRST", 4)
+    monkeypatch.setattr(kafka_history, "_PAGE", 3)
+    topic, group = kafka_server.name(), kafka_server.name()
+    first = [tick(number, 2 if number in {3, 38} else 1) for number in range(1, 41)]
+    kafka_server.publish(topic, {0: first, 2: [tick(number, 5) for number in range(7)], 3: [tick(1, 9)]})
+    options = KafkaSource(kafka_server.servers, topic, group_id=group, partitions=(0, 1, 2), start="new", options=QUICK)
+    history = KafkaTicks(options, {1: 6, 2: 2, 5: 3, 9: 1}, 1_000)
+
+    async def main() -> None:
+        # Within a loop that runs, as the runner asks it.
+        assert prices(history, 1, 6) == [34, 35, 36, 37, 39, 40]
+        assert prices(history, 2, 2) == [3, 38]
+        assert prices(history, 5, 2) == [5, 6]
+        assert prices(history, 9, 1) == []
+        assert history.position() == {f"{topic}[0]": 40, f"{topic}[1]": 0, f"{topic}[2]": 7}
+        kafka_server.publish(topic, {0: [tick(50)], 1: [tick(51, 3)]})
+        async with Reading(options, dict(history.position())) as run:
+            await run.until(lambda: run.count == 2)
+            assert run.offsets == {f"{topic}[0]": [41], f"{topic}[1]": [1]}
+            await run.feed.acknowledge(f"{topic}[0]", 41)
+            await run.until(lambda: kafka_server.committed(topic, group) == {0: 41})
+        # Another run of the group decides on what comes after that: no more of it is history.
+        kafka_server.publish(topic, {0: [tick(60), tick(61)]})
+        later = KafkaTicks(options, {1: 3}, 1_000)
+        assert (prices(later, 1, 2), later.position()[f"{topic}[0]"]) == ([40, 50], 41)
+        assert prices(KafkaTicks(options, {1: 9, 5: 9}, 6), 1, 9) == [39, 40, 50]
+
+    asyncio.run(main())
+
+
+def test_a_history_that_cannot_be_read_is_refused_in_words(kafka_server, monkeypatch) -> None:
+    monkeypatch.setattr(kafka_history, "_ASK_SEC", 0.3)
+    nowhere = KafkaSource("127.0.0.1:1", "ticks", partitions=(0,), start="new", options={"log_level": Secret("0")})
+    with pytest.raises(HistoryRefused, match=r"history: Kafka, topic ticks: .*see to the cluster"):
+        KafkaTicks(nowhere, {1: 1}, 10).position()
+    wrong = KafkaSource(kafka_server.servers, "ticks", partitions=(0,), options={"nonsense": Secret(CANARY)})
+    with pytest.raises(KafkaSettingsRefused, match="'nonsense'"):
+        KafkaTicks(wrong, {1: 1}, 10).position()
 
 
 def test_what_another_run_decided_on_meanwhile_is_not_decided_on_twice(kafka_server) -> None:

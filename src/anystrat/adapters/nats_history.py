@@ -1,15 +1,15 @@
-"""The last ticks of each instrument from the very stream that a run reads, and where in it the run then begins."""
+"""The last ticks of each instrument from the NATS stream that a run reads."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from anystrat.adapters.file_history import last_of, tails_backwards
+from anystrat.adapters.file_history import tails_backwards
 from anystrat.adapters.nats_connection import connect, servers_of
 from anystrat.adapters.nats_stream import DurableConsumer, StreamState
+from anystrat.adapters.stream_history import Found, StreamHistory
 from anystrat.adapters.tick_messages import MessageDecoder
 from anystrat.domain.errors import AnystratError, HistoryRefused
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from anystrat.domain.columns import TickColumns
     from anystrat.domain.endpoints import NatsSource
-    from anystrat.domain.tick import MarketTick
 
 #: Messages of the first look back; each further one is as much longer.
 _FIRST: Final = 2_048
@@ -27,36 +26,18 @@ _PAGE: Final = 1_024
 _WAIT_SEC: Final = 5.0
 
 
-class NatsTicks:
-    """A `PositionedHistory`: `wanted` says how many ticks of which instruments. At most `most` messages are read.
+class NatsTicks(StreamHistory):
+    """What the source's stream holds, read backwards from its end, stretch by stretch, until there are enough ticks.
 
-    The stream is read backwards from its end, stretch by stretch, until there are enough. The run begins after that end,
-    so that no tick is missing in between and none comes twice. Everything is read at the first question, on a thread of
-    its own. Raises `HistoryRefused`, `SourceFailed`, `MissingExtra`.
+    At most `most` messages are read. Raises `HistoryRefused`, `SourceFailed`, `MissingExtra`.
     """
 
     def __init__(self, options: NatsSource, wanted: Mapping[int, int], most: int) -> None:
+        super().__init__(wanted)
         self._options = options
-        self._wanted = {token: count for token, count in wanted.items() if count > 0}
         self._most = most
-        self._found: dict[int, TickColumns] | None = None
-        self._last = 0
 
-    def last_ticks(self, instrument_token: int, count: int) -> Sequence[MarketTick]:
-        ticks = self._ticks().get(instrument_token)
-        return () if ticks is None or count <= 0 else [row.market_tick() for row in last_of(ticks, count).rows()]
-
-    def position(self) -> Mapping[str, int]:
-        self._ticks()
-        return {self._options.stream: self._last}
-
-    def _ticks(self) -> dict[int, TickColumns]:
-        if self._found is None:
-            with ThreadPoolExecutor(1) as thread:  # the caller's own thread has a loop that runs
-                self._found = thread.submit(self._read).result()
-        return self._found
-
-    def _read(self) -> dict[int, TickColumns]:
+    def _read(self) -> Found:
         with asyncio.Runner() as runner:
             try:
                 client = runner.run(self._connected())
@@ -68,11 +49,10 @@ class NatsTicks:
                 js = client.jetstream(timeout=_WAIT_SEC)
                 state = runner.run(DurableConsumer(js, self._options, "history").stream())
                 self._must_keep(state)
-                self._last = state.last
                 stretches = (
                     iter([runner.run(self._stretch(client, first, last))]) for first, last in self._back(state)
                 )
-                return tails_backwards(stretches, self._wanted, None)
+                return Found(tails_backwards(stretches, self._wanted, None), {self._options.stream: state.last})
             except AnystratError:
                 raise
             except Exception as error:

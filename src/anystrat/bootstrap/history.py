@@ -15,6 +15,7 @@ from anystrat.domain.endpoints import (
     FileHistory,
     FileSource,
     JournalHistory,
+    KafkaSource,
     NatsSource,
     PostgresHistory,
     RedisHistory,
@@ -74,15 +75,20 @@ def _of_source(source: SourceSettings, wanted: Mapping[int, int], most: int) -> 
         from anystrat.adapters.nats_history import NatsTicks
 
         return NatsTicks(options, wanted, most)
-    if isinstance(options, NatsSource):
+    if isinstance(options, KafkaSource) and options.start == "new" and options.partitions:
+        from anystrat.adapters.kafka_history import KafkaTicks
+
+        return KafkaTicks(options, wanted, most)
+    allowed = "a nats source with `start: new`, a kafka source with `start: new` and `partitions`"
+    if isinstance(options, KafkaSource) and not options.partitions:
+        message = "the group may give a partition to this run after another one has read on in it; name the source's `partitions`"
+    elif isinstance(options, NatsSource | KafkaSource):
         message = (
             "a run begins with all that this source has, so that nothing is before it; give the source `start: new`"
         )
     else:
         message = f"a source of type {source.type} cannot be read before the run begins with it; take another history"
-    raise ConfigurationError(
-        [Problem(message, path="history.type", found="'source'", allowed="a nats source with `start: new`")]
-    )
+    raise ConfigurationError([Problem(message, path="history.type", found="'source'", allowed=allowed)])
 
 
 def _first_tick(source: SourceSettings, clock: Clock) -> Callable[[], int | None]:

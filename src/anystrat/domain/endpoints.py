@@ -247,7 +247,7 @@ class RedisHistory:
 
 @dataclass(frozen=True, slots=True)
 class SourceHistory:
-    """What the run's own source holds from before the run: a `nats` source with `start: new`. The run begins where it ends."""
+    """What the run's own source holds from before the run: `nats` with `start: new`, `kafka` with `partitions` too. The run begins where it ends."""
 
     messages: Annotated[int, Ge(1), Le(100_000_000), Unit("messages"), Doc("Messages looked back at, at most.")] = (
         1_000_000
