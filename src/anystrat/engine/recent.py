@@ -50,6 +50,8 @@ def has_room(limits: Limits, book: Book, e: int, s: int, ts: int) -> bool:
         book.recent.side[k] = book.recent.side[aside]
         book.recent.bucket[k] = book.recent.bucket[aside]
         book.recent.side[aside] = 0
+    # Room for a while, so that clearing up stays rare; who asks again before there is more is told the same.
+    if 4 * kept > room:
+        return False
     book.slot.recent_count[s] = kept
-    # Room for a while, so that clearing up stays rare.
-    return 4 * kept <= room
+    return True

@@ -149,8 +149,8 @@ class PendingColumns(NamedTuple):
 class RecentColumns(NamedTuple):
     """What a slot emitted lately, by side and price bucket.
 
-    A hash table of `recent_room` places, a power of two, from `s * 2 * recent_room` on, of which `recent_count` are in
-    use; and as many places again for clearing it up.
+    A hash table of `recent_room` places, a power of two, from `s * 2 * recent_room` on, of which at most `recent_count`
+    are in use; and as many places again for clearing it up.
     """
 
     ts: Ints
