@@ -84,7 +84,7 @@ class PartLine:
         except OSError:
             came = b""
         if not came:
-            self._on_end("its member is gone")
+            self._on_end("the process that it belongs to is gone")
         *lines, self._heard = (self._heard + came).split(_LINE_END)
         for line in lines:
             until, _, switch = line.partition(b" ")
