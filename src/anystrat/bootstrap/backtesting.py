@@ -214,7 +214,10 @@ def blocks_and_names(source: Any, instrument: int | None) -> tuple[Iterable[Tick
 
     columns = ticks_of(source, instrument=instrument)
     digest = hashlib.sha256()
-    for column in (columns.ts_ns, columns.instrument_token, columns.price):
+    tokens = columns.instrument_token
+    if len(tokens) and tokens.min() == tokens.max():
+        tokens = tokens[:1]  # the others say nothing more
+    for column in (columns.ts_ns, tokens, columns.price):
         digest.update(np.ascontiguousarray(column).data)
     return blocks_of(columns, _BLOCK_ROWS), [(f"{len(columns):,} rows in memory", digest.hexdigest())]
 

@@ -15,7 +15,7 @@ from anystrat.domain.signal import BUY, SELL, SIDE_NAME, SignalResult
 from anystrat.domain.tick import MarketTick
 from anystrat.domain.window import History
 from anystrat.strategies.catalog import BuildContext, StrategyType
-from anystrat.strategies.indicators import equal_before, mean, reach_of
+from anystrat.strategies.indicators import equal_before, mean
 from anystrat.strategies.price_rule import SignalColumns, dense_columns
 
 if TYPE_CHECKING:
@@ -194,14 +194,15 @@ def possible_crossings(
     while begin < size - 1:
         base = prices[begin]
         stop = min(size, begin + 1 + stretch)
-        total = 0.0
+        total = reach = 0.0
         sums[0] = 0.0
         k = 0
         for price in prices[begin + 1 - slow : stop]:
             k += 1
-            total += price - base
+            x = price - base
+            total += x
             sums[k] = total
-        reach = reach_of(prices, begin + 1 - slow, stop, base)
+            reach = max(reach, abs(x))
         bound = 2.0 * unit * reach + weights * (8.0 * (base + reach) + 8.0 * reach) + 1e-280
         if not n * n * (base + reach) < 1e300:
             bound = math.inf
