@@ -7,7 +7,7 @@ neither fee models nor sizes nor bars; those are the engine's.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -42,6 +42,12 @@ _MAIN_ROOM: Final = 4_096
 _SHARED_ROOM: Final = 65_536
 _LEAST_ROOM: Final = 128
 _MOST_ROOM: Final = 2_048
+#: Of what an account did: where it is in a row of `DealingColumns`, and where the rest of the sum is.
+_DEALT: Final = tuple(
+    (each.name, names.index(each.name), names.index(error) if (error := f"{each.name}_error") in names else None)
+    for names in (DealingColumns._fields,)
+    for each in fields(Dealings)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,10 +320,8 @@ class Accounts:
 
     def _dealt(self, a: int) -> Dealings:
         """What account `a` did; buy-and-hold has no fills."""
-        row = dict(zip(DealingColumns._fields, self._dealings[a].item(), strict=True))
-        for name in [name for name in row if name.endswith("_error")]:
-            row[name.removesuffix("_error")] += row.pop(name)
-        return Dealings(**row)
+        row = self._dealings[a].item()
+        return Dealings(**{name: row[at] if error is None else row[at] + row[error] for name, at, error in _DEALT})
 
     def prices(self, i: int) -> Curve:
         """The curve of prices of instrument row `i`."""

@@ -231,6 +231,14 @@ _FRESH: Final[dict[str, dict[str, float]]] = {
 }
 
 
+@cache
+def _fresh_row(name: str) -> NDArray[Any]:
+    row = np.zeros(1, table_type(_TABLES[name]))
+    for column, value in _FRESH[name].items():
+        row[column] = value
+    return row
+
+
 class State:
     """Owns the tables, makes room in them, and hands them out as `book` and `limits`.
 
@@ -299,8 +307,8 @@ class State:
             self._rooms[name] = wider
         self.tables[name] = self._rooms[name][:used]
         fresh = self.tables[name][len(old) :]
-        for column, value in _FRESH.get(name, {}).items():
-            fresh[column] = value
+        if name in _FRESH:
+            fresh[:] = _fresh_row(name)
         return fresh, moved
 
     def add_instrument(self) -> int:
