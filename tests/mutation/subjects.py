@@ -102,6 +102,11 @@ KNOWN: dict[str, dict[tuple[str, str], str]] = {
             "limits.max_exposure[e] < math.inf: Lt is LtE",
         ): "no sum is above an infinite limit: the branch saves time",
     },
+    "engine/columns/gate.py": {
+        ("if code < NOT_EVALUATED:", "code < NOT_EVALUATED: Lt is LtE"): "no judgement is this number",
+        ("if code > 0:", "code > 0: Gt is GtE"): "what is counted under 0, emitted, nobody reads",
+        ("if start > 0:", "start > 0: Gt is GtE"): "from the first tick on it is all of them",
+    },
     "engine/snapshot.py": {
         ("engine.settle()", "engine.settle(): left out"): "without a compiler nothing is held back",
         (

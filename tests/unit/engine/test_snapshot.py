@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from anystrat.domain.bars import BarKind, BarSpec
@@ -13,7 +15,7 @@ from anystrat.domain.errors import SnapshotRefused
 from anystrat.domain.events import Arrived, EvaluationLost, FeedStale, InferenceMissed
 from anystrat.domain.signal import SignalResult
 from anystrat.engine.engine import Engine
-from anystrat.engine.snapshot import fingerprint, restore, snapshot
+from anystrat.engine.snapshot import VERSION, fingerprint, restore, snapshot
 from anystrat.testing.ticks import START_NS
 
 from .scripted import SECOND, Scripted, tick
@@ -93,3 +95,22 @@ def test_what_was_made_under_another_configuration_is_refused(fields: dict[str, 
     with pytest.raises(SnapshotRefused, match="other strategies, parameters or instruments"):
         restore(other, snapshot(engine))
     assert snapshot(other) == before
+
+
+def test_what_is_no_snapshot_or_one_of_another_version_is_refused() -> None:
+    def sealed(content: bytes) -> bytes:
+        return hashlib.sha256(content).digest() + content
+
+    for content in (b"\xc1", msgspec.msgpack.encode([1]), msgspec.msgpack.encode({"version": VERSION})):
+        with pytest.raises(SnapshotRefused, match="these bytes are no snapshot"):
+            restore(engine_of(), sealed(content))
+    other = msgspec.msgpack.encode({"version": VERSION + 1, "fingerprint": ""})
+    with pytest.raises(SnapshotRefused, match=f"version {VERSION + 1}, this anystrat reads version {VERSION}"):
+        restore(engine_of(), sealed(other))
+
+
+def test_a_tick_that_cannot_be_written_down_is_said() -> None:
+    engine = engine_of()
+    lived(engine, 0, 3, metadata={"what": object()})
+    with pytest.raises(SnapshotRefused, match="a tick in a window cannot be written"):
+        snapshot(engine)

@@ -111,6 +111,7 @@ def test_rows_of_single_instruments_connect_nothing_and_others_all_of_theirs():
 def test_with_limits_over_the_whole_account_isolation_moves_nothing_apart():
     rows = [*singles(*range(1, 9)), StrategyConfig("x", "momentum", None, (3,), isolation=Isolation())]
     assert plan_shards(rows, 4, together=True).shard_of == dict.fromkeys(range(1, 9), SHARDS[1])
+    assert set(plan_shards(rows, 1).shard_of.values()) == {0}
     two = plan_shards(rows, 2)
     assert two.shard_of == {token: int(token == 3) for token in range(1, 9)}
 
