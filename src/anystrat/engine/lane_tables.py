@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import MutableSequence
-from typing import Final, NamedTuple
+from struct import Struct
+from typing import Any, Final, NamedTuple
 
 from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.state import Floats, Ints
@@ -160,6 +161,14 @@ class Block(NamedTuple):
     flags: Ints
     place: Ints
     tokens: Ints
+
+
+_COUNTERS: Final = Struct(f"<{STATUS - SIGNALS + 1}q")
+
+
+def counters_in(control: Any) -> tuple[int, ...]:
+    """The counters from `SIGNALS` to `STATUS` in the engine's `control_array`; several looks at it cost several times that."""
+    return _COUNTERS.unpack_from(control, 8 * SIGNALS)
 
 
 def watcher_bit(place: int) -> int:

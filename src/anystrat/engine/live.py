@@ -39,6 +39,7 @@ from anystrat.engine.lane_tables import (
     SignalLog,
     SumColumns,
     WatcherColumns,
+    counters_in,
 )
 from anystrat.engine.lanes import take_tick, take_token, token_place
 from anystrat.engine.raw_signals import FillLog
@@ -69,9 +70,6 @@ _REASONS: Final = cast("tuple[Reason, ...]", REASONS)
 _NO_RULE: Final = (OTHER, 0, 0, 0.0)
 _SIGNAL: Final = struct.Struct("<7q2d")
 _FILL: Final = struct.Struct("<7q4d")
-# The counters that a tick is followed by lie together.
-_FIRST_COUNTER: Final = 8 * SIGNALS
-_unpack_counters: Final[Callable[[Any, int], tuple[int, ...]]] = struct.Struct(f"<{STATUS - SIGNALS + 1}q").unpack_from
 _unpack_signal: Final = _SIGNAL.unpack_from
 _unpack_fill: Final = _FILL.unpack_from
 # Values that each of them has but once.
@@ -319,7 +317,7 @@ class Live:
 
     def signals_and_notes(self, tick: MarketTick | TickRow) -> tuple[list[EmittedSignal], Sequence[Outcome]]:
         """As `said_at_door`, apart: the emitted signals, and everything else but paper fills."""
-        signals, _, listed, _, _, refused, _, status = _unpack_counters(self._engine.control_array, _FIRST_COUNTER)
+        signals, _, listed, _, _, refused, _, status = counters_in(self._engine.control_array)
         if status < 0 or listed:
             outcomes = self.said_at_door(tick)
             emitted = [outcome.signal for outcome in outcomes if isinstance(outcome, Emitted)]

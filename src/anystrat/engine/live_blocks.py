@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,12 +13,12 @@ from anystrat.engine.block_logs import BlockLog, no_entries
 from anystrat.engine.columns.grouping import AUCTION_BIT, DROP_OF_PLACE, HALTED_BIT
 from anystrat.engine.decision import SESSION_CODE
 from anystrat.engine.lane_tables import (
-    DROPPED,
     FILLS,
     LISTED,
     SIGNALS,
     Block,
     SignalLog,
+    counters_in,
 )
 from anystrat.engine.lanes import take_block
 from anystrat.engine.live import SESSION_FLAG, token_table
@@ -27,7 +26,7 @@ from anystrat.engine.raw_signals import FillLog
 from anystrat.engine.taken import TakenBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
 _ROOM: Final = 2_048
 _INTEGER: Final = np.dtype(np.int64)
 _DOUBLE: Final = np.dtype(np.float64)
-# The counters that a block is followed by lie together.
-_FIRST_COUNTER: Final = 8 * SIGNALS
-_unpack_counters: Final[Callable[[Any, int], tuple[int, ...]]] = struct.Struct(f"<{DROPPED - SIGNALS + 1}q").unpack_from
 _NO_PLACES: Final = np.zeros(0, np.int64)
 #: Entries of a log, at least.
 _LOG_ROOM: Final = 1_024
@@ -121,7 +117,7 @@ class Blocks:
         while at < size:
             call = self._bound(live, size)
             before, at = at, call(self._cells[not fills], first, at, stop, ts, token, price)
-            signals, told, listed, _, _, refused, dropped = _unpack_counters(engine.control_array, _FIRST_COUNTER)
+            signals, told, listed, _, _, refused, dropped, _ = counters_in(engine.control_array)
             for j in range(before, at) if rows is not None else ():
                 if self._place[j - first] >= 0:
                     engine.windows[self._place[j - first]].keep(rows[j])  # type: ignore[index]  # there are rows
