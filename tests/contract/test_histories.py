@@ -184,6 +184,11 @@ def test_a_configuration_names_it(history: dict[str, Any], kind: type[object]) -
     ("source", "why"),
     [
         ({"type": "nats", "url": "nats://h"}, "give the source `start: new`"),
+        ({"type": "kafka", "bootstrap_servers": "h:1", "topic": "t", "start": "new"}, "name the source's `partitions`"),
+        (
+            {"type": "kafka", "bootstrap_servers": "h:1", "topic": "t", "partitions": [0]},
+            "give the source `start: new`",
+        ),
         ({"type": "synthetic"}, "a source of type synthetic cannot be read before the run begins with it"),
     ],
 )
