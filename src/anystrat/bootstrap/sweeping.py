@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 SEARCHES: Final = ("grid", "random", "optuna")
 #: Variants of a strategy in one engine: more share more, and are longer on the way before any of them is kept.
-_TOGETHER: Final = 64
+_TOGETHER: Final = 128
 _DAYS: Final = "days"
 #: Ticks times trials from which on more processes are worth the seconds that they take to start.
 _WORTH_PROCESSES: Final = 50_000_000
