@@ -19,7 +19,7 @@ decided otherwise: a comparison that takes in its bound or leaves it out, plus f
 left out, an answer that is nothing. One at which no test fails *lives*: a hole in the tests, or code that may as well be otherwise.
 
 Each such *mutant* has a process of its own, a fork of one in which everything is imported and the module's tests are collected, and is put into the functions that
-are there. It meets those tests alone that come past its line, the quickest first, as many as take three seconds together, until one fails; one that hangs, or takes a
+are there. It meets those tests alone that come past its line, the quickest first, as many as take three seconds of a processor together, until one fails; one that hangs, or takes a
 gigabyte of memory, is found too. Kernels run interpreted, so that a mistake in one counts. Which tests are a module's is said in `tests/mutation/subjects.py`: its
 unit tests; for the kernels, which exist to do what the engine does, also those that compare both, and for journals those of their contract. The simulator is not
 asked: what lives here may well die there. Of a module with many mutants some are tried, chosen at random.

@@ -35,18 +35,19 @@ _GROUPS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("tests/unit/strategies/test_policies.py", "tests/unit/strategies/test_measure.py"): tuple(
         f"strategies/policies/{name}.py" for name in _POLICIES
     ),
+    ("tests/unit/engine/test_gate.py", "tests/unit/engine/test_columns_gate.py", "tests/unit/engine/test_charges.py"): (
+        *(f"engine/{name}.py" for name in ("checks", "fills", "recent")),
+        "engine/columns/gate.py",
+    ),
     (
         "tests/unit/engine",
         "tests/parity/test_columns.py",
         "tests/parity/test_reference.py",
         "tests/parity/test_deadlines.py",
     ): (
-        *(f"engine/{name}.py" for name in ("decision", "checks", "executor", "state", "snapshot", "account", "fills")),
-        *(
-            f"engine/{name}.py"
-            for name in ("engine", "sizing", "models", "supervision", "recent", "deadlines", "answers")
-        ),
-        *(f"engine/columns/{name}.py" for name in ("gate", "evaluation", "grouping", "outcomes", "tails")),
+        *(f"engine/{name}.py" for name in ("decision", "executor", "state", "snapshot", "account")),
+        *(f"engine/{name}.py" for name in ("engine", "sizing", "models", "supervision", "deadlines", "answers")),
+        *(f"engine/columns/{name}.py" for name in ("evaluation", "grouping", "outcomes", "tails")),
     ),
     ("tests/parity/test_live.py",): tuple(f"engine/{name}.py" for name in ("lanes", "lane_signals", "live_blocks")),
 }

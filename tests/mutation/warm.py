@@ -19,6 +19,8 @@ from tests.mutation.swapping import Functions, NotInPlace
 
 #: The quickest tests that come past its line, as many as take so long: one that lives would take all.
 _SECONDS = 3.0
+#: How much longer it may take than without a mutant, on a machine that does other things too.
+_PATIENCE = 10
 #: What a mutant may take of memory: one that never stops collecting is found too.
 _BYTES = 1 << 30
 #: pytest, without what is of no use to a program that reads no output; what needs a server or much time is not asked.
@@ -120,7 +122,7 @@ class _Server:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             return self._failed(session, chosen)
 
-        status = forked(work, 3 * together + 3)
+        status = forked(work, _PATIENCE * together + 5)
         shutil.rmtree(self._own, ignore_errors=True)
         if status is not None and os.waitstatus_to_exitcode(status) == 77:
             return ANEW
@@ -157,9 +159,9 @@ class _Server:
             watching.start()
             for each, following in zip(session.items, [*session.items[1:], None], strict=True):
                 watching.switch_context(each.nodeid)
-                before, began = session.testsfailed, time.perf_counter()
+                before, began = session.testsfailed, time.process_time()  # of this process: others may slow it down
                 each.config.hook.pytest_runtest_protocol(item=each, nextitem=following)
-                seconds[each.nodeid] = time.perf_counter() - began
+                seconds[each.nodeid] = time.process_time() - began
                 if session.testsfailed > before:
                     failing.append(each.nodeid)
             watching.stop()
