@@ -32,7 +32,8 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from anystrat.adapters.onnx_model import OnnxModel, load_onnx, verify_batching
+from anystrat.adapters.onnx_batches import verify_batching
+from anystrat.adapters.onnx_model import OnnxModel, load_onnx
 from anystrat.strategies.feature_summary import METHOD, feature_bins
 from anystrat.strategies.features import feature_matrix, required_history
 from anystrat.strategies.ml import DEFAULT_FEATURES

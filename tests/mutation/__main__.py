@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-# Before anything is imported that might compile: a mistake in a kernel is to be seen, and soon.
-os.environ["NUMBA_DISABLE_JIT"] = "1"
-os.environ["HYPOTHESIS_PROFILE"] = "mutants"
+if __name__ == "__main__":
+    # Before anything is imported that might compile: a mistake in a kernel is to be seen, and soon.
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
 
 from benchmarks import machine
 

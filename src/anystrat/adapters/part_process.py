@@ -146,6 +146,24 @@ class ForkedPart:
             os.kill(self.pid, number)
 
 
+class Forks:
+    """Forks one process after another, none of which holds the line of another one open."""
+
+    def __init__(self) -> None:
+        self._parts: list[ForkedPart] = []
+
+    def start(
+        self, work: Callable[[PartLine], int], inherited: Sequence[int], what: str, *, then: str = _NEXT_OWNER
+    ) -> ForkedPart:
+        """See `forked`."""
+        # That one has ended is for its owner to find out, who still waits for its line: nobody asks here.
+        self._parts = [each for each in self._parts if each.file_number >= 0]
+        lines = [each.file_number for each in self._parts]
+        part = forked(work, [*lines, *inherited], what, then=then)
+        self._parts.append(part)
+        return part
+
+
 def forked(
     work: Callable[[PartLine], int], inherited: Sequence[int], what: str, *, then: str = _NEXT_OWNER
 ) -> ForkedPart:

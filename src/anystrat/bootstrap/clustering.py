@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from anystrat.adapters.part_process import ForkedPart, PartLine, forked, lease_clock_ns
+from anystrat.adapters.part_process import ForkedPart, Forks, PartLine, lease_clock_ns
 from anystrat.adapters.postgres_leases import Claim, PostgresLeases
 from anystrat.domain.cluster import ClusterSettings, Partitioner, PartState
 from anystrat.domain.endpoints import KafkaSource, NatsSource, PostgresJournal
@@ -174,19 +174,17 @@ def open_member(
     cluster, _, journal = _shared(configuration)
     name = f"{cluster.member or socket.gethostname()}/{secrets.token_hex(3)}"
     leases = open_leases(configuration, name)
-    lines: list[ForkedPart] = []
+    forks = Forks()
 
     def start(part: int, epoch: int, until_ns: int) -> ForkedPart:
-        others = [each.file_number for each in lines if each.ended() is None]
         database = leases.file_number
 
         def run(line: PartLine) -> int:
             return work(LeasedPart(part, line, Claim(journal.schema, part, name, epoch)))
 
-        files = [*others, *inherited, wakeup, *([] if database is None else [database])]
-        process = forked(run, files, f"part {part}")
+        files = [*inherited, wakeup, *([] if database is None else [database])]
+        process = forks.start(run, files, f"part {part}")
         process.tell(until_ns, killed=member.killed)
-        lines[:] = [*(each for each in lines if each.ended() is None), process]
         return process
 
     member = Member(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from anystrat.adapters.part_process import ForkedPart, PartLine, forked, lease_clock_ns
+from anystrat.adapters.part_process import ForkedPart, Forks, PartLine, lease_clock_ns
 from anystrat.adapters.source_share import SharedFeed
 from anystrat.bootstrap import open_source
 from anystrat.bootstrap.clustering import ports_of_part
@@ -284,7 +284,7 @@ def open_workers(
     first_wait_sec: float = 1.0,
 ) -> Workers:
     """What runs `work` for each worker in a process of its own. `inherited`: see `forked`. Raises `JournalRefused`."""
-    lines: list[ForkedPart] = []
+    forks = Forks()
 
     def tell(process: PartProcess, killed: bool) -> None:  # noqa: FBT001  as `Workers` calls it
         process.tell(lease_clock_ns() + _EVER_NS, killed=killed)
@@ -293,12 +293,9 @@ def open_workers(
         def run(line: PartLine) -> int:
             return work(WorkerPart(worker, line, spread.share(worker)))
 
-        others = [each.file_number for each in lines if each.ended() is None]
-        process = forked(
-            run, [*others, *inherited, wakeup], f"worker {worker}", then="the next run goes on from its journal"
-        )
+        then = "the next run goes on from its journal"
+        process = forks.start(run, [*inherited, wakeup], f"worker {worker}", then=then)
         tell(process, killed)
-        lines[:] = [*(each for each in lines if each.ended() is None), process]
         return process
 
     options = None if configuration.journal is None else configuration.journal.options

@@ -125,7 +125,7 @@ class TakenBlock:
 
     def _all_raw(self) -> SignalLog:
         """`raw` with the signals and drops of the engine's own steps."""
-        own = [self._entry(tick, e, one) for tick, e, one in self.own if isinstance(one, Emitted | Dropped)]
+        own = [self._entry(tick, one) for tick, _, one in self.own if isinstance(one, Emitted | Dropped)]
         if not own:
             return self.raw
         columns = zip(self.raw, zip(*own, strict=True), strict=True)
@@ -133,8 +133,14 @@ class TakenBlock:
         order = np.lexsort((both.executor, both.tick))
         return SignalLog(*(column[order] for column in both))
 
-    def _entry(self, tick: int, e: int, outcome: Emitted | Dropped) -> tuple[Any, ...]:
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str, int], int]:
+        return {(one.strategy_id, one.broker, token): one.row for one in self.executors for token in one.tokens}
+
+    def _entry(self, tick: int, outcome: Emitted | Dropped) -> tuple[Any, ...]:
         signal, code = outcome.signal, 0 if isinstance(outcome, Emitted) else REASON_CODE[Reason(outcome.reason)]
+        author = outcome.signal if isinstance(outcome, Emitted) else outcome
+        e = self._rows[author.strategy_id, author.broker, author.instrument_token]
         bucket = as_int64(floor_ratio(signal.price, self.executors[e].risk.price_bucket))
         return tick, e, 0, SIDE_CODE[signal.signal_type], signal.quantity, bucket, code, signal.confidence, 0.0
 

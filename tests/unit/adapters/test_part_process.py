@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from anystrat.adapters.part_process import GIVEN_UP, ForkedPart, forked, lease_clock_ns
+from anystrat.adapters.part_process import GIVEN_UP, ForkedPart, Forks, forked, lease_clock_ns
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -85,6 +85,19 @@ def test_one_that_is_told_to_drain_before_it_runs_ends_though_its_member_hears_s
         assert not heard
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_that_one_has_ended_is_found_out_by_its_owner_alone_however_many_are_started_meanwhile():
+    forks = Forks()
+    first = forks.start(lambda line: line.say("running") or 7, [], "part 1")
+    first.tell(lease_clock_ns() + 30 * 10**9, killed=False)
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+    second = forks.start(waits, [], "part 2")
+    second.tell(lease_clock_ns() + 30 * 10**9, killed=False)
+    assert first.file_number >= 0  # it is waited for, in `select`
+    assert code_of(first) == 7
+    second.end()
+    assert code_of(second) == -9
 
 
 def test_the_kill_switch_and_the_end_of_the_lease_close_it_for_signals():

@@ -1,11 +1,13 @@
-"""Where the engine is wrong against the contract. To run: copy into tests/unit/engine/ and run pytest on it."""
+"""What the engine once did against the contract."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from anystrat.domain.columns import TickColumns
 from anystrat.domain.configuration import RiskLimits, StrategyConfig
 from anystrat.domain.errors import InvalidTransition
 from anystrat.domain.events import Command, DeliveryFailed, Operation, TimerDue
@@ -158,3 +160,17 @@ def test_a_command_for_nobody_is_noted() -> None:
     rig = Rig()
     rig.tick(0)
     assert rig.engine.step(Command(Operation.PAUSE, at(1), "nobody"))
+
+
+# A block of which every tick is the engine's own step (nothing compiled, or a stale feed) gave all its signals to the last
+# strategy, with ids of that one's.
+def test_columns_of_a_block_that_was_stepped_through_say_whose_each_signal_is() -> None:
+    engine = Engine()
+    for name in ("first", "second"):
+        engine.register(StrategyConfig(name, "x", None, (1, 2)), "paper", Priced(decision=(1, 0.5, 0.0)))
+    ticks = TickColumns(10 * SECOND * np.arange(4), np.array([1, 2, 1, 2]), np.array([100.0, 50.0, 100.1, 50.1]))
+    taken = engine.step_block(ticks)
+    kept = taken.columns()
+    assert kept.executor.tolist() == [0, 1] * 4
+    ids = [half.tobytes().hex() for half in kept.ids().astype(">u8")]
+    assert ids == [signal.signal_id for signal in taken.signals()]
