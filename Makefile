@@ -10,8 +10,9 @@ LOCK_FLAGS ?=
 MINUTES ?=
 
 RUN   := $(PY) examples/quickstart/run.py
-# Three at a time on two cores: a fifth of the time is waiting for servers and processes.
-TEST  := $(PY) -m pytest -n 3 -q
+# Three at a time on two cores: a fifth of the time is waiting for servers and processes. The long tests are neighbours:
+# whoever has nothing left takes from the others.
+TEST  := $(PY) -m pytest -n 3 --dist worksteal -q
 BENCH := $(PY) -m benchmarks
 TORTURE := $(PY) -m tests.torture
 SIMULATE := $(PY) -m anystrat.testing.simulate
