@@ -75,10 +75,10 @@ def added(kept: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         f"Measured on {new['machine']['date']}, {count} repetition{'s' if count != 1 else ''}; load average {load['before']} before and "
         f"{load['after']} after, with {new['machine']['cores']} cores.{_busy(new)}"
     )
-    kept.setdefault("later", {}).update(dict.fromkeys(contest["runs"], said))
     parts = {
         name: part for name, part in new.items() if name not in {"contest", "machine", "options", "load", "missing"}
     }
+    kept.setdefault("later", {}).update(dict.fromkeys([*contest["runs"], *parts], said))
     return kept | parts
 
 

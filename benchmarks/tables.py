@@ -38,8 +38,18 @@ def all_of(results: dict[str, Any]) -> str:
         "durable": ("The durable runner: W2 from Parquet to JSONL, a SQLite journal beneath", durable_table),
         "startup": ("Start-up, seconds", startup_table),
     }
-    parts += [f"### {title}\n\n{table(results[name])}" for name, (title, table) in tables.items() if results.get(name)]
+    parts += [
+        f"### {title}\n\n{when(results, name)}{table(results[name])}"
+        for name, (title, table) in tables.items()
+        if results.get(name)
+    ]
     return "\n\n".join(part for part in parts if part)
+
+
+def when(results: dict[str, Any], part: str) -> str:
+    """When and how a part was measured that is of a later run than the others."""
+    later = results.get("later", {}).get(part)
+    return f"{later}\n\n" if later else ""
 
 
 def conditions(results: dict[str, Any]) -> str:
@@ -110,7 +120,7 @@ def contest_table(results: dict[str, Any], workload: str) -> str:
         "signals",
         "does",
     ]
-    return table(head, rows, left=(0, 1, 7, 8))
+    return when(results, workload) + table(head, rows, left=(0, 1, 7, 8))
 
 
 def accounts_table(results: dict[str, Any], workload: str) -> str:
@@ -137,9 +147,7 @@ def accounts_table(results: dict[str, Any], workload: str) -> str:
         )
     head = ["engine", "version", "bars", "bars/s (cpu)", "bars/s (wall)", "anystrat is"]
     head += ["peak MiB", "equity", "apart", "orders", "does"]
-    later = results.get("later", {}).get(workload)
-    when = f"{later}\n\n" if later else ""
-    return when + table(head, rows, left=(0, 1, 10))
+    return when(results, workload) + table(head, rows, left=(0, 1, 10))
 
 
 def scale_table(answers: list[dict[str, Any]]) -> str:
