@@ -6,14 +6,14 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from anystrat.domain.compiling import TickShape
-from anystrat.domain.outcomes import REASONS, Dropped, Emitted, Filled, Outcome, Reason
+from anystrat.domain.outcomes import Dropped, Emitted, Filled, Outcome
 from anystrat.domain.protocols import ColumnRule
-from anystrat.domain.signal import SIDE_NAME, EmittedSignal, SignalResult
+from anystrat.domain.signal import EmittedSignal
 from anystrat.domain.tick import MarketTick, TickRow
 from anystrat.engine.checks import CLOSED, PREOPEN, REGULAR
 from anystrat.engine.columns.grouping import CLOSED_BIT, PREOPEN_BIT
@@ -43,6 +43,7 @@ from anystrat.engine.lane_tables import (
 )
 from anystrat.engine.lanes import take_tick, take_token, token_place
 from anystrat.engine.raw_signals import FillLog
+from anystrat.engine.saying import said, voice_of
 from anystrat.engine.state import table_type, view_of
 from anystrat.strategies.breakout import breakout_fired
 from anystrat.strategies.mean_reversion import mean_reversion_fired, screen_of
@@ -66,7 +67,6 @@ _KINDS: Final[dict[Any, int]] = {
     sma_crossover_fired: SMA_CROSSOVER,
 }
 SESSION_FLAG: Final = {REGULAR: 0, PREOPEN: PREOPEN_BIT, CLOSED: CLOSED_BIT}
-_REASONS: Final = cast("tuple[Reason, ...]", REASONS)
 _NO_RULE: Final = (OTHER, 0, 0, 0.0)
 _SIGNAL: Final = struct.Struct("<7q2d")
 _FILL: Final = struct.Struct("<7q4d")
@@ -240,16 +240,7 @@ class Live:
             if any(rules[executor.row][0] != OTHER for executor, _ in each):
                 self._worth_it.append(i)
         self._sums: NDArray[Any] = np.zeros(sums, table_type(SumColumns))
-        self._facts = [
-            (
-                one.strategy_id,
-                one.broker,
-                one.id_bases,
-                one.risk.dedupe_window_ns,
-                getattr(one.processor, "describe", None),
-            )
-            for one in executors
-        ]
+        self._voices = [voice_of(one) for one in executors]
 
     # -- ticks ----------------------------------------------------------------------------------------------------
 
@@ -332,39 +323,17 @@ class Live:
         """What the log of signals has of one tick."""
         made: list[EmittedSignal | Dropped] = []
         token, exact = tick.instrument_token, tick.last_price
-        facts, memory = self._facts, self._signal_bytes
+        voices, memory = self._voices, self._signal_bytes
         for k in range(count):
             ts, e, _, side, quantity, bucket, code, confidence, value = _unpack_signal(memory, k * _SIGNAL.size)
-            strategy_id, broker, bases, window, describe = facts[e]
-            reasoning, metadata = describe(side, value)
-            if code:
-                signal = SignalResult(SIDE_NAME[side], confidence, quantity, exact, reasoning, metadata)
-                made.append(Dropped(signal, _REASONS[code], strategy_id, broker, token, ts))
-            else:
-                made.append(
-                    EmittedSignal(
-                        SIDE_NAME[side],
-                        confidence,
-                        quantity,
-                        exact,
-                        reasoning,
-                        metadata,
-                        strategy_id=strategy_id,
-                        broker=broker,
-                        instrument_token=token,
-                        ts_ns=ts,
-                        id_bases=bases,
-                        price_bucket=bucket,
-                        dedupe_epoch=ts // window,
-                    )
-                )
+            made.append(said(voices[e], side, quantity, bucket, code, confidence, value, exact, ts, token))
         return made
 
     def _fill(self, k: int, token: int) -> Outcome:
         ts, e, _, _, quantity, position, trip, price, fee, realised, average = _unpack_fill(
             self._fill_bytes, k * _FILL.size
         )
-        strategy_id, broker, *_ = self._facts[e]
+        strategy_id, broker, *_ = self._voices[e]
         return Filled(strategy_id, broker, token, ts, quantity, price, fee, realised, position, average, trip != 0)
 
 

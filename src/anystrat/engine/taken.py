@@ -12,12 +12,13 @@ import numpy as np
 
 from anystrat.domain.columns import SignalColumns
 from anystrat.domain.exact import as_int64, floor_ratio, to_decimal
-from anystrat.domain.outcomes import REASON_CODE, REASONS, Dropped, Emitted, Filled, Outcome, Reason
-from anystrat.domain.signal import SIDE_CODE, SIDE_NAME, EmittedSignal, SignalResult
+from anystrat.domain.outcomes import REASON_CODE, Dropped, Emitted, Filled, Outcome, Reason
+from anystrat.domain.signal import SIDE_CODE, EmittedSignal
 from anystrat.engine.block_logs import columns_in, entries_of
 from anystrat.engine.dropped_ticks import dropped_ticks
 from anystrat.engine.lane_tables import SignalLog
 from anystrat.engine.raw_signals import FillLog
+from anystrat.engine.saying import Voice, said, voice_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,10 +67,10 @@ class TakenBlock:
         keyed = self._dropped()
         if signals or self.refused:
             entries = list(entries_of(self.raw, slice(None) if signals else self._codes != 0))
-            made = (said if isinstance(said, Dropped) else Emitted(said) for said in self.said(entries))
+            made = (one if isinstance(one, Dropped) else Emitted(one) for one in self.said(entries))
             if not (fills or self.own or keyed):
                 return list(made)  # alone they are in order
-            keyed += [(e[0], e[1], MIDDLE, n, said) for n, (e, said) in enumerate(zip(entries, made, strict=True))]
+            keyed += [(e[0], e[1], MIDDLE, n, one) for n, (e, one) in enumerate(zip(entries, made, strict=True))]
         if fills:
             for n, entry in enumerate(entries_of(self.filled)):
                 keyed.append((entry[0], entry[1], entry[3], n, self._fill(entry)))
@@ -150,7 +151,7 @@ class TakenBlock:
         exact = self.block.exact
         columns = (self.block.ts_ns, self.block.instrument_token, self.block.price)
         numbers = zip(*(column[ticks].tolist() for column in columns), strict=True)
-        voices: dict[int, tuple[Any, ...]] = {}
+        voices: dict[int, Voice] = {}
         before, price = -1, _NO_PRICE
         for (tick, e, _, side, quantity, bucket, code, confidence, value), (ts, token, double) in zip(
             entries, numbers, strict=True
@@ -160,30 +161,8 @@ class TakenBlock:
                 before, price = tick, known if known is not None else to_decimal(double)
             voice = voices.get(e)
             if voice is None:
-                voice = voices[e] = _voice_of(self.executors[e])
-            describe, strategy_id, broker, bases, window_ns = voice
-            why, metadata = describe(side, value)
-            if code:
-                reason = REASONS[code]
-                assert reason is not None
-                signal = SignalResult(SIDE_NAME[side], confidence, quantity, price, why, metadata)
-                yield Dropped(signal, reason, strategy_id, broker, token, ts)
-                continue
-            yield EmittedSignal(
-                SIDE_NAME[side],
-                confidence,
-                quantity,
-                price,
-                why,
-                metadata,
-                strategy_id=strategy_id,
-                broker=broker,
-                instrument_token=token,
-                ts_ns=ts,
-                id_bases=bases,
-                price_bucket=bucket,
-                dedupe_epoch=ts // window_ns,
-            )
+                voice = voices[e] = voice_of(self.executors[e])
+            yield said(voice, side, quantity, bucket, code, confidence, value, price, ts, token)
 
     def _fill(self, entry: tuple[Any, ...]) -> Filled:
         tick, e, _, _, quantity, position, trip, price, fee, realised, average = entry
@@ -217,8 +196,8 @@ class Signals(Sequence[EmittedSignal]):
         taken = self._taken
         kept: Any = taken.raw.code
         entries = list(entries_of(taken.raw, kept == 0))
-        said = (one for one in taken.said(entries) if isinstance(one, EmittedSignal))
-        keyed = [(entry[0], entry[1], one) for entry, one in zip(entries, said, strict=True)]
+        emitted = (one for one in taken.said(entries) if isinstance(one, EmittedSignal))
+        keyed = [(entry[0], entry[1], one) for entry, one in zip(entries, emitted, strict=True)]
         own = [(tick, executor, one.signal) for tick, executor, one in taken.own if isinstance(one, Emitted)]
         if own:
             keyed = sorted([*keyed, *own], key=lambda entry: entry[:2])
@@ -244,13 +223,6 @@ class Signals(Sequence[EmittedSignal]):
 
     def __repr__(self) -> str:
         return repr(self._made)
-
-
-def _voice_of(executor: StrategyExecutor) -> tuple[Any, ...]:
-    """What its signals have in common: how they say why, their strategy, broker and ids, and what repeats one of them."""
-    rule: Any = executor.processor
-    window_ns = executor.risk.dedupe_window_ns
-    return rule.describe, executor.strategy_id, executor.broker, executor.id_bases, window_ns
 
 
 def _order(entry: tuple[int, int, float, int, Outcome]) -> tuple[int, int, float, int]:
